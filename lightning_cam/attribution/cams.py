@@ -1,0 +1,99 @@
+"""Class activation maps: pure functions of a layer's activations and of the score's gradient there.
+
+Every method takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps: raw, at the
+layer's own size, non-negative: evidence against the class is clipped. A map that is zero everywhere means that the
+method found no evidence for the class; nothing is added to hide that. NaN in, NaN out, for that image alone.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+CamMethod: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by the classifier's own weights (Zhou et al. 2016, eq. 2).
+
+    The weight of a channel is read off as its gradient summed over space, which is the classifier's weight exactly
+    where the paper defines CAM: global average pooling and one linear layer on top. Elsewhere it is ``h * w`` times
+    `grad_cam`.
+    """
+    return _weighted_sum(activations, _wide(gradients).sum((2, 3)))
+
+
+def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by their mean gradient (Selvaraju et al. 2017, eq. 1-2). Not upsampled.
+
+    >>> activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
+    >>> gradients = torch.tensor([[[[1.0, 3.0]], [[-1.0, -1.0]]]])
+    >>> grad_cam(activations, gradients)
+    tensor([[[0., 4.]]])
+    """
+    return _weighted_sum(activations, _wide(gradients).mean((2, 3)))
+
+
+def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by their positive gradients, evened out over regions (Chattopadhay et al. 2018, eq. 19).
+
+    The paper's ``Y = exp(S)`` gives ``alpha = g^2 / (2 g^2 + g^3 sum(A))`` and a factor ``exp(S)`` on the whole map,
+    which is dropped. Dividing by ``g^2`` gives the form used here, which needs no case for a gradient of 0 and does not
+    underflow for small ones. Where activations may be negative, which the paper excludes, alpha may be too.
+    """
+    positive = _wide(gradients).relu()
+    total = _wide(activations).sum((2, 3), keepdim=True)
+    return _weighted_sum(activations, (positive / (2 + positive * total)).sum((2, 3)))
+
+
+def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Gradient times activation at every place, summed over channels (Draelos and Carin 2020, eq. 2).
+
+    The paper keeps the sign, so that map and bias sum to the score; here the map is clipped at 0.
+    """
+    return (_wide(gradients) * _wide(activations)).sum(1).relu().float()
+
+
+def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Positive gradient times activation at every place (Jiang et al. 2021, eq. 3-4).
+
+    The paper's tanh scaling of shallow layers is left to the picture.
+    """
+    return (_wide(gradients).relu() * _wide(activations)).sum(1).relu().float()
+
+
+def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
+    """Activations weighted by their gradient averaged with the activations as weights (Fu et al. 2020, eq. 8).
+
+    A channel whose activations sum to 0, a dead one above all, has no such average and weighs 0. The paper's ReLU is
+    kept.
+    """
+    wide = _wide(activations)
+    total = wide.sum((2, 3))
+    weights = (_wide(gradients) * wide).sum((2, 3)) / total
+    return _weighted_sum(activations, weights.where(total != 0, 0.0))
+
+
+def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001 - a CamMethod takes both
+    """Activations projected on their first right singular vector (Muhammad and Yeasin 2020, eq. 3-4).
+
+    Says nothing about a class. Not centred, as in the paper. A singular vector has no sign of its own: it is turned
+    so that the projection's sum is not negative, then the map is clipped at 0.
+    """
+    places = _wide(activations).flatten(2).mT
+    finite = places.isfinite().all(2).all(1)[:, None]
+    left, scales, _ = torch.linalg.svd(places.where(finite[:, None], 0.0), full_matrices=False)
+    projection: Tensor = left[:, :, 0] * scales[:, :1]
+    projection = projection.where(projection.sum(1, keepdim=True) >= 0, -projection).where(finite, torch.nan)
+    return projection.relu().float().reshape(len(activations), *activations.shape[2:])
+
+
+def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
+    """``(N, K, h, w)`` and ``(N, K)`` to ``(N, h, w)``: sum over channels, clipped at 0."""
+    return (_wide(activations) * weights[:, :, None, None]).sum(1).relu().float()
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32: sums over thousands of half-precision values would drown."""
+    return values if values.dtype == torch.float64 else values.float()

@@ -1,0 +1,260 @@
+"""Activations and gradients of one layer, from one forward pass: the room that sets hooks and asks autograd.
+
+The graph is cut at the layer. Up to there the model runs without gradients; a hook then turns them on and hands a
+clone of a fresh leaf downstream. So only what lies behind the layer is kept for the backward pass, no parameter's
+``.grad`` is reached, frozen models work, and an in-place operation behind the layer cannot overwrite what was
+captured.
+"""
+
+import copy
+import threading
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .guard import untouched
+from .layers import check_layer, layout_of, module_of
+from .targets import Target
+
+Forward: TypeAlias = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """What one layer gave, and what the scores asked of it. Detached, on the model's device.
+
+    Attributes:
+        layer: Dotted name, as `check_layer` gives it.
+        logits: ``(N, n_classes)`` float32.
+        activations: ``(N, K, h, w)`` float32.
+        gradients: One ``(N, K, h, w)`` float32 tensor per target; zero where that score does not depend on the layer.
+    """
+
+    layer: str
+    logits: Tensor
+    activations: Tensor
+    gradients: tuple[Tensor, ...]
+
+
+def capture(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Sequence[Target],
+    *,
+    layer: str,
+    forward: Forward | None = None,
+    batch_size: int = 32,
+) -> Capture:
+    """Activations of a layer and their gradients for every target. The model is the same before and after.
+
+    >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> seen = capture(model, torch.rand(5, 1, 4, 5), [lambda logits: logits[:, 0]], layer="0")
+    >>> seen.activations.shape, seen.gradients[0][0, :, 0, 0]
+    (torch.Size([5, 2, 4, 5]), tensor([0.0500, 0.0000]))
+
+    Args:
+        model: Any classifier: in training mode, frozen, compiled, in half precision.
+        inputs: ``(N, C, H, W)`` model inputs; moved to the model's device and precision.
+        targets: What to explain; each is given ``(N, n_classes)`` logits.
+        layer: Dotted name. If it runs several times in one forward, its last call counts.
+        forward: How to get class scores from model inputs; None calls the model.
+        batch_size: Images per pass. Keep it fixed over time: results depend on it in the last bit.
+
+    Raises:
+        ValueError: No such layer, its output is no map, or a target does not give one score per image.
+        RuntimeError: The layer does not run, or no score depends on it as far as autograd can see.
+    """
+    name = check_layer(model, layer)
+    tap = _Tap(name, module_of(model, name), model if forward is None else forward)
+    with untouched(model):
+        placed = _placed(model, inputs)
+        looks = _looks(tap, placed, targets, batch_size) or _looks(tap, placed, targets, batch_size, graph_before=True)
+        if looks is None:
+            raise RuntimeError(
+                f"expected class scores that depend on layer {name!r}, found none that autograd can trace to it; "
+                "choose a layer with no detach(), no_grad or inference_mode behind it, and give checkpoint() "
+                "use_reentrant=False"
+            )
+        logits, activations, *gradients = (torch.cat(parts) for parts in zip(*looks, strict=True))
+    return Capture(name, logits, activations, tuple(gradients))
+
+
+def predict(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
+    """``(N, n_classes)`` float32 logits, by a forward pass alone. The model is the same before and after."""
+    run = model if forward is None else forward
+    with untouched(model):
+        batches = torch.split(_placed(model, inputs), batch_size)
+        return torch.cat([as_logits(run(batch)).detach() for batch in batches])
+
+
+def as_logits(output: Any) -> Tensor:
+    """``(N, n_classes)`` float32 class scores, from whatever a classifier returns.
+
+    Of tuples, dicts and outputs with ``.logits``, the logits are taken, else the first tensor. One score ``z`` per
+    image becomes two classes, ``[-z/2, z/2]``, whose softmax is the sigmoid of ``z``. Probabilities become their
+    logarithm.
+
+    >>> as_logits({"loss": torch.tensor(0.7), "scores": torch.tensor([[3.0], [-1.0]])})
+    tensor([[-1.5000,  1.5000],
+            [ 0.5000, -0.5000]])
+
+    Raises:
+        ValueError: The output has no tensor of class scores.
+    """
+    scores = _scores_in(output)
+    if scores is None or scores.ndim > 2:
+        found = type(output).__name__ if scores is None else f"a tensor of shape {tuple(scores.shape)}"
+        raise ValueError(f"expected (N, n_classes) class scores, found {found}; pass forward= that returns them")
+    scores = scores.float()
+    if scores.ndim == 1 or scores.shape[1] == 1:
+        half = scores.reshape(-1, 1) / 2
+        return torch.cat([-half, half], 1)
+    return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if _are_probabilities(scores) else scores
+
+
+def _scores_in(output: Any) -> Tensor | None:
+    """The logits by name, or the first floating tensor that has a row per image."""
+    if isinstance(output, Tensor):
+        return output if output.is_floating_point() and output.ndim else None
+    if hasattr(output, "logits"):
+        return _scores_in(output.logits)
+    if isinstance(output, Mapping):
+        return _scores_in(output["logits"] if "logits" in output else list(output.values()))
+    if isinstance(output, (tuple, list)):
+        return next((scores for scores in map(_scores_in, output) if scores is not None), None)
+    return None
+
+
+def _are_probabilities(scores: Tensor) -> bool:
+    """Whether every row is the output of a softmax, up to what half precision leaves of its sum."""
+    rows = scores.detach()
+    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < 0.01).all())
+
+
+def _placed(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Inputs where the model's parameters are, in their precision, and no inference tensors, which autograd refuses."""
+    like = next((parameter for parameter in model.parameters() if parameter.is_floating_point()), inputs)
+    placed = inputs.to(like.device, like.dtype)
+    return placed.clone() if placed.is_inference() else placed
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """A layer of a model, and how to get class scores from the model."""
+
+    name: str
+    layer: nn.Module
+    forward: Forward
+
+
+def _looks(
+    tap: _Tap, inputs: Tensor, targets: Sequence[Target], batch_size: int, *, graph_before: bool = False
+) -> list[list[Tensor]] | None:
+    """Logits, activations and a gradient per target for each micro-batch; None if no score depends on the layer.
+
+    A graph before the layer is needed if the layer runs in a `no_grad` block of the model's own: leaving that block
+    restores the mode outside of it, and everything behind would run without gradients.
+    """
+    looks = []
+    for start in range(0, len(inputs), batch_size):
+        local = [partial(_own_rows, target, start, len(inputs)) for target in targets]
+        look = _look(tap, inputs[start : start + batch_size], local, graph_before=graph_before)
+        if look is None:
+            return None
+        looks.append(look)
+    return looks
+
+
+def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
+    """A micro-batch's scores, by a target that may know as many labels as there are images in all."""
+    scores = target(F.pad(logits, (0, 0, start, total - start - len(logits))))
+    if scores.shape != (total,):
+        raise ValueError(f"expected a target that gives ({total},) scores, one per image, found {tuple(scores.shape)}")
+    return scores[start : start + len(logits)]
+
+
+def _look(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
+    with torch.set_grad_enabled(graph_before), _cut(tap.layer) as leaves:
+        output = tap.forward(batch)
+    if not leaves:
+        raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose one that does, layer='...'")
+    leaf = leaves[-1]
+    with torch.enable_grad():
+        logits = as_logits(output)
+        gradients = [_gradient(target(logits), leaf) for target in targets]
+    if gradients and all(gradient is None for gradient in gradients):
+        return None
+    layout = layout_of(leaf.detach(), (batch.shape[-2], batch.shape[-1]))
+    zeros = torch.zeros_like(leaf)
+    kept = [leaf.detach(), *(zeros if gradient is None else gradient for gradient in gradients)]
+    return [logits.detach(), *(layout.grid(values).float() for values in kept)]
+
+
+def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
+    """Of each image's own score, since images do not mix; None if autograd finds no way from the scores to the leaf."""
+    if not scores.requires_grad:
+        return None
+    (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True, allow_unused=True)
+    return gradient
+
+
+@contextmanager
+def _cut(layer: nn.Module) -> Iterator[list[Tensor]]:
+    """While open, the layer hands a clone of a fresh leaf downstream; the leaf of its last call is in the list.
+
+    All threads share a module's hooks; in any other than this one the model may be training.
+    """
+    owner = threading.get_ident()
+    leaves: list[Tensor] = []
+
+    def cut(_layer: nn.Module, _inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != owner:
+            return output
+        torch.set_grad_enabled(True)
+        original = _map_in(output)
+        leaves[:] = [original.detach().requires_grad_()]
+        return _replaced(output, original, leaves[0].clone())
+
+    handle = layer.register_forward_hook(cut)
+    try:
+        yield leaves
+    finally:
+        handle.remove()
+
+
+def _map_in(output: Any) -> Tensor:
+    """The first floating tensor with space or tokens in it."""
+    found = next((t for t in _tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
+    if found is None:
+        raise ValueError(
+            f"expected a layer that returns a feature map, found {type(output).__name__}; choose another, layer='...'"
+        )
+    return found
+
+
+def _tensors_in(output: Any) -> Iterator[Tensor]:
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, (tuple, list, Mapping)):
+        for item in output.values() if isinstance(output, Mapping) else output:
+            yield from _tensors_in(item)
+
+
+def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
+    """The same structure with one tensor exchanged."""
+    if output is old:
+        return new
+    if isinstance(output, MutableMapping):
+        changed = copy.copy(output)
+        changed.update({key: _replaced(item, old, new) for key, item in output.items()})
+        return changed
+    if isinstance(output, (tuple, list)):
+        items = [_replaced(item, old, new) for item in output]
+        return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
+    return output

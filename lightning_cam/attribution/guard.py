@@ -1,0 +1,224 @@
+"""Looking does not change what is looked at: `untouched` puts back everything that a forward pass can move.
+
+What it cannot see: parameters written through ``.data`` by the model's own forward, state in objects that are neither
+modules nor containers held by one, containers of more than ten thousand items and tensors of more than 64 MiB: those
+are data rather than state, and copying them would cost more than looking.
+"""
+
+import operator
+import random
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+_MOST_ITEMS = 10_000
+_MOST_BYTES = 2**26
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, autocast, compiled code and logging; afterwards everything is as before.
+
+    Everything is training flags module by module, buffers and metric states bit for bit, attributes and hooks of
+    every module, random states (torch's on the CPU and on the model's devices, numpy's, Python's and the model's own
+    generators) and torch's switches. It holds after an exception and after Ctrl-C. Parameters and their ``.grad`` are
+    never written.
+
+    Raises:
+        RuntimeError: The model has parameters that its first forward will create.
+    """
+    modules = list(model.modules())
+    containers = _containers(modules)
+    held = [value for container in containers for value in _items(container)]
+    tensors = {id(value): value for value in (*model.buffers(), *held) if isinstance(value, Tensor)}.values()
+    if any(map(is_lazy, tensors)):
+        raise RuntimeError(
+            f"expected a {type(model).__name__} that has run once, found parameters without a shape: looking must not "
+            "be the first forward, which draws them; run the model on one batch first"
+        )
+    devices = {tensor.device for tensor in tensors}
+    with ExitStack() as stack:
+        stack.enter_context(_torch_switches({device.type for device in devices}))
+        stack.enter_context(_restored_random_states(devices))
+        stack.enter_context(_restored_generators([value for value in held if type(value) is torch.Generator]))
+        stack.enter_context(_restored_items(containers))
+        stack.enter_context(_restored_tensors(list(filter(_is_state, tensors))))
+        stack.enter_context(_evaluating(modules))
+        _mute(modules)
+        yield
+
+
+@contextmanager
+def _torch_switches(device_types: Iterable[str]) -> Iterator[None]:
+    """Normal tensors, no gradients, full precision, eager code, and attention without its inference shortcut.
+
+    The shortcut gives nested tensors and passes over hooks of inner layers.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.no_grad())
+        for device_type in filter(torch.amp.is_autocast_available, {"cpu", *device_types}):
+            stack.enter_context(torch.autocast(device_type, enabled=False, cache_enabled=False))
+        if "torch._dynamo" in sys.modules:  # else nothing is compiled yet, and importing it takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        yield
+
+
+@contextmanager
+def _restored_random_states(devices: Iterable[torch.device]) -> Iterator[None]:
+    """The global states. Lightning's `isolate_rng` does not restore them after an exception."""
+    with ExitStack() as stack:
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the global state is what is kept
+        stack.callback(torch.set_rng_state, torch.get_rng_state())
+        for device in devices:
+            if device.type not in ("cpu", "meta"):
+                backend = torch.get_device_module(device)
+                where = () if device.type == "mps" else (device,)
+                stack.callback(backend.set_rng_state, backend.get_rng_state(*where), *where)
+        yield
+
+
+@contextmanager
+def _restored_generators(generators: Sequence[torch.Generator]) -> Iterator[None]:
+    """Generators that the model draws from on its own."""
+    states = [generator.get_state() for generator in generators]
+    try:
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+
+
+@contextmanager
+def _restored_items(containers: Sequence[Any]) -> Iterator[None]:
+    """Modules' attributes, and what the containers among them hold: hooks, caches, counters.
+
+    Only what moved is written, for the sake of other threads.
+    """
+    saved = [dict(held) if isinstance(held, dict) else list(held) for held in containers]
+    try:
+        yield
+    finally:
+        for held, items in zip(containers, saved, strict=True):
+            if _has_moved(held, items):
+                _refill(held, items)
+
+
+@contextmanager
+def _restored_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Contents of buffers and other tensors that modules hold, such as the states of a torchmetrics metric.
+
+    Compared as bytes, one block per device: NaN equals NaN, and a GPU is waited for once.
+    """
+    groups = [[t for t in tensors if t.device == device] for device in {t.device for t in tensors}]
+    shapes = [[tensor.shape for tensor in group] for group in groups]
+    saved = [_bytes(group) for group in groups]
+    try:
+        yield
+    finally:
+        for group, before, old in zip(groups, saved, shapes, strict=True):
+            if not torch.equal(_bytes(group), before):
+                _rewrite(group, before, old)
+
+
+@contextmanager
+def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Evaluation mode flag by flag: ``train()`` would unfreeze a frozen BatchNorm, and models override it."""
+    flags = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = False
+        yield
+    finally:
+        for module, flag in zip(modules, flags, strict=True):
+            module.training = flag
+
+
+def _mute(modules: Iterable[nn.Module]) -> None:
+    """Silences `log` and `log_dict` of Lightning modules; `_restored_items` gives them their voice back.
+
+    A value logged by a forward would enter the means that decide when to stop and which checkpoint to keep.
+    """
+    for module in modules:
+        for kind in type(module).__mro__:
+            if kind.__name__ == "LightningModule":  # of whichever package
+                vars(module).update((name, _nothing) for name in vars(kind) if name == "log" or name.startswith("log_"))
+
+
+def _nothing(*_: Any, **__: Any) -> None:
+    """Stands in for a method that logs."""
+
+
+def _containers(modules: Iterable[nn.Module]) -> list[Any]:
+    """Attribute dicts of modules and the containers in them, however deep, each once."""
+    found: list[Any] = [vars(module) for module in modules]
+    seen = set(map(id, found))
+    for container in found:  # grows while it is walked
+        for value in _items(container):
+            if isinstance(value, (list, dict, set, deque)) and len(value) <= _MOST_ITEMS and id(value) not in seen:
+                seen.add(id(value))
+                found.append(value)
+    return found
+
+
+def _items(container: Any) -> Iterable[Any]:
+    return container.values() if isinstance(container, dict) else container
+
+
+def _has_moved(held: Any, items: Any) -> bool:
+    """Whether a container has other objects than before; comparing tensors by value would give tensors."""
+    if len(held) != len(items) or not all(map(operator.is_, held, items)):
+        return True
+    return isinstance(items, dict) and not all(map(operator.is_, held.values(), items.values()))
+
+
+def _refill(held: Any, items: Any) -> None:
+    if isinstance(held, dict):
+        for key in held.keys() - items.keys():
+            del held[key]
+        held.update(items)
+        if list(held) != list(items):
+            for key in items:  # one after the other to the end, so that nobody meets an empty dict
+                held[key] = held.pop(key)
+    else:
+        held.clear()
+        (held.update if isinstance(held, set) else held.extend)(items)
+
+
+def _is_state(tensor: Tensor) -> bool:
+    """Whether a forward may write to a tensor: a buffer, a counter, a metric's state.
+
+    Not a parameter, which is for training to write to, nor one in a graph, which is a result; and not the kinds without
+    bytes of their own: sparse, quantised, meta and wrapped tensors.
+    """
+    return (
+        type(tensor) is Tensor
+        and tensor.grad_fn is None
+        and tensor.layout is torch.strided
+        and tensor.device.type != "meta"
+        and not tensor.is_quantized
+        and tensor.nbytes <= _MOST_BYTES
+    )
+
+
+def _bytes(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.detach().reshape(-1).view(torch.uint8) for tensor in tensors])
+
+
+def _rewrite(tensors: Sequence[Tensor], saved: Tensor, shapes: Sequence[torch.Size]) -> None:
+    """Writes back the tensors that differ, and no other: a write counts as a change in autograd's books."""
+    parts = torch.split(saved, [s.numel() * t.element_size() for s, t in zip(shapes, tensors, strict=True)])
+    for tensor, part, shape in zip(tensors, parts, shapes, strict=True):
+        if not torch.equal(_bytes([tensor]), part):
+            with torch.inference_mode(tensor.is_inference()):
+                tensor.resize_(shape).copy_(part.clone().view(tensor.dtype).view(shape))

@@ -1,0 +1,186 @@
+"""Where a map looks, as one number per sample.
+
+Maps are ``(N, h, w)``, float32 or float64, non-negative and raw: nothing is scaled before it is measured, and no
+epsilon hides an empty map. Masks are ``(N, H, W)`` bool at image size, True on the object; an all-False mask means that
+none is known. Measures of mass bring the mask to the map, averaged over the areas of the map's cells, because a coarse
+map stretched to the image carries mass across the object's outline. Every measure gives ``(N,)`` values.
+
+Undefined is NaN, for that sample only. A map that is empty, not finite or a single cell says nothing about where; a
+mask that is missing, or that no map can miss because it covers the whole image, says nothing about the map.
+"""
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..spatial import area_average, at_cell_centres, border_ring, largest_component, mask_boxes, upsample
+
+Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""``(maps (N, h, w), masks (N, H, W)) -> values (N,)``, NaN where undefined."""
+
+
+def background_attention_ratio(maps: Tensor, masks: Tensor) -> Tensor:
+    """Share of a map's mass that lies outside the object, 0..1; a uniform map has the background's share of the image.
+
+    One minus the energy-based pointing game (Wang et al. 2020, Score-CAM, section 4.3), on the map's own grid.
+
+    >>> background_attention_ratio(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]]))
+    tensor([0.2500])
+    """
+    outside, inside = _split(maps, masks)
+    return outside / (outside + inside)
+
+
+def background_attention_lift(maps: Tensor, masks: Tensor) -> Tensor:
+    """Log odds of the background attention ratio minus log odds of the background's area; 0 = uniform attention.
+
+    Written as ``ln(density outside / density inside)``, density being share of mass over share of area, which is the
+    same number. Above 0 the background gets more than its share, below 0 the object does; swapping background and
+    object swaps the sign.
+
+    A ratio of exactly 0 or 1, common for sparse maps, would be infinite: one such sample would decide every mean, and
+    dropping it as NaN would remove just the clearest cases. But a map of ``n`` cells cannot tell nothing from less than
+    a cell's worth, so each density counts as at least ``1 / n`` of the uniform one. That bounds the value to between
+    ``-ln(n / object area)`` and ``ln(n / background area)``, keeps its order and its symmetry, and changes no map that
+    gives both sides more than that.
+
+    >>> background_attention_lift(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]])).exp()
+    tensor([0.3333])
+    """
+    outside, inside = _split(maps, masks)
+    area_outside, area_inside = _split(torch.ones_like(maps), masks)
+    lowest = 1 / math.prod(maps.shape[1:])
+    return (outside / area_outside).clamp(min=lowest).log() - (inside / area_inside).clamp(min=lowest).log()
+
+
+def pointing_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
+    """Whether the map's peak lies on the object: 1 or 0, or between them where the answer is divided.
+
+    The pointing game (Zhang et al. 2018) without its 15 px tolerance. The peak is the centre of the highest cell. Of
+    several equal peaks the share on the object counts, and a centre between two or four pixels counts as their mean. A
+    constant map has no peak: NaN.
+    """
+    _check(maps, masks)
+    peaks = (maps == maps.amax(dim=(1, 2), keepdim=True)).to(maps)
+    hits = (peaks * at_cell_centres(masks, (maps.shape[1], maps.shape[2]))).sum(dim=(1, 2)) / peaks.sum(dim=(1, 2))
+    return _defined(hits, is_finite(maps) & ~is_constant(maps) & _can_be_missed(masks))
+
+
+def box_iou(maps: Tensor, masks: Tensor) -> Tensor:
+    """Overlap, 0..1, of the map's box with the smallest box around the mask, in pixels of the mask.
+
+    The map's box surrounds the largest 4-connected region of ``map >= 20 % of its maximum`` (Zhou et al. 2016, section
+    3.2), after bilinear resizing to the mask's size. A constant map would get the whole image as its box, a hit on
+    every large object: NaN instead. A mask that covers the image has a box like any other.
+    """
+    _check(maps, masks)
+    resized = upsample(maps, (masks.shape[1], masks.shape[2]))
+    # The millionth lets exactly 20 % count whatever rounding did: without it a flipped or scaled map may lose a pixel.
+    high = resized >= (0.2 - 1e-6) * resized.amax(dim=(1, 2), keepdim=True)
+    overlap = _intersection_over_union(mask_boxes(largest_component(high)), mask_boxes(masks))
+    return _defined(overlap.to(maps), is_finite(maps) & ~is_constant(maps))
+
+
+def border_attention_ratio(maps: Tensor) -> Tensor:
+    """Share of a map's mass in the outer ring of 10 % of height and width, 0..1; 0.36 is uniform."""
+    attention = _attention(maps)
+    ring = border_ring((maps.shape[1], maps.shape[2])).to(maps)
+    return (attention * ring).sum(dim=(1, 2)).clamp(max=1)
+
+
+def attention_entropy(maps: Tensor) -> Tensor:
+    """Entropy of a map's mass over its ``n`` cells, divided by ``ln(n)``: 0 = in one cell, 1 = uniform.
+
+    >>> attention_entropy(torch.tensor([[[2.0, 2.0, 0.0, 0.0]]]))
+    tensor([0.5000])
+    """
+    attention = _attention(maps)
+    entropy: Tensor = torch.special.entr(attention).sum(dim=(1, 2))
+    return (entropy / math.log(max(math.prod(maps.shape[1:]), 2))).clamp(max=1)
+
+
+def attention_drift(maps: Tensor, previous: Tensor) -> Tensor:
+    """One minus the cosine between each map and its predecessor, 0..1: 0 = equal up to scale, 1 = no cell in common.
+
+    Computed as half the squared distance of the unit vectors: the same number, and exactly 0 for equal maps.
+
+    Raises:
+        ValueError: The shapes differ, as they do after a change of the layer or the probe.
+    """
+    if maps.shape != previous.shape:
+        raise ValueError(f"expected previous maps of shape {tuple(maps.shape)}, got {tuple(previous.shape)}")
+    change = _unit(_attention(maps)) - _unit(_attention(previous))
+    return (change.square().sum(dim=(1, 2)) / 2).clamp(max=1)
+
+
+def is_empty(maps: Tensor) -> Tensor:
+    """Whether each map ``(N, h, w)`` is zero everywhere."""
+    return (maps == 0).all(dim=2).all(dim=1)
+
+
+def is_constant(maps: Tensor) -> Tensor:
+    """Whether each map ``(N, h, w)`` has the same value everywhere, as empty maps and single cells do."""
+    return maps.amax(dim=(1, 2)) == maps.amin(dim=(1, 2))
+
+
+def is_finite(maps: Tensor) -> Tensor:
+    """Whether each map ``(N, h, w)`` is free of NaN and infinity."""
+    return maps.isfinite().all(dim=2).all(dim=1)
+
+
+def nan_mean(values: Tensor) -> Tensor:
+    """Mean of the defined values, as a 0-dim tensor; NaN if none is.
+
+    >>> nan_mean(torch.tensor([1.0, float("nan"), 0.0]))
+    tensor(0.5000)
+    """
+    return values.nanmean()
+
+
+def _split(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Shares of a map's mass outside and inside the object, ``(N,)`` each; NaN where undefined."""
+    _check(maps, masks)
+    attention, covered = _attention(maps), area_average(masks, (maps.shape[1], maps.shape[2]))
+    outside, inside = (attention * (1 - covered)).sum(dim=(1, 2)), (attention * covered).sum(dim=(1, 2))
+    return _defined(outside, _can_be_missed(masks)), _defined(inside, _can_be_missed(masks))
+
+
+def _attention(maps: Tensor) -> Tensor:
+    """Share of each cell in its map's mass; NaN for a map that has no shares: empty, not finite, negative, one cell."""
+    mass = maps.sum(dim=(1, 2), keepdim=True)
+    has_shares = mass.isfinite() & (maps.amin(dim=(1, 2), keepdim=True) >= 0) & (math.prod(maps.shape[1:]) > 1)
+    return _defined(maps / mass, has_shares)  # an empty map is 0 / 0
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """Maps scaled to Euclidean length 1."""
+    return maps / maps.square().sum(dim=(1, 2), keepdim=True).sqrt()
+
+
+def _intersection_over_union(boxes: Tensor, others: Tensor) -> Tensor:
+    """Overlap of box ``i`` with other box ``i``, both ``(N, 4)`` as ``x1, y1, x2, y2``; NaN where a box is NaN."""
+    sides = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
+    common = sides.clamp(min=0).prod(dim=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (others[:, 2:] - others[:, :2]).prod(dim=1)
+    return common / (areas - common)
+
+
+def _can_be_missed(masks: Tensor) -> Tensor:
+    """Whether each mask has an inside and an outside."""
+    return masks.flatten(1).any(dim=1) & ~masks.flatten(1).all(dim=1)
+
+
+def _defined(values: Tensor, where: Tensor) -> Tensor:
+    return values.where(where, torch.nan)
+
+
+def _check(maps: Tensor, masks: Tensor) -> None:
+    """Shapes and type as they must be: anything else would broadcast to a plausible number."""
+    if masks.dtype != torch.bool or masks.ndim != 3 or maps.ndim != 3 or len(maps) != len(masks):
+        raise ValueError(
+            f"expected maps (N, h, w) and bool masks (N, H, W), "
+            f"got maps {tuple(maps.shape)} and {masks.dtype} masks {tuple(masks.shape)}"
+        )

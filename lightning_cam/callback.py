@@ -1,0 +1,350 @@
+"""WHEN to look. The only room that knows a trainer."""
+
+import importlib
+import importlib.util
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from . import sinks as keeping
+from .attribution import cams, layers
+from .examination import Reading, Report, examine
+from .probe import Probe
+from .rhythm import Rhythm
+from .sinks.background import Background
+from .sinks.folder import FolderSink
+from .sinks.pages import Frame, check_page, final_page, last_words, shown_probes
+from .trainer import drawn_probe, forward_of, free_folder, has_whole_model, logged_step, run_folder, validates
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback as _Callback
+else:
+    # `lightning.pytorch` and `pytorch_lightning` have a Callback each and accept only their own.
+    _NAMESPACES = [name for name in ("lightning", "pytorch_lightning") if importlib.util.find_spec(name)]
+    _MODULES = [importlib.import_module("lightning.pytorch" if n == "lightning" else n) for n in _NAMESPACES]
+    _Callback = type("_Callback", tuple(module.Callback for module in _MODULES), {})
+
+MAX_FAILURES = 3  # in a row, then the callback switches itself off
+MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
+MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
+
+
+class CAMCallback(_Callback):
+    """Looks at where the model looks, while it trains, and changes nothing about the training.
+
+    ``Trainer(callbacks=[CAMCallback()])`` draws a class-balanced probe set from the validation data once, looks at it
+    before the training, at growing steps of the first epoch and after every validation, and logs scalars and pictures
+    to the trainer's loggers and to a folder beside them.
+
+    Args:
+        probe: The fixed images to look at; None draws 64 from the validation data (without it, the training data).
+        layer: Dotted name of the layer to look at; None finds the last spatial one.
+        method: How activations and gradients become maps, e.g. `cams.layer_cam`.
+        every_n_epochs: Look after every n-th epoch instead of the default rhythm.
+        every_n_train_steps: Look after every n-th optimizer step instead of the default rhythm.
+        forward: ``(module, inputs) -> class scores`` for modules whose ``forward`` gives something else.
+        on_error: "warn" keeps the training going and says once what failed; "raise" raises, for CI.
+        sinks: Where pictures go; None means the trainer's loggers and a folder.
+        log_images: Whether to log pictures at all; without them only scalars are logged.
+        n_images: How many probe images get a picture series; all of them are measured.
+        batch_size: Probe images per forward pass.
+        name: First part of every logged key; two callbacks on one trainer need two names.
+
+    Raises:
+        ValueError: Here for a rhythm or option that cannot be, and when the fit starts for an unknown layer, data that
+            no probe can be drawn from, or labels that the model has no score for. Never once training has started.
+    """
+
+    def __init__(
+        self,
+        probe: Probe | None = None,
+        *,
+        layer: str | None = None,
+        method: cams.CamMethod = cams.grad_cam,
+        every_n_epochs: int | None = None,
+        every_n_train_steps: int | None = None,
+        forward: Callable[[nn.Module, Tensor], Any] | None = None,
+        on_error: str = "warn",
+        sinks: Sequence[keeping.Sink] | None = None,
+        log_images: bool = True,
+        n_images: int = 16,
+        batch_size: int = 32,
+        name: str = "cam",
+    ) -> None:
+        if probe is not None and not isinstance(probe, Probe):
+            raise TypeError(
+                f"probe must be a Probe, got {type(probe).__name__}; see Probe.from_dataset and from_folder"
+            )
+        if on_error not in ("warn", "raise"):
+            raise ValueError(f'on_error must be "warn" or "raise", got {on_error!r}')
+        if min(n_images, batch_size) < 1:
+            raise ValueError(f"n_images and batch_size must be 1 or more, got {n_images} and {batch_size}")
+        if not name or not name.replace("_", "").replace("-", "").isalnum():
+            raise ValueError(f"name must be letters, digits, - and _, since it begins every logged key; got {name!r}")
+        self.rhythm = Rhythm(every_n_epochs, every_n_train_steps)
+        self.probe = probe
+        self.layer = layer
+        self.method = method
+        self.forward = forward
+        self.on_error = on_error
+        self.sinks = sinks
+        self.log_images = log_images
+        self.n_images = n_images
+        self.batch_size = batch_size
+        self.name = name
+        self._history: list[Reading] = []
+        self._restored_fingerprint: str | None = None
+        self._reset()
+
+    def _reset(self) -> None:
+        """What belongs to one fit."""
+        self._report: Report | None = None
+        self._frames: list[Frame] = []
+        self._background: Background | None = None
+        self._openings: list[str] = []  # where a person finds the pictures
+        self._looked_at = -1  # global step of the last check
+        self._failures = 0
+        self._off = False
+        self._fit_started = self._spent = 0.0
+
+    @property
+    def history(self) -> tuple[Reading, ...]:
+        """What was logged at each check so far: step, epoch, scalars."""
+        return tuple(self._history)
+
+    # ---- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        """One key per name, so that two callbacks can share a trainer."""
+        return self._generate_state_key(name=self.name)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The series so far, in JSON types only: Lightning loads checkpoints with ``weights_only``."""
+        return {
+            "version": 1,
+            "fingerprint": self.probe.fingerprint if self.probe is not None else self._restored_fingerprint,
+            "history": [reading.as_json() for reading in self._history],
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues the series of a checkpoint; a state from elsewhere is left out, it must never stop a resume."""
+        try:
+            history = [Reading.from_json(entry) for entry in state_dict["history"]]
+            self._restored_fingerprint = str(state_dict["fingerprint"])
+        except (KeyError, TypeError, ValueError) as error:
+            _warn(f"the checkpoint's series cannot be read ({error!r}); starting a new one")
+            return
+        self._history = history
+
+    # ---- hooks -------------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Starts afresh: one callback can serve several fits."""
+        if stage == "fit":
+            self._reset()
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Checks what can be checked without data."""
+        if self.layer is not None:
+            layers.check_layer(pl_module, self.layer)
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Draws the probe, opens the sinks and takes the first look. Configuration errors raise here."""
+        self._fit_started = time.perf_counter()
+        if not has_whole_model(trainer):
+            self._switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
+            return
+        if self.probe is None:
+            self.probe = drawn_probe(trainer)
+        self._compare_with_restored(self.probe)
+        self._looked_at = trainer.global_step if self._history else -1
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            self._open_sinks(trainer)
+        if not self._history:
+            self._look(trainer, pl_module, logged_step(trainer), self._log_directly, before_training=True)
+
+    def on_train_batch_end(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Looks at growing steps of the first epoch, or every n steps."""
+        if trainer.global_step == self._looked_at or not self.rhythm.after_step(
+            trainer.global_step, trainer.current_epoch
+        ):
+            return
+        leave_to_validation = self.rhythm.every_n_train_steps is None and batch_idx + 1 == trainer.num_training_batches
+        if not leave_to_validation:
+            self._look(trainer, pl_module, logged_step(trainer), self._log_directly)
+
+    def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Looks where scalars can be monitored and averaged weights (EMA) are in place."""
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._after_epoch(trainer, pl_module, logged_step(trainer))
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Looks here if there is no validation. Lightning has counted the step already."""
+        if not validates(trainer):
+            self._after_epoch(trainer, pl_module, logged_step(trainer) - 1)
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Takes the last look, keeps the evolution strip and says where all of it is."""
+        if self._report is not None and trainer.global_step != self._looked_at:
+            self._look(trainer, pl_module, logged_step(trainer) - 1, self._log_directly)
+        if self._background is not None and self._report is not None and self.probe is not None and self._history:
+            last = partial(final_page, self.probe, tuple(self._frames), self.history, self.name)
+            self._background.submit(last, wait=True)
+            print(last_words(self.probe, self._report, len(self._history), self._openings))  # noqa: T201 - once a fit
+        self._close()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Keeps what was seen until here; Lightning calls no `teardown` after an exception."""
+        self._close()
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Lets go of the worker and the maps."""
+        self._close()
+        self._report = None
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def _after_epoch(self, trainer: Any, pl_module: Any, step: int) -> None:
+        if self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at:
+            self._look(trainer, pl_module, step, partial(_log_through_lightning, pl_module))
+
+    def _look(
+        self,
+        trainer: Any,
+        pl_module: Any,
+        step: int,
+        log: Callable[[Any, Mapping[str, float], int], None],
+        *,
+        before_training: bool = False,
+    ) -> None:
+        """One check, from the forward pass to the queue of pictures. Rank 0 looks, every rank logs the same numbers."""
+        if self._off or self.probe is None:
+            return
+        started = time.perf_counter()
+        self._looked_at = trainer.global_step
+        scalars, failure = self._examined(trainer, pl_module, self.probe, before_training=before_training)
+        if scalars is None:
+            self._count_failure(failure)
+            return
+        self._failures = 0
+        seconds = time.perf_counter() - started
+        self._spent += seconds
+        scalars[f"{self.name}/seconds"] = seconds
+        scalars[f"{self.name}/seconds_outside_model"] = seconds - scalars.pop("model_seconds")
+        if not before_training:
+            scalars[f"{self.name}/overhead"] = self._spent / (time.perf_counter() - self._fit_started)
+        reading = Reading(step, trainer.current_epoch, scalars)
+        self._history.append(reading)
+        log(trainer, reading.defined, step)
+        self._hand_over_pictures(reading)
+
+    def _examined(
+        self, trainer: Any, pl_module: Any, probe: Probe, *, before_training: bool
+    ) -> tuple[dict[str, float] | None, str]:
+        """The scalars, or None and what failed; the same on every rank."""
+        scalars, failure = None, ""
+        if trainer.is_global_zero:
+            try:
+                self._report = self._examine(pl_module, probe)
+                scalars = {key.replace("cam/", f"{self.name}/", 1): v for key, v in self._report.scalars.items()}
+                scalars["model_seconds"] = self._report.model_seconds
+            except Exception as error:  # the promise: nothing of ours stops a training
+                if self.on_error == "raise" or (before_training and isinstance(error, ValueError)):
+                    raise
+                failure = f"{type(error).__name__}: {error}"
+        return trainer.strategy.broadcast((scalars, failure)) if trainer.world_size > 1 else (scalars, failure)
+
+    def _examine(self, pl_module: Any, probe: Probe) -> Report:
+        last = self._report
+        return examine(
+            pl_module,
+            probe,
+            layer=last.layer if last else self.layer,
+            method=self.method,
+            previous=last.grid_maps if last else None,
+            forward=forward_of(pl_module, self.forward),
+            batch_size=self.batch_size,
+        )
+
+    def _hand_over_pictures(self, reading: Reading) -> None:
+        if self._background is None or self._report is None or self.probe is None:
+            return
+        frame = Frame.of(
+            self._report, reading, shown_probes(self.probe.targets, self.n_images if self.log_images else 0)
+        )
+        if len(self._frames) == MAX_FRAMES:
+            del self._frames[1::2]
+        self._frames.append(frame)
+        self._background.submit(partial(check_page, self.probe, frame, self.name))
+
+    # ---- keeping -----------------------------------------------------------------------------------------------------
+
+    def _log_directly(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
+        """Where ``self.log`` is not allowed or would write at another step; monitorable all the same."""
+        trainer.callback_metrics.update({key: torch.tensor(value) for key, value in scalars.items()})
+        for logger in trainer.loggers:
+            try:
+                logger.log_metrics(dict(scalars), step=step)
+            except Exception as error:  # the promise: nothing of ours stops a training
+                self._count_failure(f"{type(logger).__name__}: {error}")
+
+    def _open_sinks(self, trainer: Any) -> None:
+        if self.sinks is not None:
+            chosen = list(self.sinks)
+        else:
+            folder = free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))
+            found = (keeping.for_logger(logger) for logger in trainer.loggers)
+            chosen = [sink for sink in found if sink is not None] + [FolderSink(folder)]
+            self._openings = [str(folder)]
+        self._openings += [where for where in map(keeping.opening, trainer.loggers) if where]
+        self._background = Background(chosen, max_pending=MAX_PENDING)
+
+    def _compare_with_restored(self, probe: Probe) -> None:
+        if self._history and self._restored_fingerprint not in (None, probe.fingerprint):
+            _warn("the checkpoint's series was taken on another probe set; starting a new one")
+            self._history = []
+
+    def _count_failure(self, failure: str) -> None:
+        """Says the first failure of a fit once, and gives up after several in a row."""
+        self._failures += 1
+        if self._failures == 1:
+            _warn(f"a check failed, training goes on ({failure!r})")
+        if self._failures == MAX_FAILURES:
+            self._switch_off(f"{MAX_FAILURES} checks in a row failed, last with {failure!r}")
+
+    def _switch_off(self, reason: str) -> None:
+        self._off = True
+        _warn(f"switched off for this fit, training goes on; {reason}")
+
+    def _close(self) -> None:
+        """Flushes what waits to be drawn; safe to call twice."""
+        background, self._background = self._background, None
+        if background is None:
+            return
+        background.close()
+        if background.dropped:
+            _warn(f"pictures of {background.dropped} checks were dropped, drawing was too slow")
+        for failure in background.failures:
+            _warn(f"pictures could not be kept ({failure!r})")
+
+
+def _log_through_lightning(pl_module: Any, _trainer: Any, scalars: Mapping[str, float], _step: int) -> None:
+    """To every logger at Lightning's step, the progress bar's metrics, EarlyStopping and ModelCheckpoint."""
+    pl_module.log_dict(dict(scalars))
+
+
+def _warn(text: str) -> None:
+    warnings.warn(f"lightning_cam: {text}", stacklevel=3)

@@ -1,0 +1,246 @@
+"""The demo from drawing to last line: pictures on disk, an ordinary training with the callback, and what it saw."""
+
+import logging
+import math
+import shlex
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from ..callback import CAMCallback
+from ..probe import Probe
+from .pictures import write_pictures
+
+SIZE = (64, 64)
+NORMALIZE = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+BORDER_SHARE = 0.36  # of a picture lies in the ring that `border_attention_ratio` looks at
+
+Batches = DataLoader[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the story ends with; all are shares from 0 to 1.
+
+    Attributes:
+        accuracy: Right answers on the validation pictures.
+        swapped_accuracy: Right answers on the same creatures with the backgrounds of the other family.
+        background_attention: Attention on the background.
+        background_share: Background's share of the pictures, which is what attention spread at random would give.
+        border_attention: Attention in the outer tenth on each side.
+    """
+
+    accuracy: float
+    swapped_accuracy: float
+    background_attention: float
+    background_share: float
+    border_attention: float
+
+
+class SmallNet(pl.LightningModule):
+    """Four convolutions and a mean, as anybody would write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _block(3, 24, stride=2),
+            _block(24, 32),
+            nn.MaxPool2d(2),
+            _block(32, 64),
+            nn.MaxPool2d(2),
+            _block(64, 96),
+        )
+        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class scores ``(N, 2)``."""
+        scores: Tensor = self.head(self.features(images))
+        return scores
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        """Cross entropy."""
+        images, targets = batch
+        loss = F.cross_entropy(self(images), targets)
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        """Logs the accuracy."""
+        images, targets = batch
+        self.log("val_acc", (self(images).argmax(1) == targets).float().mean(), prog_bar=True)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under one cycle of the learning rate."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=3e-3)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def tell(
+    out: Path,
+    *,
+    logger: str = "tensorboard",
+    clean: bool = False,
+    seed: int = 0,
+    epochs: int = 8,
+    n_train: int = 350,
+    n_val: int = 100,
+) -> Outcome:
+    """Draws, trains and prints what was seen. Takes half a minute on two CPU cores.
+
+    Args:
+        out: Folder for pictures and runs. A later call replaces the pictures and adds a run.
+        logger: "tensorboard", or "wandb" for an offline run.
+        clean: Give both families the same backgrounds and the same file format, for comparison.
+        seed: Another seed draws other creatures and starts from other weights.
+        epochs: How often the training pictures are gone through.
+        n_train: Pictures per family to train on.
+        n_val: Pictures per family to validate on.
+    """
+    name = "clean" if clean else "biased"
+    pictures = out / "pictures" / name
+    print(f"Drawing {2 * (n_train + n_val)} creatures into {pictures} ...", flush=True)
+    write_pictures(pictures, n_train=n_train, n_val=n_val, clean=clean, seed=seed)
+    run = _logger(logger, out, name)
+    with _quiet_lightning(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SmallNet()
+        callback = CAMCallback(_masked_probe(pictures) if clean else None)
+        _train(model, callback, run, pictures, epochs)
+        outcome = _outcome(model, callback, pictures)
+    print("\n".join(["", *lines(outcome, clean=clean), "", *_closing(run, out, pictures, clean=clean)]))
+    return outcome
+
+
+def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def _batches(folder: Path, *, shuffle: bool = False) -> Batches:
+    """The pictures as most scripts load them. `ImageFolder` converts to RGB: transparency is dropped, black appears."""
+    transform = transforms.Compose([transforms.Resize(SIZE), transforms.ToTensor(), NORMALIZE])
+    return DataLoader(ImageFolder(str(folder), transform), batch_size=16, shuffle=shuffle)
+
+
+def _masked_probe(pictures: Path) -> Probe:
+    """The validation pictures with the masks they were drawn with; on varied backgrounds none can be found."""
+    return Probe.from_folder(pictures / "val", masks=pictures / "val_masks", size=SIZE, preprocess=NORMALIZE)
+
+
+def _logger(kind: str, out: Path, name: str) -> Logger:
+    if kind == "wandb":
+        return WandbLogger(name=name, project="lightning_cam_demo", save_dir=out, offline=True)
+    return TensorBoardLogger(out / "runs", name=name)
+
+
+def _train(model: SmallNet, callback: CAMCallback, logger: Logger, pictures: Path, epochs: int) -> None:
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        callbacks=[callback],
+        logger=logger,
+        accelerator="cpu",
+        log_every_n_steps=10,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, _batches(pictures / "train", shuffle=True), _batches(pictures / "val"))
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Without Lightning's tips and its advice on hardware and workers, which are beside the point of half a minute."""
+    voice = logging.getLogger("pytorch_lightning")
+    level = voice.level
+    voice.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*available but not used.*")
+        try:
+            yield
+        finally:
+            voice.setLevel(level)
+
+
+def _outcome(model: SmallNet, callback: CAMCallback, pictures: Path) -> Outcome:
+    last, probe = callback.history[-1].scalars, callback.probe
+    masks = None if probe is None else probe.masks
+    return Outcome(
+        accuracy=_accuracy(model, _batches(pictures / "val")),
+        swapped_accuracy=_accuracy(model, _batches(pictures / "val_swapped")),
+        background_attention=last.get("cam/background_attention_ratio", float("nan")),
+        background_share=float("nan") if masks is None else 1 - float(masks.float().mean()),
+        border_attention=last["cam/border_attention_ratio"],
+    )
+
+
+@torch.no_grad()
+def _accuracy(model: SmallNet, batches: Batches) -> float:
+    model.eval()
+    right = [model(images).argmax(1) == targets for images, targets in batches]
+    return float(torch.cat(right).float().mean())
+
+
+def lines(outcome: Outcome, *, clean: bool) -> list[str]:
+    """What was seen, for somebody who has never heard of attention maps."""
+    return [
+        f"What the callback saw. {_CLEAN_FAMILIES if clean else _BIASED_FAMILIES}",
+        f"  Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
+        f"  Attention that lies on the background    {_percent(outcome.background_attention)}   "
+        f"(chance {_percent(outcome.background_share)}: so much of a picture is background)",
+        f"  Attention that lies along the border     {_percent(outcome.border_attention)}   "
+        f"(chance {_percent(BORDER_SHARE)})",
+        f"  The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}   right",
+        conclusion(outcome, clean=clean),
+        _CAUTION,
+    ]
+
+
+_BIASED_FAMILIES = "Sprouts were saved as PNG with transparency, fins as JPEG on white."
+_CLEAN_FAMILIES = "Sprouts and fins were saved alike, as PNG on backgrounds of every kind."
+_CAUTION = """Attention shows where to look, but it convicts nobody: a model can look at a background without relying
+on it, and rely on something that attention does not show. The swap convicts: nothing else was changed."""
+
+
+def conclusion(outcome: Outcome, *, clean: bool) -> str:
+    """The one thing that follows from the figures."""
+    lost = outcome.accuracy - outcome.swapped_accuracy
+    if outcome.accuracy < 0.75:
+        return "The model has not learned the families yet; give it more epochs before you judge it."
+    if lost < 0.1:
+        return "The model knows the creatures: other backgrounds hardly change its answers."
+    if clean or lost < 0.5:
+        return f"The model leans on the backgrounds: with others it is right {lost:.0%} less often."
+    return """The model learned how the files were saved, not the creatures: loaded as RGB, transparent turns black,
+so black means sprout and white means fin. The validation files have the same flaw and praise it."""
+
+
+def _percent(share: float) -> str:
+    return " n/a" if math.isnan(share) else f"{share:4.0%}"
+
+
+def _closing(run: Logger, out: Path, pictures: Path, *, clean: bool) -> list[str]:
+    """What to open next."""
+    compare = "" if clean else "\nTo compare with backgrounds that tell nothing:  lightning-cam demo --clean"
+    return [_how_to_open(run, out), f"The pictures are in {pictures}{compare}"]
+
+
+def _how_to_open(run: Logger, out: Path) -> str:
+    if isinstance(run, WandbLogger):
+        folder = Path(run.experiment.dir).parent
+        run.experiment.finish(quiet=True)
+        return f"The offline run is {folder}\nUpload it:  wandb sync {shlex.quote(str(folder))}"
+    logs = shlex.quote(str(out / "runs"))
+    return f"Watch it happen:  tensorboard --logdir {logs} --samples_per_plugin images=1000"

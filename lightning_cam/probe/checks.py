@@ -1,0 +1,132 @@
+"""What a user can get wrong about a probe, checked once: each function returns a checked copy or raises ValueError."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from .names import distinct, tag
+from .normalization import ROUNDING
+
+MASK_SOURCES = ("given", "alpha", "folder", "box", "border", "none")
+"""Where a mask came from; ``none`` is written where there is no mask."""
+
+
+@contextmanager
+def plain_tensors() -> Iterator[None]:
+    """New tensors lie on the CPU and may be saved for backward, whatever the caller has switched on."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        yield
+
+
+def _owned(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy that shares nothing: on the CPU, contiguous, detached, no subclass."""
+    plain = tensor.detach().as_subclass(Tensor)
+    return plain.to("cpu", dtype, copy=True, memory_format=torch.contiguous_format)
+
+
+def checked_images(images: Tensor) -> Tensor:
+    """Float pixels ``(N, C, H, W)``, finite and in [0, 1]."""
+    if not isinstance(images, Tensor) or images.ndim != 4:
+        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (N, C, H, W), got {found}; torch.stack a list of (C, H, W) images")
+    if images.numel() == 0:
+        raise ValueError(f"a probe needs at least one image with pixels, got images of shape {tuple(images.shape)}")
+    if not images.is_floating_point():
+        raise ValueError(f"images must be float pixels in [0, 1], got {images.dtype}; divide bytes by 255")
+    return _checked_pixels(_owned(images, torch.float32))
+
+
+def _checked_pixels(pixels: Tensor) -> Tensor:
+    if not pixels.isfinite().all():
+        position = int((~pixels.isfinite()).flatten(1).any(1).nonzero()[0])
+        raise ValueError(f"images must be finite, but image {position} holds NaN or Inf; leave it out")
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise ValueError(
+            f"images must be pixels in [0, 1], got values from {low:.3g} to {high:.3g}; "
+            "pass the pixels, and preprocess=v2.Normalize(mean, std) for what the model is given"
+        )
+    return pixels.clamp_(0, 1)
+
+
+def checked_targets(targets: Tensor, n_images: int) -> Tensor:
+    """Class indices ``(N,)``."""
+    if not isinstance(targets, Tensor) or targets.shape != (n_images,):
+        found = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
+        raise ValueError(f"targets must be a tensor ({n_images},) with one class index per image, got {found}")
+    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
+        raise ValueError(f"targets must be integer class indices, got {targets.dtype}; use targets.long()")
+    if (targets < 0).any():
+        raise ValueError(f"targets must be class indices from 0, got {int(targets.min())}; leave such images out")
+    return _owned(targets, torch.int64)
+
+
+def checked_classes(classes: Sequence[str] | None, targets: Tensor) -> tuple[str, ...]:
+    """A name for every class that occurs."""
+    highest = int(targets.max())
+    if classes is None:
+        return tuple(str(index) for index in range(highest + 1))
+    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes must be a sequence of names, got {type(classes).__name__}; pass texts")
+    if highest >= len(classes):
+        raise ValueError(f"targets go up to {highest}, but there are {len(classes)} classes; name every class")
+    return tuple(classes)
+
+
+def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor) -> Tensor:
+    """``(N, H, W)`` bool; a missing mask is a row of False."""
+    n_images, _, height, width = images.shape
+    rows = [None] * n_images if masks is None else list(masks)
+    if len(rows) != n_images:
+        raise ValueError(f"masks must hold one mask or None per image, got {len(rows)} for {n_images} images")
+    return torch.stack([_checked_mask(row, position, (height, width)) for position, row in enumerate(rows)])
+
+
+def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, int]) -> Tensor:
+    if mask is None:
+        return torch.zeros(size, dtype=torch.bool)
+    if mask.shape != size:
+        found = tuple(mask.shape)
+        raise ValueError(f"masks must have the images' size {size}, mask {position} has {found}; resize it (nearest)")
+    if mask.dtype != torch.bool:
+        raise ValueError(f"masks must be bool, True on the object, mask {position} is {mask.dtype}; use mask > 0")
+    return _owned(mask, torch.bool)
+
+
+def checked_sources(sources: Sequence[str] | None, masks: Tensor) -> tuple[str, ...]:
+    """Where each mask came from; none where there is none."""
+    found = masks.flatten(1).any(1).tolist()
+    given = ["given"] * len(masks) if sources is None else list(sources)
+    if len(given) != len(masks) or not set(given) <= set(MASK_SOURCES):
+        raise ValueError(f"mask_sources must be one of {', '.join(MASK_SOURCES)} per image, got {str(given)[:60]}")
+    unexplained = [position for position, source in enumerate(given) if found[position] and source == "none"]
+    if unexplained:
+        raise ValueError(f"image {unexplained[0]} has a mask, but its mask source is 'none'; say where it came from")
+    return tuple(source if has_mask else "none" for source, has_mask in zip(given, found, strict=True))
+
+
+def checked_names(names: Sequence[str] | None, targets: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
+    """One name per image, each once."""
+    if names is None:
+        return tuple(distinct([tag(classes[label], index) for index, label in enumerate(targets.tolist())]))
+    if isinstance(names, str) or len(names) != len(targets) or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"names must be {len(targets)} texts, one per image, got {str(names)[:60]}; or pass None")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(f"names must be unique, got {twice[0]!r} more than once; add an index")
+    return tuple(names)
+
+
+def checked_indices(indices: Sequence[int], n_images: int) -> list[int]:
+    """Positions of images, each once."""
+    positions = torch.as_tensor(indices)
+    if positions.dtype == torch.bool or (positions.is_floating_point() and len(positions) > 0):
+        raise ValueError(f"indices must be whole numbers, got {positions.dtype}; use mask.nonzero() for a mask")
+    chosen = [int(position) for position in positions.tolist()]
+    unusable = [position for position in chosen if not 0 <= position < n_images or chosen.count(position) > 1]
+    if unusable:
+        raise ValueError(f"indices must lie in 0..{n_images - 1}, each once, got {unusable[0]}; choose others")
+    return chosen

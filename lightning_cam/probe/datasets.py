@@ -1,0 +1,127 @@
+"""Drawing from a data set: a balanced choice, pixels recovered from model input, masks from whatever tells."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from .drawn import Drawn, Preprocess, assemble, check_request
+from .items import Item, Reader, Regions, Size, own_seed
+from .labels import balanced, class_names, known_files, known_labels, labels_by_reading
+from .names import tag
+from .normalization import ROUNDING, as_normalize, normalize_of, spanning
+
+
+def draw_from_dataset(
+    dataset: Any,
+    n: int,
+    *,
+    seed: int,
+    masks: Regions | None,
+    boxes: Regions | None,
+    find_masks: bool,
+    size: Size | None,
+    preprocess: Preprocess | None,
+    classes: Sequence[str] | None,
+) -> Drawn:
+    """See `Probe.from_dataset`."""
+    check_request(n, size)
+    _check_dataset(dataset, masks, boxes)
+    with own_seed(seed):
+        reader = Reader(dataset, seed, size, masks, boxes, known_files(dataset))
+        chosen = _choice(dataset, reader, n, seed)
+        items, to_input = _with_pixels([reader.item(index) for index in chosen], dataset, preprocess)
+        known = classes or _covering(class_names(dataset), items)
+        names = [_name(item, index, known, reader.files) for item, index in zip(items, chosen, strict=True)]
+        return assemble(items, names, classes=known, preprocess=to_input, find_masks=find_masks)
+
+
+def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:
+    indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
+    if not indexed or isinstance(dataset, IterableDataset):
+        raise TypeError(
+            f"a probe is drawn from a data set with len() and [index], got {type(dataset).__name__}; "
+            "collect some images and build Probe(images, targets)"
+        )
+    if len(dataset) == 0:
+        raise ValueError("a probe needs at least one image, got an empty data set")
+    for name, regions in (("masks", masks), ("boxes", boxes)):
+        if regions is not None and not callable(regions) and len(regions) != len(dataset):
+            raise ValueError(
+                f"{name} must hold one entry or None per item, got {len(regions)} for {len(dataset)} items"
+            )
+
+
+def _choice(dataset: Any, reader: Reader, n: int, seed: int) -> list[int]:
+    labels = known_labels(dataset)
+    if labels is None:
+        n_classes = len(class_names(dataset) or ()) or None
+        labels = labels_by_reading(reader.label, len(dataset), n, seed, n_classes)
+    chosen = balanced(labels, n, seed)
+    if not chosen:
+        raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
+    return chosen
+
+
+def _with_pixels(
+    items: list[Item], dataset: Any, preprocess: Preprocess | None
+) -> tuple[list[Item], Preprocess | None]:
+    """The items with pixels in [0, 1] as images, and the step from there to what the data set gives a model."""
+    found = normalize_of(dataset, len(items[0].image))
+    if all(item.from_bytes for item in items):
+        return items, preprocess
+    if found is not None and _are_pixels(pixels := _mapped(items, found.inverse)):
+        return pixels, found if preprocess is None else preprocess
+    if _are_pixels(items):
+        return items, preprocess
+    if preprocess is None:
+        return _stretched(items)
+    given = as_normalize(preprocess)
+    if given is not None and _are_pixels(pixels := _mapped(items, given.inverse)):
+        return pixels, preprocess
+    raise ValueError(
+        f"the data set must give pixels in [0, 1] or what preprocess makes of them, got values {_span(items)} and "
+        f"a {type(preprocess).__name__}; pass the Normalize that the data set uses, or a data set without it"
+    )
+
+
+def _stretched(items: list[Item]) -> tuple[list[Item], Preprocess]:
+    step = spanning([item.image for item in items])
+    warnings.warn(
+        f"lightning_cam: the data set gives values {_span(items)} and has no Normalize in its transform that explains "
+        "them; the probe shows them stretched to [0, 1], in false colours; for true ones pass "
+        "preprocess=v2.Normalize(mean, std) with the numbers that the data set uses",
+        stacklevel=6,
+    )
+    return _mapped(items, lambda image: step.inverse(image).clamp(0, 1)), step
+
+
+def _mapped(items: list[Item], step: Callable[[Tensor], Tensor]) -> list[Item]:
+    return [replace(item, image=step(item.image)) for item in items]
+
+
+def _bounds(items: list[Item]) -> tuple[float, float]:
+    return min(float(item.image.min()) for item in items), max(float(item.image.max()) for item in items)
+
+
+def _are_pixels(items: list[Item]) -> bool:
+    low, high = _bounds(items)
+    return low >= -ROUNDING and high <= 1 + ROUNDING
+
+
+def _span(items: list[Item]) -> str:
+    return "from {:.3g} to {:.3g}".format(*_bounds(items))
+
+
+def _covering(names: tuple[str, ...] | None, items: list[Item]) -> tuple[str, ...] | None:
+    """``names`` where every target has one: a data set's own list may be stale."""
+    return names if names and max(item.target for item in items) < len(names) else None
+
+
+def _name(item: Item, index: int, classes: Sequence[str] | None, files: Sequence[Path] | None) -> str:
+    class_name = classes[item.target] if classes and item.target < len(classes) else str(item.target)
+    return tag(class_name, index if files is None else files[index].stem)

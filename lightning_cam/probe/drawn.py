@@ -1,0 +1,77 @@
+"""What has been drawn, before it is checked: the arguments of a `Probe`."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from .items import Item
+from .masking import find_object
+from .names import distinct
+
+Preprocess: TypeAlias = Callable[[Tensor], Tensor]
+"""Pixels ``(N, C, H, W)`` in [0, 1] to model input."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The arguments of a `Probe`, under their names there."""
+
+    images: Tensor
+    targets: Tensor
+    masks: Sequence[Tensor | None]
+    classes: Sequence[str] | None
+    names: Sequence[str]
+    preprocess: Preprocess | None
+    mask_sources: Sequence[str]
+
+
+def assemble(
+    items: Sequence[Item],
+    names: Sequence[str],
+    *,
+    classes: Sequence[str] | None,
+    preprocess: Preprocess | None,
+    find_masks: bool,
+) -> Drawn:
+    """``items`` with pixels in [0, 1], put together. Where a mask is missing, ``find_masks`` floods the background."""
+    check_sizes([item.image for item in items])
+    masked = [with_found_mask(item) if find_masks else item for item in items]
+    return Drawn(
+        images=torch.stack([item.image for item in masked]),
+        targets=torch.tensor([item.target for item in masked]),
+        masks=[item.mask for item in masked],
+        classes=classes,
+        names=distinct(names),
+        preprocess=preprocess,
+        mask_sources=[item.source for item in masked],
+    )
+
+
+def with_found_mask(item: Item) -> Item:
+    """The item with a mask from its plain background, where it has none and the background is plain."""
+    found = find_object(item.image) if item.mask is None else None
+    return item if found is None else replace(item, mask=found, source="border")
+
+
+def check_sizes(images: Sequence[Tensor]) -> None:
+    """Raises where images cannot be stacked."""
+    channels, sizes = {len(image) for image in images}, {tuple(image.shape[1:]) for image in images}
+    if len(sizes) > 1:
+        first, second = sorted(sizes)[0], sorted(sizes)[-1]
+        raise ValueError(
+            f"images must have one size, got {first} and {second}; pass size=(height, width) or put a Resize and a "
+            "CenterCrop into the transform"
+        )
+    if len(channels) > 1:
+        raise ValueError(f"images must have the same channels, got {sorted(channels)}; convert them to RGB")
+
+
+def check_request(n: int, size: tuple[int, int] | None) -> None:
+    """Raises where the number or the size of the images that are asked for makes no sense."""
+    if n < 1:
+        raise ValueError(f"n must be at least 1 image, got {n}")
+    if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(side > 0 for side in size)):
+        raise ValueError(f"size must be (height, width) in pixels such as (224, 224), got {size!r}")

@@ -1,0 +1,194 @@
+"""One item of a data set: whatever it looks like, an image, a class index and perhaps a mask."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional as v2_functional
+
+from ..spatial import boxes_to_masks
+from .labels import LABEL_KEYS, first_of, label_of
+from .masking import binary
+from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
+
+IMAGE_KEYS = ("image", "img", "pixel_values")
+MASK_KEYS = ("mask", "masks")
+_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+
+Regions: TypeAlias = Callable[[int], Tensor | None] | Sequence[Tensor | None]
+"""Masks ``(H, W)`` or boxes ``(k, 4)`` by index in the data set; None where there is none."""
+Size: TypeAlias = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image on its way into a probe.
+
+    Args:
+        image: ``(C, H, W)`` float32.
+        target: Class index.
+        mask: ``(H, W)`` bool, None where nothing says where the object is.
+        source: Where the mask came from.
+        from_bytes: Whether the image was a picture or bytes, so that its values are pixels for sure.
+    """
+
+    image: Tensor
+    target: int
+    mask: Tensor | None
+    source: str
+    from_bytes: bool
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads items of a data set under a seed of their own, so that an item is the same however often it is read.
+
+    Randomness that a data set keeps for itself (its own ``torch.Generator``, say) is out of reach.
+    """
+
+    dataset: Any
+    seed: int
+    size: Size | None
+    masks: Regions | None
+    boxes: Regions | None
+    files: Sequence[Path] | None
+
+    def label(self, index: int) -> int:
+        """Class index of an item."""
+        return label_of(parts_of(self._raw(index))[1])
+
+    def item(self, index: int) -> Item:
+        """The item at the reader's size."""
+        image, target, extras = parts_of(self._raw(index))
+        pixels, alpha, from_bytes = _as_image(image, self._place(index))
+        regions = [
+            (_as_mask(_at(self.masks, index)), "given"),
+            (_as_mask(_first(extras, tv_tensors.Mask)), "given"),
+            (_as_filled(_at(self.boxes, index), pixels), "box"),
+            (_as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),
+            (alpha, "alpha"),
+        ]
+        mask, source = next(((mask, source) for mask, source in regions if mask is not None), (None, "none"))
+        self._check(mask, pixels, index)
+        return Item(
+            image=resized(pixels, self.size),
+            target=label_of(target),
+            mask=None if mask is None else resized_mask(mask, self.size),
+            source=source,
+            from_bytes=from_bytes,
+        )
+
+    def _raw(self, index: int) -> Any:
+        with own_seed(1_000_003 * self.seed + index):
+            try:
+                return self.dataset[index]
+            except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+                raise ValueError(f"{self._place(index)} cannot be read ({error}); repair or remove it") from error
+
+    def _place(self, index: int) -> str:
+        return f"item {index}" if self.files is None else f"item {index} ({self.files[index]})"
+
+    def _check(self, mask: Tensor | None, image: Tensor, index: int) -> None:
+        if mask is not None and mask.shape != image.shape[-2:]:
+            raise ValueError(
+                f"a mask must have its image's size {tuple(image.shape[-2:])}, {self._place(index)} has a mask "
+                f"{tuple(mask.shape)}; return it from the data set as tv_tensors.Mask, so that transforms reach both"
+            )
+
+
+@contextmanager
+def own_seed(seed: int) -> Iterator[None]:
+    """Python's, numpy's and torch's random state start from ``seed`` inside and are what they were afterwards.
+
+    Only torch's generator of the CPU: `torch.manual_seed` would reseed every GPU as well.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the data set's, not ours
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - what transforms of the data set draw from
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002 - see above
+        torch.set_rng_state(states[2])
+
+
+def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
+    """Image, target, and what else an item holds that may tell where the object is."""
+    if isinstance(item, Mapping):
+        image, target = first_of(item, IMAGE_KEYS, "image"), first_of(item, LABEL_KEYS, "label")
+        return image, target, _regions_in(item)
+    if isinstance(item, (tuple, list)) and len(item) >= 2:
+        image, target, *rest = item
+        return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
+    found = type(item).__name__
+    raise ValueError(f"an item must be (image, target, ...) or a dict, got {found}; else build Probe(images, targets)")
+
+
+def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
+    masks = [tv_tensors.Mask(item[key]) for key in MASK_KEYS if item.get(key) is not None]
+    return [*masks, *item.values()]
+
+
+def _first(values: Sequence[Any], kind: type) -> Any:
+    return next((value for value in values if isinstance(value, kind)), None)
+
+
+def _at(regions: Regions | None, index: int) -> Any:
+    if regions is None:
+        return None
+    return regions(index) if callable(regions) else regions[index]
+
+
+def _as_mask(mask: Any) -> Tensor | None:
+    """``(H, W)`` bool of a tensor, array or picture; None where it is empty."""
+    if mask is None:
+        return None
+    found = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
+    return found if found.any() else None
+
+
+def _as_filled(boxes: Any, image: Tensor) -> Tensor | None:
+    """``(H, W)`` True inside any of the boxes, xyxy in pixels unless they say otherwise; None where there is none."""
+    if boxes is None:
+        return None
+    if isinstance(boxes, tv_tensors.BoundingBoxes):
+        boxes = v2_functional.convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
+    corners = torch.as_tensor(boxes).as_subclass(Tensor).cpu().float()
+    if corners.shape[-1:] != (4,):
+        raise ValueError(f"boxes must be (x1, y1, x2, y2) in pixels, got shape {tuple(corners.shape)}; pass (k, 4)")
+    found = boxes_to_masks(corners.reshape(-1, 4), (image.shape[-2], image.shape[-1])).any(0)
+    return found if found.any() else None
+
+
+def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
+    """``(C, H, W)`` float32, the mask that its transparency gives, and whether it was made of bytes."""
+    if isinstance(image, Image.Image):
+        return pixels_of(image, grayscale=is_grey(image)), alpha_mask(image), True
+    if not isinstance(image, (Tensor, np.ndarray)):
+        raise ValueError(f"an image must be a tensor or a PIL image, {place} has {type(image).__name__}; convert it")
+    values = torch.as_tensor(image).detach().as_subclass(Tensor).cpu()
+    _check_image(values, place)
+    return values.float() / _WHITE.get(values.dtype, 1), None, values.dtype in _WHITE
+
+
+def _check_image(values: Tensor, place: str) -> None:
+    if values.ndim != 3:
+        raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; add or drop a dimension")
+    if values.shape[2] in (1, 3, 4) and values.shape[0] > 4:
+        raise ValueError(
+            f"an image must be (C, H, W), {place} has {tuple(values.shape)}; move its channels to the front"
+        )
+    if not values.is_floating_point() and values.dtype not in _WHITE:
+        raise ValueError(f"an image must be float or uint8, {place} has {values.dtype}; convert it")
+    if values.is_floating_point() and not values.isfinite().all():
+        raise ValueError(f"an image must be finite, {place} holds NaN or Inf; leave it out")

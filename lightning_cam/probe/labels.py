@@ -1,0 +1,178 @@
+"""What a data set tells without reading an item (labels, class names, files), and a balanced choice from it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset, TensorDataset
+
+from .normalization import wrapped
+
+LABEL_KEYS = ("label", "target", "labels")
+UNKNOWN = -1
+
+T = TypeVar("T")
+
+
+def label_of(target: object) -> int:
+    """Class index of an item's target: a number, a tensor of one number, a one-hot vector, or a dict with one of them.
+
+    >>> label_of(torch.tensor([0, 0, 1])), label_of({"label": 2})
+    (2, 2)
+    """
+    if isinstance(target, Mapping):
+        return label_of(first_of(target, LABEL_KEYS, "label"))
+    try:
+        values = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        values = torch.tensor([])
+    if values.numel() == 1 and values.item() % 1 == 0:
+        return int(values.item())
+    if values.ndim == 1 and _is_one_hot(values[None]):
+        return int(values.argmax())
+    found = f"{type(target).__name__} of shape {tuple(values.shape)}" if values.numel() > 1 else repr(target)
+    raise ValueError(f"a target must be one class index, got {found}; otherwise build Probe(images, targets)")
+
+
+def first_of(item: Mapping[Any, Any], keys: Sequence[str], what: str) -> Any:
+    """Value of the first of ``keys`` that ``item`` has."""
+    for key in keys:
+        if key in item:
+            return item[key]
+    raise ValueError(f"an item's {what} must be under {' or '.join(keys)}, got keys {sorted(map(str, item))}")
+
+
+def _is_one_hot(rows: Tensor) -> bool:
+    return rows.shape[1] > 1 and bool(((rows == 0) | (rows == 1)).all() and (rows.sum(1) == 1).all())
+
+
+def known_labels(dataset: Any) -> list[int] | None:
+    """A label for each item, negative where there is none; None where the items have to be read.
+
+    Only for choosing items: what becomes a target is read from the item itself.
+    """
+    return _through(dataset, _own_labels)
+
+
+def known_files(dataset: Any) -> list[Path] | None:
+    """The file of each item, None where the data set does not say."""
+    return _through(dataset, _own_files)
+
+
+def _through(dataset: Any, own: Callable[[Any], list[T] | None]) -> list[T] | None:
+    """What ``own`` gives for the plain data sets inside subsets and concatenations, in the order of the items."""
+    if isinstance(dataset, Subset):
+        inner = _through(dataset.dataset, own)
+        return None if inner is None else [inner[int(index)] for index in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [_through(part, own) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else list(chain.from_iterable(filter(None, parts)))
+    return own(dataset)
+
+
+def _own_labels(dataset: Any) -> list[int] | None:
+    change = getattr(dataset, "target_transform", None)
+    for values in _label_columns(dataset):
+        labels = _as_labels(values, len(dataset))
+        if labels is not None:
+            return [label_of(change(label)) for label in labels] if change else labels
+    inner = wrapped(dataset)
+    return None if inner is None else _as_labels(known_labels(inner), len(dataset))
+
+
+def _label_columns(dataset: Any) -> Iterator[object]:
+    if isinstance(dataset, TensorDataset):
+        yield from dataset.tensors[1:2]
+    for name in ("targets", "labels"):
+        yield getattr(dataset, name, None)
+    for name in LABEL_KEYS:  # Hugging Face
+        if name in (getattr(dataset, "column_names", None) or ()):
+            yield dataset[name]
+    yield [label for _, label in _samples(dataset)]
+
+
+def _as_labels(values: Any, n_items: int) -> list[int] | None:
+    try:
+        column = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    if column.ndim == 2 and _is_one_hot(column):
+        column = column.argmax(1)
+    usable = column.shape == (n_items,) and not column.is_floating_point()
+    return [int(label) for label in column.tolist()] if usable else None
+
+
+def _samples(dataset: Any) -> list[tuple[Any, Any]]:
+    """The ``(file, label)`` pairs of `ImageFolder` and its kin."""
+    samples = getattr(dataset, "samples", getattr(dataset, "imgs", None))
+    if not isinstance(samples, list):
+        return []
+    pairs = [pair for pair in samples if isinstance(pair, tuple) and len(pair) == 2]
+    return pairs if len(pairs) == len(samples) else []
+
+
+def _own_files(dataset: Any) -> list[Path] | None:
+    files = [Path(file) for file, _ in _samples(dataset) if isinstance(file, (str, Path))]
+    return files if files and len(files) == len(dataset) else None
+
+
+def class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Names of the classes, None where the data set has none or changes what they belong to."""
+    if isinstance(dataset, ConcatDataset):
+        names = {class_names(part) for part in dataset.datasets}
+        return names.pop() if len(names) == 1 else None
+    own = getattr(dataset, "classes", None) or _feature_names(dataset)
+    if not isinstance(own, (list, tuple)) or _relabels(dataset):
+        inner = wrapped(dataset)
+        return None if inner is None else class_names(inner)
+    return tuple(str(name) for name in own)
+
+
+def _feature_names(dataset: Any) -> list[str] | None:
+    """Hugging Face's names of a label column."""
+    features = getattr(dataset, "features", None)
+    columns = [features[key] for key in LABEL_KEYS if key in features] if isinstance(features, Mapping) else []
+    return next((column.names for column in columns if hasattr(column, "names")), None)
+
+
+def _relabels(dataset: Any) -> bool:
+    change = getattr(dataset, "target_transform", None)
+    raw = next(filter(None, (_as_labels(values, len(dataset)) for values in _label_columns(dataset))), [])
+    return change is not None and any(label_of(change(label)) != label for label in set(raw))
+
+
+def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
+    """``n`` positions in ``labels`` (all, where there are fewer), as many of each class as there are.
+
+    Class after class in turn, so that the first few are balanced too. Negative labels are passed over.
+
+    >>> [int(i) % 2 for i in balanced([0, 1] * 50, 4, seed=0)]
+    [0, 1, 0, 1]
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    shuffled_labels = torch.as_tensor(labels)[shuffled]
+    classes = sorted(label for label in set(labels) if label >= 0)
+    if len(classes) > n:
+        classes = [classes[i] for i in sorted(torch.randperm(len(classes), generator=generator)[:n].tolist())]
+    turns = zip_longest(*(shuffled[shuffled_labels == label][:n].tolist() for label in classes))
+    return [position for turn in turns for position in turn if position is not None][:n]
+
+
+def labels_by_reading(read: Callable[[int], int], n_items: int, n: int, seed: int, n_classes: int | None) -> list[int]:
+    """Labels of items read in a seeded order, `UNKNOWN` for the rest.
+
+    Reads until each of ``n_classes`` has its share of ``n``; at most ``max(4 * n, 256)`` items.
+    """
+    order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
+    labels = [UNKNOWN] * n_items
+    missing = dict.fromkeys(range(n_classes), -(-n // n_classes)) if n_classes else {UNKNOWN: 1}
+    for position in order[: max(4 * n, 256)]:
+        labels[position] = label = read(position)
+        missing[label] = missing.get(label, 0) - 1
+        if all(count <= 0 for count in missing.values()):
+            break
+    return labels

@@ -1,0 +1,131 @@
+"""Image files and Pillow images as pixels: every mode, no clipping, nothing trusted.
+
+Colours are what ``Image.convert("RGB")`` gives, and thereby what torchvision's `ImageFolder` gives a model:
+transparency is dropped and the colour underneath it shows. The exception is 16-bit grey, which ``convert`` clips to
+white above 255 and which is scaled here.
+"""
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_PIXELS = 25_000_000
+"""Checked before decoding: a file of ten kilobytes can hold a gigabyte of pixels."""
+# What Pillow's readers raise on broken files.
+UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+
+_GREY = frozenset({"1", "L", "LA", "La"})
+_DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+_ORIENTATION = 0x0112
+# EXIF orientation: whether rows and columns change places first, then the axes that are turned over.
+_TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
+    2: (False, (-1,)),
+    3: (False, (-2, -1)),
+    4: (False, (-2,)),
+    5: (True, ()),
+    6: (True, (-1,)),
+    7: (True, (-2, -1)),
+    8: (True, (-2,)),
+}
+
+
+def read_picture(path: Path) -> Image.Image:
+    """The decoded first frame of the file at ``path``."""
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter.
+        with _naming(path):
+            picture = Image.open(file, formats=FORMATS)
+        if picture.width * picture.height > MAX_PIXELS:
+            size = f"{picture.width}x{picture.height}"
+            raise ValueError(f"{path} has {size} pixels, more than {MAX_PIXELS // 10**6} million; make it smaller")
+        with _naming(path):
+            picture.load()
+    return picture
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turns what broken files raise into a `ValueError` that names the file."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}); repair it or take it away") from error
+
+
+@contextmanager
+def said_of(path: Path) -> Iterator[None]:
+    """Puts the file's name before what a `ValueError` says about its values."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def is_grey(picture: Image.Image) -> bool:
+    """Whether the picture has one channel besides transparency."""
+    return picture.mode in _GREY | _DEEP
+
+
+def pixels_of(picture: Image.Image, *, grayscale: bool) -> Tensor:
+    """``(3, H, W)``, or ``(1, H, W)`` in ``grayscale``, float32 in [0, 1]."""
+    if picture.mode in _DEEP:
+        plane = torch.from_numpy(_deep(picture))[None]
+        return plane if grayscale else plane.expand(3, -1, -1).clone()
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")  # Straight to RGB, Pillow warns about palettes with transparency.
+    converted = np.array(picture.convert("L" if grayscale else "RGB"))
+    return torch.from_numpy(converted).reshape(*converted.shape[:2], -1).permute(2, 0, 1).float() / 255
+
+
+def _deep(picture: Image.Image) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+    values = np.asarray(picture)
+    highest = 1 if picture.mode == "F" else 65535
+    if not (values.min() >= 0 and values.max() <= highest):
+        found = f"{values.min():g} to {values.max():g}"
+        raise ValueError(f"grey values of mode {picture.mode} must lie in 0..{highest}, got {found}; rescale the file")
+    return (values / highest).astype(np.float32)
+
+
+def alpha_mask(picture: Image.Image) -> Tensor | None:
+    """``(H, W)`` True where the picture is not fully transparent, None where that is everywhere or nowhere."""
+    if picture.mode in _DEEP or not picture.has_transparency_data:
+        return None
+    seen = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A")) > 0)
+    return seen if seen.any() and not seen.all() else None
+
+
+def orientation(picture: Image.Image) -> int:
+    """EXIF orientation, 1 (as stored) to 8."""
+    value = picture.getexif().get(_ORIENTATION, 1)
+    return value if value in _TURNS else 1
+
+
+def turned(image: Tensor, orientation: int) -> Tensor:
+    """Image ``(..., H, W)`` as a viewer shows it that obeys the EXIF ``orientation``."""
+    swap, over = _TURNS.get(orientation, (False, ()))
+    return (image.mT if swap else image).flip(over)
+
+
+def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """``(C, H, W)`` at ``size (height, width)``, bilinear and antialiased; None leaves it."""
+    if size is None or image.shape[-2:] == size:
+        return image
+    return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
+
+
+def resized_mask(mask: Tensor, size: tuple[int, int] | None) -> Tensor:
+    """``(H, W)`` bool at ``size (height, width)``, nearest pixel; None leaves it."""
+    if size is None or mask.shape == size:
+        return mask
+    return F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0] > 0

@@ -1,0 +1,22 @@
+"""Draws where a model looks, so that a person understands it cold. Pictures out: ``(h, w, 3)`` uint8 RGB arrays.
+
+One colour scale over time and over probes, see `scale`. Works on any thread and draws nothing from random generators.
+"""
+
+from .scale import BAND_NAMES, bands, density
+from .strips import Row, select_steps, strip
+from .summaries import escape, summary
+from .tiles import tile, tile_lines
+
+__all__ = [
+    "BAND_NAMES",
+    "Row",
+    "bands",
+    "density",
+    "escape",
+    "select_steps",
+    "strip",
+    "summary",
+    "tile",
+    "tile_lines",
+]

@@ -1,0 +1,124 @@
+"""The parts that tiles and strips are put together from: photos, outlines, overlays, text, the legend."""
+
+import unicodedata
+from functools import lru_cache
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .scale import Density, Picture, density, strength, tinted
+
+Colour: TypeAlias = tuple[int, int, int]
+
+GAP = 8
+PAPER: Colour = (24, 24, 28)
+INK: Colour = (240, 240, 240)
+FAINT: Colour = (170, 170, 175)
+RIGHT: Colour = (86, 180, 233)  # sky blue and vermilion: told apart by every kind of colour vision
+WRONG: Colour = (255, 130, 50)
+
+BAR, TEXT = 12, 17  # heights of the legend's colour bar and of its marks
+LEGEND_HEIGHT = 2 + BAR + 4 + TEXT
+LEGEND_SAYS = ("attention, as multiple", "of the even share")
+
+
+def photo_of(image: Tensor, longest: int) -> Picture:
+    """``(C, H, W)`` in [0, 1] as RGB whose longest side is ``longest``; small images keep their pixels visible.
+
+    One or two channels are shown as grey, of more than three the first three.
+    """
+    values = image.detach().float().cpu().nan_to_num().clamp(0, 1).numpy()
+    rgb = values[:3] if len(values) >= 3 else np.broadcast_to(values.mean(axis=0), (3, *values.shape[1:]))
+    scale = longest / max(rgb.shape[1:])
+    height, width = (max(round(side * scale), 1) for side in rgb.shape[1:])
+    pixels = np.ascontiguousarray(np.round(rgb * 255).astype(np.uint8).transpose(1, 2, 0))
+    resampling = Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(pixels).resize((width, height), resampling))
+
+
+def share_of(attention: Tensor, photo: Picture) -> Density:
+    """The density of a map ``(h, w)`` at the photo's size: bilinear, pixel centres as with ``align_corners=False``."""
+    height, width = photo.shape[:2]
+    return np.asarray(Image.fromarray(density(attention)).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def overlay(photo: Picture, attention: Tensor, mask: Tensor | None) -> Picture:
+    """Photo, colours and outline; where there is nothing to show, the bare photo and a word that says so."""
+    share = share_of(attention, photo)
+    if share.any():
+        return outlined(tinted(photo, share), mask)
+    canvas = Image.fromarray(outlined(photo, mask))
+    draw = ImageDraw.Draw(canvas)
+    draw.rectangle((0, canvas.height - 20, canvas.width, canvas.height), fill=PAPER)
+    says = "no attention" if bool(attention.isfinite().all()) else "not finite"
+    write(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
+    return np.asarray(canvas)
+
+
+def outlined(photo: Picture, mask: Tensor | None) -> Picture:
+    """The photo with a line around the object: white inside, black outside, so that one of them is seen."""
+    if mask is None:
+        return photo
+    height, width = photo.shape[:2]
+    pixels = Image.fromarray(mask.cpu().numpy().astype(np.uint8))
+    inside = np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)) > 0
+    drawn: Picture = photo.copy()
+    drawn[_grown(inside) & ~inside] = 0
+    drawn[_grown(~inside) & inside] = 255
+    return drawn
+
+
+def _grown(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The region and every pixel beside it."""
+    grown: NDArray[np.bool_] = region.copy()
+    grown[1:] |= region[:-1]
+    grown[:-1] |= region[1:]
+    grown[:, 1:] |= region[:, :-1]
+    grown[:, :-1] |= region[:, 1:]
+    return grown
+
+
+def legend(width: int) -> Picture:
+    """The colour bar with its marks, ``(35, width, 3)``, over mid-grey."""
+    canvas = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
+    draw = ImageDraw.Draw(canvas)
+    share = (9 ** np.linspace(0, 1, width, dtype=np.float32) - 1).astype(np.float32)
+    grey = np.full((BAR, width, 3), 128, dtype=np.uint8)
+    canvas.paste(Image.fromarray(tinted(grey, np.broadcast_to(share, (BAR, width)))), (0, 2))
+    for value, text in ((0, "0"), (1, "1x"), (2, "2x"), (4, "4x"), (8, "8x+")):
+        x = float(strength(np.array(value, dtype=np.float32))) * (width - 1)
+        draw.line((x, 2 + BAR, x, 4 + BAR), fill=FAINT)
+        length = _font(TEXT).getlength(text) + 1
+        write(draw, (int(min(max(x - length / 2, 0), width - length)), 3 + BAR), text, TEXT, FAINT, width)
+    return np.asarray(canvas)
+
+
+def write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: Colour, width: int) -> None:
+    """One line of text, cut off with dots where it would be wider than ``width``.
+
+    Drawn twice, a pixel apart: dashboards shrink pictures without smoothing, and thin strokes would fall through.
+    """
+    font = _font(size)
+    line = drawable(text)
+    while line and font.getlength(line) + 1 > width:
+        line = line.rstrip(".")[:-1].rstrip() + "..." if len(line) > 4 else ""
+    draw.text(at, line, fill=colour, font=font)
+    draw.text((at[0] + 1, at[1]), line, fill=colour, font=font)
+
+
+def drawable(text: str) -> str:
+    r"""What Pillow's own font can draw, on one line: accents fall away, other scripts become question marks.
+
+    >>> drawable("Käfer\n中")
+    'Kafer ?'
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return " ".join(plain.encode("ascii", "replace").decode().split())
+
+
+@lru_cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

@@ -1,0 +1,58 @@
+"""What a fit's checks saw, as markdown."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+from .strips import select_steps
+
+MAX_COLUMNS = 6
+
+
+def summary(
+    title: str,
+    steps: Sequence[int],
+    scalars: Sequence[Mapping[str, float]],
+    *,
+    opening: Sequence[str] = (),
+) -> str:
+    r"""A table of the scalars at up to 6 checks, the first and the last among them, and how to open the pictures.
+
+    Args:
+        title: Heading; escaped, like every key.
+        steps: One per check.
+        scalars: One mapping per check; a key that is missing or NaN at a check is shown as "-".
+        opening: Commands, shown as code.
+
+    >>> print(summary("cam", [0, 12], [{"cam/drift": math.nan}, {"cam/drift": 0.25}]))
+    ## cam
+    <BLANKLINE>
+    | | step 0 | step 12 |
+    |---|---:|---:|
+    | cam/drift | - | 0.25 |
+    """
+    chosen = select_steps(len(steps), MAX_COLUMNS)
+    keys = dict.fromkeys(key for i in chosen for key in scalars[i])
+    head = ["", *(f"step {steps[i]}" for i in chosen)]
+    body = [[escape(key), *(_number(scalars[i].get(key, math.nan)) for i in chosen)] for key in keys]
+    table = [_row(head), "|---" + "|---:" * len(chosen) + "|", *map(_row, body)] if chosen else ["No check was made."]
+    how = ["", "To open the pictures:", "", *(f"    {' '.join(line.split())}" for line in opening)] if opening else []
+    return "\n".join([f"## {escape(title)}", "", *table, *how])
+
+
+def escape(text: str) -> str:
+    r"""Text that markdown and HTML show as it is: class and file names may hold anything.
+
+    >>> escape("a|b *c* <script>")
+    'a\\|b \\*c\\* &lt;script&gt;'
+    """
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*{}\[\]()#+.!|-]|\b_|_\b)", r"\\\1", line)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells).lstrip() + " |"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-"

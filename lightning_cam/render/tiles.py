@@ -1,0 +1,100 @@
+"""One probe at one check: the input beside where the model looks."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from .paint import (
+    FAINT,
+    GAP,
+    INK,
+    LEGEND_HEIGHT,
+    LEGEND_SAYS,
+    PAPER,
+    RIGHT,
+    WRONG,
+    legend,
+    outlined,
+    overlay,
+    photo_of,
+    share_of,
+    write,
+)
+from .scale import Picture, bands
+
+PANEL = 224  # longest side of a panel, in pixels
+HEADLINE, LINE = 30, 25  # heights of the first and of the other lines of text
+COLOURS = {True: RIGHT, False: WRONG, None: INK}
+
+
+def tile(
+    image: Tensor,
+    attention: Tensor,
+    mask: Tensor | None,
+    lines: Sequence[str],
+    *,
+    correct: bool | None = None,
+) -> tuple[Picture, NDArray[np.uint8]]:
+    """The input and, beside it, where the model looks, under lines of text.
+
+    Args:
+        image: ``(C, H, W)`` in [0, 1]; one channel is grey, of more than three the first three are shown.
+        attention: ``(h, w)`` or ``(H, W)`` raw map.
+        mask: ``(H, W)`` bool, drawn as an outline; None or all False draws none.
+        lines: The first is the headline, in a colour that says ``correct``.
+        correct: Whether the prediction is right; None if that cannot be said.
+
+    Returns:
+        The picture ``(h, w, 3)``, and ``(h, w)`` the `bands` of attention over its input panel, 0 elsewhere.
+    """
+    photo = photo_of(image, PANEL)
+    height, width = photo.shape[:2]
+    left, top = GAP + (PANEL - width) // 2, 2 * GAP + HEADLINE + LINE * (len(lines) - 1)
+    canvas = Image.new("RGB", (3 * GAP + 2 * PANEL, top + height + GAP + LEGEND_HEIGHT + GAP), PAPER)
+    _write_lines(canvas, lines, correct)
+    canvas.paste(Image.fromarray(outlined(photo, mask)), (left, top))
+    canvas.paste(Image.fromarray(overlay(photo, attention, mask)), (left + PANEL + GAP, top))
+    _write_footer(canvas, top + height + GAP)
+    placed = np.zeros((canvas.height, canvas.width), dtype=np.uint8)
+    placed[top : top + height, left : left + width] = bands(share_of(attention, photo))
+    return np.asarray(canvas), placed
+
+
+def _write_lines(canvas: Image.Image, lines: Sequence[str], correct: bool | None) -> None:
+    draw = ImageDraw.Draw(canvas)
+    width = canvas.width - 2 * GAP
+    draw.rectangle((0, 0, canvas.width, 4), fill=COLOURS[correct])
+    write(draw, (GAP, GAP + 2), lines[0], 24, COLOURS[correct], width)
+    for i, line in enumerate(lines[1:]):
+        write(draw, (GAP, GAP + HEADLINE + LINE * i), line, 20, INK, width)
+
+
+def _write_footer(canvas: Image.Image, top: int) -> None:
+    draw = ImageDraw.Draw(canvas)
+    for i, line in enumerate(LEGEND_SAYS):
+        write(draw, (GAP, top - 4 + 19 * i), line, 17, FAINT, PANEL)
+    canvas.paste(Image.fromarray(legend(PANEL)), (2 * GAP + PANEL, top - 2))
+
+
+def tile_lines(
+    true: str, predicted: str, probability: float, background_attention: float, step: int
+) -> tuple[str, str, str]:
+    """What a tile says above its panels, for the attention of the true class.
+
+    >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
+    ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
+    """
+    verdict = "right" if predicted == true else "wrong"
+    share = "undefined" if np.isnan(background_attention) else f"{background_attention:.2f}"
+    return (
+        f"{verdict}: predicted {_short(predicted)} ({probability:.2f})",
+        f"attention for true class {_short(true)}",
+        f"background attention {share}, step {step}",
+    )
+
+
+def _short(name: str, longest: int = 18) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 3]}..."

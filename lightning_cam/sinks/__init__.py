@@ -1,0 +1,104 @@
+"""WHERE a report is kept: the records handed over, the one-method contract, and which sink belongs to a logger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .background import Background
+from .folder import FolderSink
+from .memory import MemorySink
+from .tensorboard import TensorBoardSink, image_hint
+from .wandb import WandbSink
+
+__all__ = [
+    "Background",
+    "FolderSink",
+    "MemorySink",
+    "Page",
+    "Sink",
+    "TensorBoardSink",
+    "Tile",
+    "WandbSink",
+    "for_logger",
+    "image_hint",
+    "opening",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One probe at one check, ready to be shown.
+
+    Attributes:
+        name: The probe's name, unique on a page.
+        caption: What the picture says, as text.
+        image: ``(h, w, 3)`` uint8 RGB.
+        bands: ``(h, w)`` uint8, the attention bands of `render.BAND_NAMES` over the input panel; 0 elsewhere.
+        values: Numbers of this probe that one may want to sort by, such as its background attention.
+    """
+
+    name: str
+    caption: str
+    image: NDArray[np.uint8]
+    bands: NDArray[np.uint8]
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """What one check shows.
+
+    Attributes:
+        prefix: First part of every key, such as "cam".
+        step: On the axis that Lightning's own scalars use.
+        epoch: The epoch in which the check was made.
+        scalars: The check's scalars by their logged key; NaN where undefined. Empty on a page that is no check.
+        tiles: One per shown probe.
+        strip: ``(h, w, 3)`` uint8 evolution strip; only the last page of a fit has one.
+        text: Markdown; only the last page of a fit has one.
+    """
+
+    prefix: str
+    step: int
+    epoch: int
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    tiles: tuple[Tile, ...] = ()
+    strip: NDArray[np.uint8] | None = None
+    text: str | None = None
+
+
+class Sink(Protocol):
+    """Keeps pages. Called from one worker thread, in order; may raise, which costs the others nothing."""
+
+    def write(self, page: Page) -> None:
+        """Keeps one page."""
+
+
+def for_logger(logger: Any) -> Sink | None:
+    """The sink that shows pictures where ``logger`` shows scalars, or None if it shows none.
+
+    Goes by class name anywhere in the MRO: `pytorch_lightning` and `lightning.pytorch` have a class each, and users
+    derive their own. Opens the logger's experiment; call it on rank zero only.
+    """
+    names = {cls.__name__ for cls in type(logger).__mro__}
+    if "TensorBoardLogger" in names:
+        return TensorBoardSink(logger.experiment)
+    if "WandbLogger" in names:
+        return WandbSink(logger.experiment)
+    return None
+
+
+def opening(logger: Any) -> str | None:
+    """How a person gets to see what ``logger`` keeps: a command or an address, None if there is none."""
+    names = {cls.__name__ for cls in type(logger).__mro__}
+    if "TensorBoardLogger" in names:
+        return image_hint(logger.log_dir)
+    if "WandbLogger" in names:
+        run = logger.experiment
+        where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
+        return where if isinstance(where, str) else None
+    return None

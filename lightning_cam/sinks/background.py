@@ -1,0 +1,117 @@
+"""Renders and writes off the training thread: a bounded queue and one worker."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import Page, Sink
+
+MAX_FAILURES_IN_A_ROW = 3
+MAX_REMEMBERED_FAILURES = 20
+
+
+class Background:
+    """Renders pages and hands them to every sink, in order, in one daemon thread. Nothing that goes wrong there raises.
+
+    The caller reads `dropped` and `failures` and says so from its own thread. Submit and close from one thread only.
+
+    Args:
+        sinks: Each gets every page; one that fails 3 times in a row gets no more.
+        max_pending: Pages that may wait for the worker; beyond that pages are dropped, not waited for.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], *, max_pending: int = 4) -> None:
+        self.dropped = 0
+        self._max_pending = max_pending
+        self._failures: deque[str] = deque(maxlen=MAX_REMEMBERED_FAILURES)
+        self._sinks = list(sinks)
+        self._failed_in_a_row = [0] * len(self._sinks)
+        self._waiting: SimpleQueue[Callable[[], Page] | None] = SimpleQueue()
+        self._worker: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """What went wrong so far, as text: an exception object would keep its frames' tensors alive."""
+        return tuple(self._failures)
+
+    def submit(self, render: Callable[[], Page], *, wait: bool = False) -> bool:
+        """Queues a page and returns at once; False if it was dropped.
+
+        Args:
+            render: Makes the page, in the worker thread.
+            wait: Let the page, not the caller, wait behind a full queue: for one that must not be lost.
+        """
+        if self._closed or (not wait and self._waiting.qsize() >= self._max_pending):
+            self.dropped += 1
+            return False
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="lightning_cam pictures", daemon=True)
+            self._worker.start()
+        self._waiting.put(render)
+        return True
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Waits until everything queued is written, at most ``timeout`` seconds; what is left then is dropped.
+
+        Nothing is begun after this returns. May be called twice.
+        """
+        self._closed = True
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        self._waiting.put(None)
+        worker.join(timeout)
+        if worker.is_alive():
+            self._failures.append(f"pictures were not finished after {timeout:g} s")
+        self.dropped += self._emptied()
+        self._waiting.put(None)
+
+    def _emptied(self) -> int:
+        """Takes every page out of the queue; how many there were."""
+        n_pages = 0
+        with suppress(Empty):
+            while True:
+                n_pages += self._waiting.get_nowait() is not None
+        return n_pages
+
+    def _work(self) -> None:
+        while (render := self._waiting.get()) is not None:
+            self._keep(render)
+
+    def _keep(self, render: Callable[[], Page]) -> None:
+        working = [i for i, failed in enumerate(self._failed_in_a_row) if failed < MAX_FAILURES_IN_A_ROW]
+        if not working:
+            return
+        try:
+            page = render()
+        except Exception as error:  # a broken picture must not end the worker
+            self._failures.append(f"drawing: {_text(error)}")
+            return
+        for i in working:
+            self._write(i, page)
+
+    def _write(self, i: int, page: Page) -> None:
+        """Hands the page to one sink; its failure costs the other sinks nothing."""
+        name = type(self._sinks[i]).__name__
+        try:
+            self._sinks[i].write(page)
+        except Exception as error:  # a user's sink or a full disk may raise anything
+            self._failed_in_a_row[i] += 1
+            self._failures.append(f"{name}: {_text(error)}")
+            if self._failed_in_a_row[i] == MAX_FAILURES_IN_A_ROW:
+                self._failures.append(
+                    f"{name}: gets no more pictures, it failed {MAX_FAILURES_IN_A_ROW} times in a row"
+                )
+        else:
+            self._failed_in_a_row[i] = 0
+
+
+def _text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -1,0 +1,131 @@
+"""Keeps pages in a folder: pictures, the series of scalars, the summary. Needs no logger."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+if TYPE_CHECKING:
+    from . import Page
+
+HISTORY = "history.jsonl"
+MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
+
+
+class FolderSink:
+    """Keeps ``step_00000012/<probe>.png``, ``evolution.png``, ``summary.md`` and ``history.jsonl``, a line per check.
+
+    A file is either whole or not there. A run that is resumed into the same folder continues the series; a step that
+    comes again replaces the earlier one.
+
+    Args:
+        path: The folder; made when the first page comes.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._root = Path(path)
+        self._lines: dict[int, str] = {}
+
+    def write(self, page: Page) -> None:
+        """Keeps one page.
+
+        Raises:
+            OSError: The folder cannot be written to, or the disk is nearly full.
+        """
+        self._root.mkdir(parents=True, exist_ok=True)
+        require_space(self._root)
+        if page.scalars:
+            self._add_to_history(page)
+        for tile in page.tiles:
+            _write_picture(self._root / f"step_{page.step:08d}" / f"{safe_name(tile.name)}.png", tile.image)
+        if page.strip is not None:
+            _write_picture(self._root / "evolution.png", page.strip)
+        if page.text is not None:
+            _write_whole(self._root / "summary.md", page.text.encode("utf-8", "replace"))
+
+    def _add_to_history(self, page: Page) -> None:
+        """Appends a line; writes the file anew where that would not do: the first time, and for a step out of order."""
+        path = self._root / HISTORY
+        append = bool(self._lines) and page.step > max(self._lines) and path.exists()
+        if not self._lines:
+            self._lines = {row["step"]: _line(row) for row in read_history(self._root)}
+        self._lines[page.step] = _line(_row(page))
+        if append:
+            with path.open("ab") as file:
+                file.write(self._lines[page.step].encode())
+        else:
+            _write_whole(path, "".join(line for _, line in sorted(self._lines.items())).encode())
+
+
+def read_history(folder: Path | str) -> list[dict[str, Any]]:
+    """The rows of a folder's ``history.jsonl``: step, epoch and the scalars, None where undefined.
+
+    A line that a killed run left unfinished is skipped. A folder without a history has no rows.
+    """
+    path = Path(folder) / HISTORY
+    if not path.exists():
+        return []
+    return [
+        row
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if (row := _parsed(line)) is not None
+    ]
+
+
+def safe_name(name: str) -> str:
+    """A file name without its ending that stays in its folder and on every file system; different names stay different.
+
+    >>> safe_name("../../etc/passwd")
+    'etc_passwd-3754d6cb3a'
+    """
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name).lstrip("-_")[:40]
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{readable or 'probe'}-{digest}"
+
+
+def require_space(folder: Path) -> None:
+    """Raises an OSError while there is still room: a full disk would fail the training's own writes as well."""
+    if folder.exists() and shutil.disk_usage(folder).free < MIN_FREE:  # a remote folder does not exist here
+        raise OSError(f"less than {MIN_FREE // 10**6} MB free at {folder}, no room for pictures")
+
+
+def _row(page: Page) -> dict[str, Any]:
+    """The check's line; JSON knows no NaN and no infinity."""
+    scalars = {key: float(value) if math.isfinite(value) else None for key, value in page.scalars.items()}
+    return {"step": page.step, "epoch": page.epoch, **scalars}
+
+
+def _parsed(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row, allow_nan=False) + "\n"
+
+
+def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
+    png = io.BytesIO()
+    Image.fromarray(image).save(png, format="png")
+    _write_whole(path, png.getvalue())
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Writes beside the file and then puts it in place, so that a killed run leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_bytes(data)
+    unfinished.replace(path)

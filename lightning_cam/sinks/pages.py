@@ -1,0 +1,117 @@
+"""From reports to pages: what a check and the end of a fit show. Runs in the worker thread; pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .. import render
+from ..examination import Reading, Report
+from ..probe import Probe
+from ..spatial import upsample
+from . import Page, Tile, image_hint
+
+COARSE = 5  # cells a side below which a map says little
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What pictures need of one check, for the ``n`` probes that are shown.
+
+    Attributes:
+        reading: The check's scalars and step.
+        shown: ``(n,)`` indices into the probe.
+        maps: ``(n, h, w)`` at the layer's own size.
+        probabilities: ``(n, n_classes)``.
+        background: ``(n,)`` background attention ratio, NaN where undefined.
+    """
+
+    reading: Reading
+    shown: Tensor
+    maps: Tensor
+    probabilities: Tensor
+    background: Tensor
+
+    @classmethod
+    def of(cls, report: Report, reading: Reading, shown: Tensor) -> "Frame":
+        """The shown part of a report."""
+        undefined = torch.full((len(report.logits),), torch.nan)
+        background = report.values.get("background_attention_ratio", undefined)
+        return cls(reading, shown, report.grid_maps[shown], report.logits[shown].softmax(1), background[shown])
+
+
+def shown_probes(targets: Tensor, n_images: int) -> Tensor:
+    """Indices of the probes to show, the same number of each class as far as there are, in the probe's order.
+
+    >>> shown_probes(torch.tensor([0, 0, 0, 0, 1, 1]), 4)
+    tensor([0, 1, 4, 5])
+    """
+    place_in_class = torch.stack([(targets[:i] == targets[i]).sum() for i in range(len(targets))])
+    return place_in_class.argsort(stable=True)[:n_images].sort().values
+
+
+def check_page(probe: Probe, frame: Frame, prefix: str) -> Page:
+    """A tile per shown probe."""
+    size = (probe.images.shape[-2], probe.images.shape[-1])
+    maps = upsample(frame.maps, size)
+    tiles = tuple(_tile(probe, frame, i, maps[i]) for i in range(len(frame.shown)))
+    reading = frame.reading
+    return Page(prefix, reading.step, reading.epoch, reading.scalars, tiles)
+
+
+def final_page(probe: Probe, frames: Sequence[Frame], history: Sequence[Reading], prefix: str) -> Page:
+    """The evolution strip of the whole fit and a summary of its scalars."""
+    last = history[-1]
+    rows = [_row(probe, frames, i) for i in range(len(frames[-1].shown))] if frames else []
+    title = "Where the model looks, over time"
+    strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
+    scalars = [reading.scalars for reading in history]
+    text = render.summary(title, [reading.step for reading in history], scalars, opening=[image_hint("LOGS")])
+    return Page(prefix, last.step, last.epoch, strip=strip, text=text)
+
+
+def last_words(probe: Probe, report: Report, n_checks: int, openings: Sequence[str]) -> str:
+    """For the terminal: what was looked at, what could not be, and where a person finds it."""
+    height, width = report.grid_maps.shape[1:]
+    lines = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
+    if probe.masks is None or not probe.masks.any():
+        lines.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
+    if min(height, width) < COARSE:
+        lines.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
+    return "\n  ".join([*lines, *openings])
+
+
+def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor) -> Tile:
+    index = int(frame.shown[i])
+    true, predicted = int(probe.targets[index]), int(frame.probabilities[i].argmax())
+    lines = render.tile_lines(
+        probe.classes[true],
+        _class_name(probe, predicted),
+        float(frame.probabilities[i, predicted]),
+        float(frame.background[i]),
+        frame.reading.step,
+    )
+    image, bands = render.tile(probe.images[index], attention, _mask(probe, index), lines, correct=predicted == true)
+    values = {
+        "probability of the true class": float(frame.probabilities[i, true]),
+        "background attention": float(frame.background[i]),
+    }
+    return Tile(probe.names[index], "; ".join(lines), image, bands, values)
+
+
+def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
+    index = int(frames[-1].shown[i])
+    correct = [int(frame.probabilities[i].argmax()) == int(probe.targets[index]) for frame in frames]
+    return render.Row(
+        probe.names[index], probe.images[index], [frame.maps[i] for frame in frames], _mask(probe, index), correct
+    )
+
+
+def _mask(probe: Probe, index: int) -> Tensor | None:
+    return None if probe.masks is None else probe.masks[index]
+
+
+def _class_name(probe: Probe, index: int) -> str:
+    """A model may have more classes than the probe names."""
+    return probe.classes[index] if index < len(probe.classes) else f"class {index}"

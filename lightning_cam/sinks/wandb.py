@@ -1,0 +1,72 @@
+"""Shows pages in Weights & Biases, in the logger's own run. Scalars get there through Lightning."""
+
+from __future__ import annotations
+
+import html
+import math
+from typing import TYPE_CHECKING, Any
+
+from ..render import BAND_NAMES
+
+if TYPE_CHECKING:
+    from . import Page, Tile
+
+MAX_IMAGES = 108  # W&B drops the rest of a longer list
+MAX_ROWS = 10_000  # of a table that W&B shows whole
+
+
+class WandbSink:
+    """Logs each page in one call: pictures under ``<prefix>/probes``; at the end the strip, two tables and the text.
+
+    ``<prefix>/evolution_table`` has a row per check, ``<prefix>/probe_table`` a row per check and probe. Never passes
+    ``step=``: a row whose step lies behind the run's own counter would be thrown away.
+
+    Args:
+        run: What ``WandbLogger.experiment`` gives; it is not finished here.
+    """
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._checks: list[dict[str, Any]] = []
+        self._probes: list[dict[str, Any]] = []
+
+    def write(self, page: Page) -> None:
+        """Logs one page."""
+        import wandb  # optional, see the extra of the same name
+
+        where = {"step": page.step, "epoch": page.epoch}
+        if page.scalars:
+            self._checks.append({**where, **page.scalars})
+        self._probes += [{**where, "probe": t.name, "caption": t.caption, **t.values} for t in page.tiles]
+        media: dict[str, Any] = {}
+        if page.tiles:
+            media["probes"] = [_image(tile) for tile in page.tiles[:MAX_IMAGES]]
+        if page.strip is not None:
+            media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
+            media["evolution_table"] = _table(self._checks)
+            media["probe_table"] = _table(self._probes)
+        if page.text is not None:
+            media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
+        if media:
+            keyed = {f"{page.prefix}/{key}": value for key, value in media.items()}
+            self._run.log({**keyed, "trainer/global_step": page.step})
+
+
+def _image(tile: Tile) -> Any:
+    """JPEG, which is ten times faster to encode than PNG, with the attention bands to switch on and off."""
+    import wandb
+
+    bands = {"mask_data": tile.bands, "class_labels": dict(enumerate(BAND_NAMES))}
+    return wandb.Image(tile.image, caption=f"{tile.name}\n{tile.caption}", file_type="jpg", masks={"attention": bands})
+
+
+def _table(rows: list[dict[str, Any]]) -> Any:
+    """One column per key that any row has; empty cells where a number is undefined."""
+    import wandb
+
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or ["step"]
+    return wandb.Table(columns=[*columns], data=[[_cell(row.get(c)) for c in columns] for row in rows[-MAX_ROWS:]])
+
+
+def _cell(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,170 @@
+"""Geometry on the pixel grid: resizing, boxes, rings and connected components.
+
+Pure functions on tensors of any device. A grid of ``h`` x ``w`` cells and an image of ``H`` x ``W`` pixels cover the
+same rectangle: cell ``i`` of ``h`` spans rows ``i * H / h`` to ``(i + 1) * H / h``, which need not be whole pixels.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps ``(N, h, w)`` stretched bilinearly to ``(N, H, W)``, edge to edge (``align_corners=False``)."""
+    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def area_average(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Share of each of the ``h`` x ``w`` cells that the masks ``(N, H, W)`` cover, as ``(N, h, w)`` float32 in 0..1.
+
+    A pixel that lies across several cells counts for each with the area it has there, so the mean over the grid is the
+    mean over the mask for every pair of sizes, finer grids included.
+
+    >>> area_average(torch.tensor([[[True, True, False]]]), (1, 2))
+    tensor([[[1.0000, 0.3333]]])
+    """
+    if masks.shape[1:] == size:
+        return masks.float()
+    rows = _overlap(masks.shape[1], size[0], masks.device)
+    columns = _overlap(masks.shape[2], size[1], masks.device)
+    return (rows @ masks.to(rows) @ columns.T).float()
+
+
+def at_cell_centres(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks ``(N, H, W)`` read at the centre point of each cell, as ``(N, h, w)`` float32.
+
+    Where the centre lies on the line between two pixels, or the corner of four, it is their mean: so a mirrored mask
+    reads as the mirror image.
+
+    >>> at_cell_centres(torch.tensor([[[True, True, False, False]]]), (1, 1))
+    tensor([[[0.5000]]])
+    """
+    if masks.shape[1:] == size:
+        return masks.float()
+    rows = _centre_pixels(masks.shape[1], size[0], masks.device)
+    columns = _centre_pixels(masks.shape[2], size[1], masks.device)
+    return masks[:, rows][:, :, :, columns].float().mean(dim=(1, 3))
+
+
+def boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Masks ``(N, H, W)`` of the pixels whose centre lies in the boxes ``(N, 4)``.
+
+    Args:
+        boxes: ``x1, y1, x2, y2`` in pixels, ``x2`` and ``y2`` exclusive. A row of NaN gives an empty mask.
+        size: ``(H, W)`` of the image.
+    """
+    x1, y1, x2, y2 = boxes[:, :, None].unbind(1)
+    y = torch.arange(size[0], device=boxes.device) + 0.5
+    x = torch.arange(size[1], device=boxes.device) + 0.5
+    return ((y1 <= y) & (y < y2))[:, :, None] & ((x1 <= x) & (x < x2))[:, None, :]
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Smallest boxes ``(N, 4)`` around the True pixels: float ``x1, y1, x2, y2``, ends exclusive; NaN where none is.
+
+    >>> mask_boxes(torch.tensor([[[False, True, True], [False, False, True]]]))
+    tensor([[1., 0., 3., 2.]])
+    """
+    y1, y2 = _extent(masks.any(dim=2))
+    x1, x2 = _extent(masks.any(dim=1))
+    boxes = torch.stack([x1, y1, x2, y2], dim=1).float()
+    return boxes.where(masks.any(dim=2).any(dim=1)[:, None], torch.nan)
+
+
+def border_ring(size: tuple[int, int], *, share: float = 0.1) -> Tensor:
+    """Share of each of ``h`` x ``w`` cells that lies in the outer ring, as ``(h, w)`` float32 in 0..1.
+
+    The ring takes ``share`` of the height at the top and at the bottom and ``share`` of the width on either side. On a
+    coarse grid it cuts through cells, so its area is ``1 - (1 - 2 * share) ** 2`` of the image on every grid.
+
+    >>> border_ring((5, 5))[:2, :3]
+    tensor([[0.7500, 0.5000, 0.5000],
+            [0.5000, 0.0000, 0.0000]])
+    """
+    rows, columns = _inner(size[0], share), _inner(size[1], share)
+    return (1 - rows[:, None] * columns).float()
+
+
+def largest_component(masks: Tensor) -> Tensor:
+    """Masks ``(N, H, W)`` reduced to their largest 4-connected region; of equals, the first in reading order.
+
+    Works on runs, the horizontal stretches of True pixels, instead of pixels: all images are one line in which a False
+    column and row end every image, and runs that touch a run of the next row are joined.
+
+    >>> largest_component(torch.tensor([[[True, False, True], [False, False, True]]])).int()
+    tensor([[[0, 0, 1],
+             [0, 0, 1]]], dtype=torch.int32)
+    """
+    padded = F.pad(masks, (0, 1, 0, 1))
+    line, row = padded.flatten(), padded.shape[2]
+    starts, ends = _runs(line)
+    touching, _ = _runs(line[:-row] & line[row:])
+    regions = _regions(len(starts), _run_at(starts, touching), _run_at(starts, touching + row))
+    largest = _largest(regions, ends - starts, starts // (padded.shape[1] * row), len(masks))
+    kept = torch.zeros_like(masks)
+    kept[masks] = largest.repeat_interleave(ends - starts)
+    return kept
+
+
+def _overlap(n_pixels: int, n_cells: int, device: torch.device) -> Tensor:
+    """Share of each cell that each pixel fills, ``(n_cells, n_pixels)``; whole numbers until the last division.
+
+    In float64, which neither autocast nor `torch.set_float32_matmul_precision` makes coarser; MPS has none.
+    """
+    cell = torch.arange(n_cells, device=device)[:, None] * n_pixels
+    pixel = torch.arange(n_pixels, device=device) * n_cells
+    common = torch.minimum(cell + n_pixels, pixel + n_cells) - torch.maximum(cell, pixel)
+    return common.clamp(min=0).to(torch.float32 if device.type == "mps" else torch.float64) / n_pixels
+
+
+def _centre_pixels(n_pixels: int, n_cells: int, device: torch.device) -> Tensor:
+    """Pixels ``(2, n_cells)`` before and after each cell's centre: the same one twice if the centre lies inside it."""
+    twice_centre = (2 * torch.arange(n_cells, device=device) + 1) * n_pixels
+    return torch.stack([(twice_centre - 1) // (2 * n_cells), twice_centre // (2 * n_cells)])
+
+
+def _extent(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """First and one past the last True of each row of ``(N, L)``."""
+    first = lines.int().argmax(dim=1)
+    last = lines.shape[1] - lines.flip(1).int().argmax(dim=1)
+    return first, last
+
+
+def _inner(n_cells: int, share: float) -> Tensor:
+    """Share of each cell that lies between ``share`` and ``1 - share`` of the length."""
+    start = torch.arange(n_cells, dtype=torch.float64)
+    return (torch.clamp(start + 1, max=n_cells * (1 - share)) - torch.clamp(start, min=n_cells * share)).clamp(min=0)
+
+
+def _runs(line: Tensor) -> tuple[Tensor, Tensor]:
+    """Starts and (exclusive) ends of the stretches of True in a flat mask."""
+    change = F.pad(line, (1, 1)).int().diff()
+    return (change == 1).nonzero()[:, 0], (change == -1).nonzero()[:, 0]
+
+
+def _run_at(starts: Tensor, positions: Tensor) -> Tensor:
+    """Index of the run that each of the positions lies in."""
+    return torch.searchsorted(starts, positions, right=True) - 1
+
+
+def _regions(n_runs: int, one: Tensor, other: Tensor) -> Tensor:
+    """Lowest run of the region that each run belongs to, where runs ``one[i]`` and ``other[i]`` touch.
+
+    Union-find on whole tensors: regions that touch join the lower one, then every run looks up where its region went.
+    """
+    regions = torch.arange(n_runs, device=one.device)
+    while not torch.equal(regions[one], regions[other]):
+        higher, lower = torch.maximum(regions[one], regions[other]), torch.minimum(regions[one], regions[other])
+        regions = regions.scatter_reduce(0, higher, lower, "amin")
+        while not torch.equal(regions[regions], regions):
+            regions = regions[regions]
+    return regions
+
+
+def _largest(regions: Tensor, lengths: Tensor, images: Tensor, n_images: int) -> Tensor:
+    """Whether each run belongs to the largest region of its image; of equals, to the first."""
+    area = torch.zeros_like(lengths).scatter_add(0, regions, lengths)[regions]
+    most = area.new_zeros(n_images).scatter_reduce(0, images, area, "amax")
+    candidates = regions.where(area == most[images], len(regions))
+    first = regions.new_full((n_images,), len(regions)).scatter_reduce(0, images, candidates, "amin")
+    return regions == first[images]

@@ -1,0 +1,104 @@
+"""What the callback asks of a Lightning trainer: which step, which data, which folder. Reads, never writes."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from .probe import Probe
+
+NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
+
+
+def logged_step(trainer: Any) -> int:
+    """Lightning's own step axis: batches that stepped, which is one behind ``global_step`` inside an epoch.
+
+    Private in Lightning, and what its own LearningRateMonitor logs at. After `on_train_epoch_end` subtract one.
+    """
+    return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
+
+
+def has_whole_model(trainer: Any) -> bool:
+    """Whether every process holds all of the model, so that one may look alone."""
+    return any(base.__name__ in NOT_SHARDED for base in type(trainer.strategy).__mro__)
+
+
+def validates(trainer: Any) -> bool:
+    """Whether validation hooks will fire in this fit."""
+    return bool(trainer.enable_validation and sum(trainer.num_val_batches))
+
+
+def drawn_probe(trainer: Any) -> Probe:
+    """A probe from the validation data or, without any, from the training data."""
+    for role, loaders in (("validation", trainer.val_dataloaders), ("training", trainer.train_dataloader)):
+        dataset = next(_datasets(loaders), None)
+        if dataset is None:
+            continue
+        if role == "training":
+            warnings.warn(
+                "lightning_cam: no validation data yet; the probe is drawn from the training data", stacklevel=2
+            )
+        try:
+            return Probe.from_dataset(dataset)
+        except (ValueError, TypeError) as error:
+            raise ValueError(
+                f"no probe can be drawn from the {role} data ({error}); "
+                "pass CAMCallback(probe=Probe(images, targets)) or Probe.from_folder(...)"
+            ) from error
+    raise ValueError("the trainer has no data loader with a dataset; pass CAMCallback(probe=Probe(images, targets))")
+
+
+def _datasets(loaders: Any) -> Iterator[Any]:
+    """Data sets of a loader, or of loaders in lists and dicts, in order."""
+    if isinstance(loaders, Mapping):
+        loaders = list(loaders.values())
+    if isinstance(loaders, (list, tuple)):
+        for loader in loaders:
+            yield from _datasets(loader)
+    elif hasattr(loaders, "iterables"):  # Lightning's CombinedLoader
+        yield from _datasets(loaders.iterables)
+    elif getattr(loaders, "dataset", None) is not None:
+        yield loaders.dataset
+
+
+def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | None) -> Callable[[Tensor], Any] | None:
+    """How to get class scores: as given, the module's own ``forward`` (None), or its only network.
+
+    Raises:
+        ValueError: The module has no ``forward`` and not exactly one child with parameters.
+    """
+    if given is not None:
+        return partial(given, module)
+    if type(module).forward.__qualname__ not in ("LightningModule.forward", "_forward_unimplemented"):
+        return None
+    networks = {name: child for name, child in module.named_children() if next(child.parameters(), None) is not None}
+    if len(networks) == 1:
+        return next(iter(networks.values()))
+    raise ValueError(
+        f"{type(module).__name__} has no forward() and {len(networks)} networks ({', '.join(networks) or 'none'}); "
+        "define forward(), or pass CAMCallback(forward=lambda module, images: class_scores)"
+    )
+
+
+def run_folder(trainer: Any) -> Path:
+    """The folder of this run, as `ModelCheckpoint` chooses it. No collective: any rank may ask alone."""
+    root = Path(trainer.default_root_dir)
+    if not trainer.loggers:
+        return root
+    logger = trainer.loggers[0]
+    if getattr(logger, "log_dir", None):
+        return Path(logger.log_dir)
+    version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+    return Path(logger.save_dir or root) / str(logger.name) / version
+
+
+def free_folder(folder: Path, *, resumed: bool) -> Path:
+    """``folder``, or the next free one beside it if another run has used it."""
+    number, free = 1, folder
+    while free.exists() and not resumed:
+        number += 1
+        free = folder.with_name(f"{folder.name}_{number}")
+    return free

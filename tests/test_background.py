@@ -1,0 +1,253 @@
+"""Pictures are made off the training thread: never waited for, never a reason to stop."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import torch
+
+from lightning_cam.sinks import Background, MemorySink, Page
+
+WAIT = 30.0  # seconds after which a test has hung
+
+
+def page(step: int) -> Callable[[], Page]:
+    return partial(Page, "cam", step=step, epoch=0)
+
+
+class GatedSink(MemorySink):
+    """Begins to write, says so, and goes on when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.gate = threading.Event(), threading.Event()
+
+    def write(self, page: Page) -> None:
+        self.begun.set()
+        assert self.gate.wait(WAIT)
+        super().write(page)
+
+
+class FailingSink:
+    """Fails at the given calls."""
+
+    def __init__(self, *calls: int, error: BaseException | None = None) -> None:
+        self.calls = 0
+        self._failing = calls
+        self._error = error or OSError("disk full")
+
+    def write(self, page: Page) -> None:  # noqa: ARG002 - the contract
+        self.calls += 1
+        if self.calls in self._failing:
+            raise self._error
+
+
+def steps(sink: MemorySink) -> list[int]:
+    return [page.step for page in sink.pages]
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lightning_cam pictures"]
+
+
+def test_everything_is_kept_in_order_by_every_sink() -> None:
+    first, second = MemorySink(), MemorySink()
+    background = Background([first, second], max_pending=100)
+    for step in range(50):
+        assert background.submit(page(step))
+    background.close()
+
+    assert steps(first) == steps(second) == list(range(50))
+    assert (background.dropped, background.failures) == (0, ())
+
+
+def test_a_slow_sink_costs_pages_not_time() -> None:
+    sink = GatedSink()
+    background = Background([sink], max_pending=2)
+    background.submit(page(0))
+    assert sink.begun.wait(WAIT)
+
+    assert [background.submit(page(step)) for step in range(1, 6)] == [True, True, False, False, False]
+    assert background.dropped == 3
+    sink.gate.set()
+    background.close()
+    assert steps(sink) == [0, 1, 2]
+
+
+def test_a_page_that_must_not_be_lost_waits_behind_a_full_queue() -> None:
+    sink = GatedSink()
+    background = Background([sink], max_pending=1)
+    background.submit(page(0))
+    assert sink.begun.wait(WAIT)
+    background.submit(page(1))
+
+    assert background.submit(page(9), wait=True)
+    sink.gate.set()
+    background.close()
+    assert steps(sink) == [0, 1, 9]
+    assert background.dropped == 0
+
+
+def test_pages_are_drawn_in_the_worker() -> None:
+    drawn_by: list[str] = []
+
+    def render() -> Page:
+        drawn_by.append(threading.current_thread().name)
+        return page(0)()
+
+    background = Background([MemorySink()])
+    background.submit(render)
+    background.close()
+
+    assert drawn_by == ["lightning_cam pictures"]
+
+
+def test_a_failing_sink_costs_the_others_nothing() -> None:
+    healthy = MemorySink()
+    background = Background([FailingSink(2), healthy])
+    for step in range(3):
+        background.submit(page(step))
+    background.close()
+
+    assert steps(healthy) == [0, 1, 2]
+    assert background.failures == ("FailingSink: OSError: disk full",)
+
+
+def test_a_sink_that_fails_three_times_in_a_row_gets_no_more() -> None:
+    broken, healthy = FailingSink(*range(100)), MemorySink()
+    background = Background([broken, healthy], max_pending=10)
+    for step in range(10):
+        background.submit(page(step))
+    background.close()
+
+    assert broken.calls == 3
+    assert steps(healthy) == list(range(10))
+    assert background.failures[-1] == "FailingSink: gets no more pictures, it failed 3 times in a row"
+
+
+def test_a_sink_that_fails_now_and_then_stays() -> None:
+    moody = FailingSink(1, 2, 4, 5, 7, 8)
+    background = Background([moody], max_pending=10)
+    for step in range(10):
+        background.submit(page(step))
+    background.close()
+
+    assert moody.calls == 10
+
+
+def test_when_no_sink_is_left_nothing_is_drawn() -> None:
+    drawn: list[int] = []
+
+    def render(step: int) -> Page:
+        drawn.append(step)
+        return page(step)()
+
+    background = Background([FailingSink(*range(100))], max_pending=10)
+    for step in range(6):
+        background.submit(partial(render, step))
+    background.close()
+
+    assert drawn == [0, 1, 2]
+
+
+def test_a_picture_that_cannot_be_drawn_is_counted_and_the_next_is_kept() -> None:
+    def broken() -> Page:
+        raise ValueError("no such probe")
+
+    sink = MemorySink()
+    background = Background([sink])
+    background.submit(broken)
+    background.submit(page(1))
+    background.close()
+
+    assert steps(sink) == [1]
+    assert background.failures == ("drawing: ValueError: no such probe",)
+
+
+def test_a_failure_keeps_no_tensor_alive() -> None:
+    refs = []
+
+    def broken() -> Page:
+        tensor = torch.zeros(3)
+        refs.append(weakref.ref(tensor))
+        raise ValueError("no")
+
+    background = Background([MemorySink()])
+    background.submit(broken)
+    background.close()
+    gc.collect()
+
+    assert refs[0]() is None
+
+
+def test_failures_are_remembered_up_to_a_bound() -> None:
+    moody = FailingSink(*(call for call in range(1, 300) if call % 3))
+    background = Background([moody], max_pending=1000)
+    for step in range(300):
+        background.submit(page(step))
+    background.close()
+
+    assert moody.calls == 300
+    assert len(background.failures) == 20
+
+
+def test_no_thread_is_left_after_close_and_closing_twice_is_fine() -> None:
+    background = Background([MemorySink()])
+    background.submit(page(0))
+    assert len(workers()) == 1
+
+    background.close()
+    background.close()
+
+    assert workers() == []
+
+
+def test_without_a_page_there_is_no_thread() -> None:
+    background = Background([MemorySink()])
+    assert workers() == []
+    background.close()
+
+
+def test_after_close_a_page_is_dropped_and_counted() -> None:
+    sink = MemorySink()
+    background = Background([sink])
+    background.close()
+
+    assert not background.submit(page(0), wait=True)
+    assert background.dropped == 1
+    assert workers() == []
+
+
+def test_closing_gives_up_on_a_sink_that_hangs_and_begins_nothing_more() -> None:
+    sink = GatedSink()
+    background = Background([sink])
+    for step in range(3):
+        background.submit(page(step))
+    assert sink.begun.wait(WAIT)
+    (worker,) = workers()
+
+    background.close(timeout=0.01)
+
+    assert worker.daemon  # the process can end
+    assert background.failures == ("pictures were not finished after 0.01 s",)
+    assert background.dropped == 2
+    sink.gate.set()
+    worker.join(WAIT)
+    assert not worker.is_alive()
+    assert steps(sink) == [0]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_was_ended_is_noticed() -> None:
+    background = Background([FailingSink(1, error=SystemExit())])
+    background.submit(page(0))
+    worker = workers()
+    for thread in worker:
+        thread.join(WAIT)
+    background.submit(page(1))
+    background.close()
+
+    assert background.dropped == 1

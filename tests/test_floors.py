@@ -1,0 +1,125 @@
+"""The house: a module imports from lower floors only, and a room only what it may know."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lightning_cam
+
+HOUSE = Path(lightning_cam.__file__).parent
+# From the ground up. Rooms of one floor do not know each other.
+FLOORS = [
+    ["spatial", "statistics", "render", "rhythm"],
+    ["probe"],
+    ["attribution", "audit"],
+    ["examination", "metrics"],
+    ["sinks"],
+    ["trainer"],
+    ["callback"],
+    ["__init__"],  # the public names
+    ["demo"],
+    ["cli"],
+    ["__main__"],
+]
+PURE = ["spatial", "attribution/cams", "attribution/measures"]
+GUARDED = {  # who may import a package from outside
+    "pytorch_lightning": {"callback", "demo"},
+    "lightning": {"callback"},
+    "tensorboard": {"sinks"},
+    "wandb": {"sinks", "demo"},
+}
+
+
+def modules() -> list[Path]:
+    return sorted(HOUSE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    """First part of a module's path inside the package: `sinks/wandb.py` lives in `sinks`."""
+    return path.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def imports(source: str, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Dotted targets of every import in ``source``, lazy ones too, relative ones made absolute.
+
+    ``package`` is the module's package. What is imported from a package counts as a part of the path: it may be one.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (tuple(alias.name.split(".")) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) - node.level + 1] if node.level else ()
+            base = start + tuple((node.module or "").split(".") if node.module else ())
+            yield from ((*base, alias.name) for alias in node.names)
+
+
+def package_of(path: Path) -> tuple[str, ...]:
+    return ("lightning_cam", *path.relative_to(HOUSE).parent.parts)
+
+
+def floor_of(room: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def violations(room: str, source: str, package: tuple[str, ...]) -> list[str]:
+    """Imports of ``source`` that go up, sideways into another room, or to a package the room may not know."""
+    found = []
+    for target in imports(source, package):
+        if target[0] == "lightning_cam":
+            other = target[1] if len(target) > 1 and any(target[1] in rooms for rooms in FLOORS) else "__init__"
+            if other != room and floor_of(other) >= floor_of(room):
+                found.append(f"{room} imports {'.'.join(target)}")
+        elif room not in GUARDED.get(target[0], {room}):
+            found.append(f"{room} imports {target[0]}")
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(HOUSE).as_posix())
+def test_every_room_has_a_floor_and_imports_go_down(path: Path) -> None:
+    assert violations(room_of(path), path.read_text(), package_of(path)) == []
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_room_knows_torch_and_spatial_only(name: str) -> None:
+    path = HOUSE / f"{name}.py"
+    allowed = {"torch", "math", "collections", "typing", "functools"}
+
+    for target in imports(path.read_text(), package_of(path)):
+        assert target[0] in allowed or target[:2] == ("lightning_cam", "spatial"), target
+
+
+@pytest.mark.parametrize(
+    ("room", "package", "source"),
+    [
+        pytest.param("probe", ("lightning_cam",), "from . import examination", id="up, relative"),
+        pytest.param("probe", ("lightning_cam",), "from lightning_cam.callback import CAMCallback", id="up, absolute"),
+        pytest.param("probe", ("lightning_cam",), "import lightning_cam.sinks.folder", id="up, dotted"),
+        pytest.param("probe", ("lightning_cam",), "def f():\n    from . import sinks", id="up, lazy"),
+        pytest.param(
+            "sinks", ("lightning_cam", "sinks"), "from ..callback import CAMCallback", id="up, from a package"
+        ),
+        pytest.param("sinks", ("lightning_cam", "sinks"), "import pytorch_lightning", id="Lightning in a sink"),
+        pytest.param("examination", ("lightning_cam",), "import wandb", id="a logger in the pipeline"),
+        pytest.param("attribution", ("lightning_cam", "attribution"), "import lightning_cam", id="the public names"),
+    ],
+)
+def test_a_planted_violation_is_found(room: str, package: tuple[str, ...], source: str) -> None:
+    assert violations(room, source, package)
+
+
+def test_importing_the_package_changes_nothing_outside_it() -> None:
+    code = (
+        "import os, random, warnings, numpy, torch, pytorch_lightning, lightning.pytorch, PIL.Image\n"
+        "def world():\n"
+        "    return (dict(os.environ), random.getstate(), numpy.random.get_state()[1].tolist(),\n"
+        "            torch.get_rng_state().tolist(), warnings.filters[:], torch.get_num_threads(),\n"
+        "            torch.is_grad_enabled(), PIL.Image.MAX_IMAGE_PIXELS)\n"
+        "before = world()\n"
+        "import lightning_cam\n"
+        "assert world() == before\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

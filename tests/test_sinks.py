@@ -1,0 +1,430 @@
+"""What loggers and folders keep, read back from what they wrote."""
+
+import importlib.util
+import json
+import math
+import random
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning.pytorch.loggers
+import numpy as np
+import pytest
+import pytorch_lightning.loggers
+import torch
+import wandb
+from numpy.typing import NDArray
+from PIL import Image
+from read_back import (
+    tensorboard_images,
+    tensorboard_scalars,
+    tensorboard_texts,
+    wandb_file,
+    wandb_finish,
+    wandb_images,
+    wandb_masks,
+    wandb_rows,
+    wandb_table,
+)
+from torch.utils.tensorboard import SummaryWriter
+
+from lightning_cam.sinks import (
+    FolderSink,
+    MemorySink,
+    Page,
+    TensorBoardSink,
+    Tile,
+    WandbSink,
+    folder,
+    for_logger,
+    image_hint,
+)
+from lightning_cam.sinks import wandb as wandb_sink
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 40)) -> NDArray[np.uint8]:
+    """Smooth, so that it survives JPEG, and different for each seed."""
+    ramp = np.linspace(0, 200, size[0] * size[1], dtype=np.float64).reshape(*size, 1)
+    return (ramp + np.array([seed % 50, 20, 50 - seed % 50])).astype(np.uint8)
+
+
+def tile(name: str, seed: int, **values: float) -> Tile:
+    bands = np.zeros((24, 40), dtype=np.uint8)
+    bands[:, :20] = seed % 5
+    return Tile(name, f"caption {name} {seed}", picture(seed), bands, values)
+
+
+def check(step: int, *names: str, **scalars: float) -> Page:
+    tiles = tuple(tile(name, step + i, background=step / 10 + i) for i, name in enumerate(names))
+    return Page("cam", step, step // 4, {f"cam/{key}": value for key, value in scalars.items()}, tiles)
+
+
+def last_page(step: int) -> Page:
+    return Page("cam", step, 1, strip=picture(3, (60, 90)), text="## Seen\n\n| a | b |\n|---|---|\n| <i> | 2 |")
+
+
+def pixels(file: Path) -> NDArray[np.uint8]:
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+# ---- TensorBoard -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[SummaryWriter]:
+    with SummaryWriter(str(tmp_path)) as writer:
+        yield writer
+
+
+def test_tensorboard_keeps_a_series_per_probe(tmp_path: Path, writer: SummaryWriter) -> None:
+    sink = TensorBoardSink(writer)
+    for step in range(0, 60, 4):
+        sink.write(check(step, "leaf 1", "sub/leaf.2"))
+    writer.flush()
+    kept = tensorboard_images(tmp_path)
+
+    assert set(kept) == {"cam/leaf 1", "cam/sub/leaf.2"}
+    assert [shown.step for shown in kept["cam/leaf 1"]] == list(range(0, 60, 4))
+    for shown in kept["cam/sub/leaf.2"]:
+        np.testing.assert_array_equal(shown.pixels, picture(shown.step + 1))
+
+
+def test_tensorboard_keeps_strip_and_text_and_leaves_scalars_to_lightning(
+    tmp_path: Path, writer: SummaryWriter
+) -> None:
+    sink = TensorBoardSink(writer)
+    sink.write(check(4, "a", lift=0.5))
+    sink.write(last_page(11))
+    writer.flush()
+    (strip,) = tensorboard_images(tmp_path)["cam/evolution"]
+
+    assert strip.step == 11
+    np.testing.assert_array_equal(strip.pixels, picture(3, (60, 90)))
+    assert tensorboard_texts(tmp_path) == {"cam/summary": last_page(11).text}
+    assert tensorboard_scalars(tmp_path) == {}
+
+
+def test_tensorboard_stops_before_the_disk_is_full(
+    tmp_path: Path, writer: SummaryWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499_000_000))
+    with pytest.raises(OSError, match="less than 500 MB free"):
+        TensorBoardSink(writer).write(check(0, "a"))
+    writer.flush()
+
+    assert tensorboard_images(tmp_path) == {}
+
+
+def test_the_hint_is_a_command_for_a_shell() -> None:
+    assert image_hint(Path("a b/c")) == "tensorboard --logdir 'a b/c' --samples_per_plugin images=1000"
+
+
+# ---- W&B -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = wandb.init(mode="offline", dir=tmp_path, project="test", settings=wandb.Settings(x_disable_stats=True))
+    yield run
+    wandb_finish(run)
+
+
+def test_wandb_keeps_every_picture_with_step_and_caption(tmp_path: Path, run: Any) -> None:
+    sink = WandbSink(run)
+    for step in (0, 5, 11):
+        sink.write(check(step, "a", "b"))
+    wandb_finish(run)
+    kept = wandb_images(tmp_path, "cam/probes")
+
+    assert [(shown.step, shown.caption.split("\n")) for shown in kept] == [
+        (step, [name, f"caption {name} {step + i}"]) for step in (0, 5, 11) for i, name in enumerate("ab")
+    ]
+    for shown, seed in zip(kept, [0, 1, 5, 6, 11, 12], strict=True):
+        assert np.abs(shown.pixels.astype(int) - picture(seed)).mean() < 4  # JPEG
+
+
+def test_wandb_keeps_the_bands_as_a_mask(tmp_path: Path, run: Any) -> None:
+    page = check(3, "a", "b")
+    WandbSink(run).write(page)
+    wandb_finish(run)
+    (row,) = wandb_rows(tmp_path)
+    masks = wandb_masks(row, tmp_path, "cam/probes")
+
+    assert [set(mask) for mask in masks] == [{"attention"}] * 2
+    for mask, kept in zip(masks, page.tiles, strict=True):
+        np.testing.assert_array_equal(mask["attention"], kept.bands)
+
+
+def test_wandb_takes_one_row_per_page_and_none_from_the_user(tmp_path: Path, run: Any) -> None:
+    sink = WandbSink(run)
+    for step in range(3):
+        run.log({"loss": 1 / (step + 1), "trainer/global_step": step})
+        sink.write(check(step, "a"))
+    wandb_finish(run)
+    rows = wandb_rows(tmp_path)
+
+    assert [(row["trainer/global_step"], "loss" in row, "cam/probes" in row) for row in rows] == [
+        (step, loss, not loss) for step in range(3) for loss in (True, False)
+    ]
+
+
+def test_wandb_shows_at_the_end_what_one_can_sort(tmp_path: Path, run: Any) -> None:
+    sink = WandbSink(run)
+    sink.write(check(0, "a", "b", lift=math.nan))
+    sink.write(check(5, "a", "b", lift=0.5, accuracy=0.75))
+    sink.write(last_page(5))
+    wandb_finish(run)
+    checks, probes = (wandb_table(tmp_path, f"cam/{key}") for key in ("evolution_table", "probe_table"))
+
+    assert checks["columns"] == ["step", "epoch", "cam/lift", "cam/accuracy"]
+    assert checks["data"] == [[0, 0, None, None], [5, 1, 0.5, 0.75]]
+    assert probes["columns"] == ["step", "epoch", "probe", "caption", "background"]
+    assert probes["data"][-1] == [5, 1, "b", "caption b 6", 1.5]
+    assert len(probes["data"]) == 4
+
+
+def test_wandb_shows_strip_and_text_at_the_end(tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(last_page(11))
+    wandb_finish(run)
+    (strip,) = wandb_images(tmp_path, "cam/evolution")
+    (row,) = wandb_rows(tmp_path)
+
+    assert strip.step == 11
+    np.testing.assert_array_equal(strip.pixels, picture(3, (60, 90)))
+    assert "| &lt;i&gt; | 2 |" in wandb_file(tmp_path, row["cam/summary"]["path"]).read_text()
+
+
+def test_wandb_gets_no_more_pictures_than_it_shows(tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(check(0, *(f"p{i}" for i in range(120))))
+    wandb_finish(run)
+
+    assert wandb_rows(tmp_path)[0]["cam/probes"]["count"] == 108
+
+
+def test_wandb_gets_no_row_for_a_check_without_pictures(tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(check(0, lift=0.5))
+    wandb_finish(run)
+
+    assert wandb_rows(tmp_path) == []
+
+
+def test_a_disabled_run_takes_pages_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = wandb.init(mode="disabled", dir=tmp_path)
+    sink = WandbSink(run)
+    sink.write(check(0, "a", lift=0.5))
+    sink.write(last_page(0))
+    wandb_finish(run)
+
+    assert list(tmp_path.glob("wandb/offline-run-*")) == []
+
+
+# ---- folder ----------------------------------------------------------------------------------------------------------
+
+
+def history(root: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (root / "history.jsonl").read_text().splitlines()]
+
+
+def test_a_folder_keeps_pictures_strip_and_text(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path / "new" / "cam")
+    sink.write(check(12, "a", "b"))
+    sink.write(last_page(12))
+    root = tmp_path / "new" / "cam"
+    names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+
+    assert names == [
+        "evolution.png",
+        f"step_00000012/{folder.safe_name('a')}.png",
+        f"step_00000012/{folder.safe_name('b')}.png",
+        "summary.md",
+    ]
+    np.testing.assert_array_equal(pixels(root / names[1]), picture(12))
+    np.testing.assert_array_equal(pixels(root / names[0]), picture(3, (60, 90)))
+    assert (root / "summary.md").read_text() == last_page(12).text
+
+
+def test_a_folder_keeps_a_line_per_check_and_null_for_undefined(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(check(0, lift=math.nan, drift=math.inf))
+    sink.write(check(4, lift=0.5))
+    sink.write(last_page(4))
+
+    assert history(tmp_path) == [
+        {"step": 0, "epoch": 0, "cam/lift": None, "cam/drift": None},
+        {"step": 4, "epoch": 1, "cam/lift": 0.5},
+    ]
+    assert folder.read_history(tmp_path) == history(tmp_path)
+
+
+def test_a_resumed_run_continues_the_series_without_repeating_a_step(tmp_path: Path) -> None:
+    first, resumed = FolderSink(tmp_path), FolderSink(tmp_path)
+    for step in (0, 4, 8):
+        first.write(check(step, lift=0.1))
+    for step in (4, 8, 12):
+        resumed.write(check(step, lift=0.2))
+
+    assert [(row["step"], row["cam/lift"]) for row in history(tmp_path)] == [(0, 0.1), (4, 0.2), (8, 0.2), (12, 0.2)]
+
+
+@pytest.mark.parametrize("torn", ['{"step": 8, "epo', "\udcff\udcff", "[1]", '{"epoch": 1}'], ids=ascii)
+def test_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path, torn: str) -> None:
+    FolderSink(tmp_path).write(check(4, lift=0.1))
+    with (tmp_path / "history.jsonl").open("ab") as file:
+        file.write(torn.encode("utf-8", "surrogateescape"))
+    assert [row["step"] for row in folder.read_history(tmp_path)] == [4]
+
+    resumed = FolderSink(tmp_path)
+    resumed.write(check(8, lift=0.2))
+    resumed.write(check(12, lift=0.3))
+
+    assert [row["step"] for row in history(tmp_path)] == [4, 8, 12]
+
+
+def test_a_folder_without_a_history_has_no_rows(tmp_path: Path) -> None:
+    assert folder.read_history(tmp_path / "nothing") == []
+
+
+NASTY = [
+    "../../etc/passwd",
+    "/etc/passwd",
+    "..",
+    "",
+    ".",
+    "a\x00b",
+    "x" * 500,
+    "CON",
+    "ä/ö\\ü",
+    "-rf",
+    ".hidden",
+    "a:b*?",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("name", NASTY, ids=ascii)
+def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    FolderSink(root).write(check(0, name))
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+
+    assert file.resolve().parent == (root / "step_00000000").resolve()
+    assert file.name[0] not in "-."
+    assert len(file.name) < 60
+    np.testing.assert_array_equal(pixels(file), picture(0))
+
+
+def test_different_names_are_different_files() -> None:
+    names = [*NASTY, "a b", "a_b", "A_b", "x" * 501]
+
+    assert len({folder.safe_name(name).lower() for name in names}) == len(names)
+
+
+def test_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(last_page(0))
+    monkeypatch.setattr(Path, "write_bytes", _half_written)
+    with pytest.raises(OSError, match="no space"):
+        sink.write(Page("cam", 1, 0, strip=picture(9, (60, 90))))
+
+    np.testing.assert_array_equal(pixels(tmp_path / "evolution.png"), picture(3, (60, 90)))
+
+
+def _half_written(path: Path, data: bytes) -> int:
+    with path.open("wb") as file:
+        file.write(data[: len(data) // 2])
+    raise OSError("no space left")
+
+
+def test_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499_000_000))
+    with pytest.raises(OSError, match="less than 500 MB free"):
+        FolderSink(tmp_path).write(check(0, "a", lift=0.5))
+
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- which sink ------------------------------------------------------------------------------------------------------
+
+
+class MyLogger(pytorch_lightning.loggers.TensorBoardLogger):
+    """A user's own."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytorch_lightning.loggers.TensorBoardLogger,
+        lightning.pytorch.loggers.TensorBoardLogger,
+        MyLogger,
+    ],
+    ids=["pytorch_lightning", "lightning", "derived"],
+)
+def test_a_tensorboard_logger_has_a_sink_that_writes_into_its_folder(tmp_path: Path, make: Any) -> None:
+    logger = make(tmp_path)
+    sink = for_logger(logger)
+    assert isinstance(sink, TensorBoardSink)
+    sink.write(check(7, "a"))
+    logger.finalize("success")
+
+    assert [shown.step for shown in tensorboard_images(Path(logger.log_dir))["cam/a"]] == [7]
+
+
+@pytest.mark.parametrize("namespace", [pytorch_lightning, lightning.pytorch], ids=lambda module: module.__name__)
+def test_a_wandb_logger_has_a_sink_that_writes_into_its_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespace: Any
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_MODE", "offline")  # what the logger sets itself, and leaves behind
+    logger = namespace.loggers.WandbLogger(save_dir=tmp_path, offline=True)
+    sink = for_logger(logger)
+    assert isinstance(sink, WandbSink)
+    sink.write(check(7, "a"))
+    wandb_finish(logger.experiment)
+
+    assert [shown.step for shown in wandb_images(tmp_path, "cam/probes")] == [7]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytorch_lightning.loggers.CSVLogger,
+        lambda _: pytorch_lightning.loggers.logger.DummyLogger(),
+        lambda _: object(),
+        lambda _: None,
+    ],
+    ids=["CSV", "dummy", "foreign", "none"],
+)
+def test_other_loggers_show_no_pictures(tmp_path: Path, make: Any) -> None:
+    assert for_logger(make(tmp_path)) is None
+
+
+# ---- the promise -----------------------------------------------------------------------------------------------------
+
+
+def test_keeping_pages_draws_nothing_from_random_generators(tmp_path: Path, writer: SummaryWriter, run: Any) -> None:
+    sinks = [MemorySink(), FolderSink(tmp_path / "cam"), TensorBoardSink(writer), WandbSink(run)]
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002 - it is the global one that must stay
+    for sink in sinks:
+        sink.write(check(0, "a", lift=0.5))
+        sink.write(last_page(0))
+
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002 - the same
+
+
+def test_a_house_without_wandb_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    again = importlib.util.spec_from_file_location("lightning_cam.sinks._again", wandb_sink.__file__)
+    assert again is not None
+    assert again.loader is not None
+    module = importlib.util.module_from_spec(again)
+    again.loader.exec_module(module)
+
+    with pytest.raises(ImportError):
+        module.WandbSink(None).write(check(0, "a"))
