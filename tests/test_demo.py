@@ -97,9 +97,9 @@ def best_rule(train: Pixels, targets: npt.NDArray[np.int64], val: Pixels, val_ta
 
 
 def test_a_transparent_png_hides_black(biased: Path) -> None:
-    pixels = pixels_of(biased / "train" / "sprouts" / "0000.png")
+    pixels = np.stack([pixels_of(path) for path in (biased / "train" / "sprouts").iterdir()])
 
-    assert pixels.shape == (SIZE, SIZE, 4)
+    assert pixels.shape == (N_TRAIN, SIZE, SIZE, 4)
     assert {0, 255} <= set(pixels[..., 3].flat)
     assert (pixels[pixels[..., 3] == 0] == 0).all()
 
@@ -221,6 +221,23 @@ def test_the_story_runs_from_drawing_to_last_line(
     assert all(line in printed for line in story.lines(outcome, clean=clean))
     assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
     assert list((tmp_path / "runs" / ("clean" if clean else "biased") / "version_0").glob("events.*"))
+
+
+def test_the_clean_probe_has_the_masks_that_were_drawn(clean: Path) -> None:
+    probe = story.masked_probe(clean)
+
+    assert set(probe.mask_sources) == {"folder"}
+    assert probe.masks is not None
+    assert 0.2 < probe.masks.float().mean() < 0.4
+    assert probe.inputs().min() < -0.5
+
+
+def test_an_offline_wandb_run_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story.tell(tmp_path, logger="wandb", epochs=1, n_train=2, n_val=2)
+    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+
+    assert f"wandb sync {run}" in capsys.readouterr().out
+    assert list(run.glob("run-*.wandb"))
 
 
 def test_running_again_adds_a_run(tmp_path: Path) -> None:

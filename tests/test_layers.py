@@ -281,6 +281,7 @@ PLAIN: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "global maximum": (lambda: nn.Sequential(*stages(2), conv(8, 64), nn.AdaptiveMaxPool2d(1), head(64)), "2"),
     "in place": (lambda: nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(inplace=True), head(8192)), "2"),
     "pooled at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.MaxPool2d(8)), head(128)), "0.0"),
+    "reshaped at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.PixelShuffle(2)), head(8192)), "0"),
     "handed on": (lambda: nn.Sequential(conv(3, 8), nn.Identity(), nn.Dropout(), head(8192)), "0"),
     "map of the scores": (fully_convolutional, "0"),
     "as many channels as classes": (lambda: nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 4), head(4096)), "2"),

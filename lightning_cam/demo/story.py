@@ -118,7 +118,7 @@ def tell(
     with _quiet_lightning(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SmallNet()
-        callback = CAMCallback(_masked_probe(pictures) if clean else None)
+        callback = CAMCallback(masked_probe(pictures) if clean else None)
         _train(model, callback, run, pictures, epochs)
         outcome = _outcome(model, callback, pictures)
     print("\n".join(["", *lines(outcome, clean=clean), "", *_closing(run, out, pictures, clean=clean)]))
@@ -136,7 +136,7 @@ def _batches(folder: Path, *, shuffle: bool = False) -> Batches:
     return DataLoader(ImageFolder(str(folder), transform), batch_size=16, shuffle=shuffle)
 
 
-def _masked_probe(pictures: Path) -> Probe:
+def masked_probe(pictures: Path) -> Probe:
     """The validation pictures with the masks they were drawn with; on varied backgrounds none can be found."""
     return Probe.from_folder(pictures / "val", masks=pictures / "val_masks", size=SIZE, preprocess=NORMALIZE)
 
@@ -168,6 +168,7 @@ def _quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*available but not used.*")
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 with torch 2.9+
         try:
             yield
         finally:
@@ -175,15 +176,22 @@ def _quiet_lightning() -> Iterator[None]:
 
 
 def _outcome(model: SmallNet, callback: CAMCallback, pictures: Path) -> Outcome:
-    last, probe = callback.history[-1].scalars, callback.probe
-    masks = None if probe is None else probe.masks
+    last = callback.history[-1].scalars if callback.history else {}
     return Outcome(
         accuracy=_accuracy(model, _batches(pictures / "val")),
         swapped_accuracy=_accuracy(model, _batches(pictures / "val_swapped")),
-        background_attention=last.get("cam/background_attention_ratio", float("nan")),
-        background_share=float("nan") if masks is None else 1 - float(masks.float().mean()),
-        border_attention=last["cam/border_attention_ratio"],
+        background_attention=last.get("cam/background_attention_ratio", math.nan),
+        background_share=_background_share(callback.probe),
+        border_attention=last.get("cam/border_attention_ratio", math.nan),
     )
+
+
+def _background_share(probe: Probe | None) -> float:
+    """Mean over the pictures whose mask is known."""
+    if probe is None or probe.masks is None:
+        return math.nan
+    known = probe.masks[probe.masks.any((1, 2))]
+    return 1 - float(known.float().mean())
 
 
 @torch.no_grad()
@@ -240,7 +248,7 @@ def _closing(run: Logger, out: Path, pictures: Path, *, clean: bool) -> list[str
 def _how_to_open(run: Logger, out: Path) -> str:
     if isinstance(run, WandbLogger):
         folder = Path(run.experiment.dir).parent
-        run.experiment.finish(quiet=True)
+        run.experiment.finish()
         return f"The offline run is {folder}\nUpload it:  wandb sync {shlex.quote(str(folder))}"
     logs = shlex.quote(str(out / "runs"))
     return f"Watch it happen:  tensorboard --logdir {logs} --samples_per_plugin images=1000"

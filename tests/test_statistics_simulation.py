@@ -1,0 +1,140 @@
+"""How often the tests and intervals err, on effects whose truth is known.
+
+The sd of an effect over images is 0.3. Every check moves all its images together by a wobble with sd 0.02: trainings
+that differ by their seed differ as much. The probe is fixed, so an image's effect stays from check to check: ``kept``
+is the share of its variance that does.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_cam import statistics
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+SD, WOBBLE, CHECKS, ALPHA, MARGIN = 0.3, 0.02, 20, 0.05, 0.05
+SCREEN = 2.0  # a t below it cannot have a sign-flip p that matters in a run: tested, not computed 8 x 20 times a run
+
+NOISE: dict[str, Draw] = {  # mean 0, sd 0.3
+    "normal": lambda rng, shape: SD * rng.standard_normal(shape),
+    "skewed": lambda rng, shape: SD * (rng.exponential(size=shape) - 1),
+    "two values": lambda rng, shape: SD * ((rng.random(shape) < 0.3) - 0.3) / np.sqrt(0.3 * 0.7),
+}
+
+
+def strata(n: int, n_classes: int) -> torch.Tensor:
+    return torch.arange(n) % n_classes
+
+
+def p_values(rng: np.random.Generator, effect: float, *, kept: float, n: int, noise: str) -> Iterator[float]:
+    """P values of one cue over a run's checks, each computed when it is asked for."""
+    lasting, fresh = NOISE[noise](rng, (1, n)), NOISE[noise](rng, (CHECKS, n))
+    wobble = WOBBLE * rng.standard_normal((CHECKS, 1))
+    for effects in effect + np.sqrt(kept) * lasting + np.sqrt(1 - kept) * fresh + wobble:
+        suspicious = effects.mean() - MARGIN > SCREEN * standard_error(effects)
+        yield statistics.sign_flip_p(torch.from_numpy(effects), strata(n, 2), margin=MARGIN) if suspicious else 1.0
+
+
+def standard_error(effects: np.ndarray) -> float:
+    return float(effects.std(ddof=1) / np.sqrt(len(effects)))
+
+
+def alarmed_share(
+    effect: float, *, runs: int, cues: int, tested: int, kept: float = 1.0, n: int = 64, noise: str = "normal"
+) -> float:
+    """Share of runs with an alarm on any of ``tested`` cues with this effect, when ``cues`` are corrected for."""
+    rng = np.random.default_rng(0)
+    level = statistics.check_level(ALPHA, checks=CHECKS, cues=cues)
+    series = [[p_values(rng, effect, kept=kept, n=n, noise=noise) for _ in range(tested)] for _ in range(runs)]
+    return sum(any(statistics.first_alarm(p, level) is not None for p in run) for run in series) / runs
+
+
+def assert_rare(share: float, runs: int) -> None:
+    assert statistics.clopper_pearson_upper(round(share * runs), runs) <= 0.05
+
+
+def coverage(noise: str, n: int, n_classes: int, *, repeats: int) -> float:
+    rng = np.random.default_rng([n, n_classes])
+    drawn = (torch.from_numpy(0.1 + NOISE[noise](rng, (n,))) for _ in range(repeats))
+    intervals = (statistics.bca_interval(effects, strata(n, n_classes), resamples=1000) for effects in drawn)
+    return sum(low <= 0.1 <= high for low, high in intervals) / repeats
+
+
+def rejections(effect: float, level: float, *, n: int, repeats: int) -> float:
+    rng = np.random.default_rng(0)
+    drawn = (torch.from_numpy(effect + SD * rng.standard_normal(n)) for _ in range(repeats))
+    return sum(statistics.sign_flip_p(effects, strata(n, 2), margin=MARGIN) < level for effects in drawn) / repeats
+
+
+def test_effects_screened_out_would_not_have_been_significant() -> None:
+    rng = np.random.default_rng(0)
+    for noise in NOISE.values():
+        for effects in noise(rng, (60, 64)):
+            effects += MARGIN - effects.mean() + SCREEN * standard_error(effects)
+
+            p = statistics.sign_flip_p(torch.from_numpy(effects), strata(64, 2), margin=MARGIN)
+
+            assert p > 5 * statistics.check_level(ALPHA, checks=CHECKS, cues=1)
+
+
+def test_one_test_at_the_margin_keeps_its_level() -> None:
+    assert rejections(MARGIN, 0.05, n=32, repeats=1500) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.0])
+def test_a_run_of_a_clean_model_raises_no_alarm(kept: float) -> None:
+    assert_rare(alarmed_share(0.0, runs=100, cues=8, tested=8, kept=kept), 100)
+
+
+def test_a_run_with_every_cue_at_the_margin_raises_an_alarm_in_five_percent_at_most() -> None:
+    assert_rare(alarmed_share(MARGIN, runs=150, cues=8, tested=8), 150)
+
+
+@pytest.mark.parametrize(("effect", "expected"), [(0.1, 0.16), (0.2, 0.91), (0.3, 1.0)])
+def test_power_with_one_cue_is_as_tabulated(effect: float, expected: float) -> None:
+    assert alarmed_share(effect, runs=60, cues=1, tested=1) == pytest.approx(expected, abs=0.1)
+
+
+@pytest.mark.parametrize("effect", [0.2, 0.25])
+def test_needed_images_give_the_power_asked_for(effect: float) -> None:
+    level = statistics.check_level(ALPHA, checks=CHECKS, cues=8)
+    n = int(statistics.needed_n(SD, effect, MARGIN, level))
+
+    assert rejections(effect, level, n=n, repeats=300) == pytest.approx(0.8, abs=0.07)
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_interval_of_ten_small_classes_holds_the_truth(noise: str) -> None:
+    assert 0.93 <= coverage(noise, 64, 10, repeats=300) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_classes", [2, 4, 10])
+@pytest.mark.parametrize("n", [64, 96])
+@pytest.mark.parametrize("noise", NOISE)
+def test_interval_holds_the_truth(noise: str, n: int, n_classes: int) -> None:
+    assert 0.93 <= coverage(noise, n, n_classes, repeats=1500) <= 0.97
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("kept", [1.0, 0.8, 0.0])
+@pytest.mark.parametrize("effect", [0.0, MARGIN], ids=["clean", "at the margin"])
+def test_family_wise_false_alarms_of_a_run(effect: float, kept: float, noise: str) -> None:
+    assert_rare(alarmed_share(effect, runs=600, cues=8, tested=8, kept=kept, noise=noise), 600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n", "effect", "at_least"), [(64, 0.2, 0.75), (64, 0.25, 0.93), (64, 0.3, 0.98), (96, 0.2, 0.93)], ids=str
+)
+def test_power_to_find_one_of_eight_cues(n: int, effect: float, at_least: float) -> None:
+    assert alarmed_share(effect, runs=400, cues=8, tested=1, n=n) >= at_least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("effect", "expected"), [(0.1, 0.16), (0.2, 0.91), (0.3, 1.0)])
+def test_power_with_one_cue_is_as_tabulated_in_many_runs(effect: float, expected: float) -> None:
+    assert alarmed_share(effect, runs=600, cues=1, tested=1) == pytest.approx(expected, abs=0.05)
