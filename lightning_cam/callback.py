@@ -203,7 +203,7 @@ class CAMCallback(_Callback):
         if self._background is not None and self._report is not None and self.probe is not None and self._history:
             last = partial(final_page, self.probe, tuple(self._frames), self.history, self.name)
             self._background.submit(last, wait=True)
-            print(last_words(self.probe, self._report, len(self._history), self._openings))  # noqa: T201 - once a fit
+            print("\n" + last_words(self.probe, self._report, len(self._history), self._openings))  # noqa: T201 - once a fit
         self._close()
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:

@@ -39,7 +39,7 @@ class FailingSink:
         self._failing = calls
         self._error = error or OSError("disk full")
 
-    def write(self, page: Page) -> None:  # noqa: ARG002 - the contract
+    def write(self, page: Page) -> None:
         self.calls += 1
         if self.calls in self._failing:
             raise self._error

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import wandb
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -232,12 +233,28 @@ def test_the_clean_probe_has_the_masks_that_were_drawn(clean: Path) -> None:
     assert probe.inputs().min() < -0.5
 
 
+class SeesCorners(torch.nn.Module):
+    """Takes black corners for sprouts and white ones for fins."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        brightness = images[:, :, 0, 0].mean(1)
+        return torch.stack([brightness, -brightness], 1)
+
+
+def test_a_model_that_sees_corners_is_right_on_the_pictures_and_wrong_on_swapped_ones(biased: Path) -> None:
+    outcome = story.outcome_of(SeesCorners(), lightning_cam.CAMCallback(), biased)
+
+    assert (outcome.accuracy, outcome.swapped_accuracy) == (1, 0)
+    assert math.isnan(outcome.background_attention)
+
+
 def test_an_offline_wandb_run_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story.tell(tmp_path, logger="wandb", epochs=1, n_train=2, n_val=2)
     (run,) = (tmp_path / "wandb").glob("offline-run-*")
 
     assert f"wandb sync {run}" in capsys.readouterr().out
     assert list(run.glob("run-*.wandb"))
+    assert wandb.run is None
 
 
 def test_running_again_adds_a_run(tmp_path: Path) -> None:
@@ -277,6 +294,7 @@ def test_the_lines_show_attention_beside_chance() -> None:
 
     assert "77%   (chance  68%" in text
     assert "35%   (chance  36%" in text
+    assert "how the files were saved" in text
     assert "convicts nobody" in text
 
 

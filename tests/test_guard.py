@@ -4,12 +4,14 @@ import random
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any
 
+import lightning.pytorch
 import models
 import numpy as np
 import pytest
+import pytorch_lightning
 import torch
 from models import Net, fingerprint, fixed, images
 from torch import Tensor, nn
@@ -292,13 +294,9 @@ def test_a_log_method_put_on_the_module_itself_comes_back() -> None:
     assert model.log is print
 
 
-@pytest.mark.parametrize("package", ["pytorch_lightning", "lightning.pytorch"])
-def test_lightning_modules_are_silent(package: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what importing Lightning warns of is not this test's claim
-        lightning = pytest.importorskip(package)
-
-    class Module(lightning.LightningModule):  # type: ignore[name-defined,misc] # one class per package
+@pytest.mark.parametrize("package", [pytorch_lightning, lightning.pytorch], ids=["pytorch_lightning", "lightning"])
+def test_lightning_modules_are_silent(package: ModuleType) -> None:
+    class Module(package.LightningModule):
         def forward(self, x: Tensor) -> Tensor:
             self.log("mean", x.mean())
             self.log_dict({"mean": x.mean()})
@@ -343,6 +341,28 @@ def test_torchs_switches_are_set_inside_and_come_back() -> None:
         assert torch.is_autocast_enabled("cpu")
         assert torch.is_autocast_cache_enabled()
     assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_hooks_on_trainings_gradients_do_not_fire() -> None:
+    model, fired = fixed(Net), []
+    model.head.register_full_backward_hook(lambda *_: fired.append("backward"))
+    model.head.register_full_backward_pre_hook(lambda *_: fired.append("before"))
+
+    look(model, "training")
+    assert fired == []
+
+    model(images()).sum().backward()
+    assert fired == ["before", "backward"]
+
+
+def test_not_a_number_in_a_gradient_is_no_error() -> None:
+    model = fixed(Net)
+    nn.init.constant_(model.head.weight, torch.nan)
+
+    with torch.autograd.set_detect_anomaly(True, check_nan=True):
+        look(model, "training")
+        assert torch.is_anomaly_enabled()
+        assert torch.is_anomaly_check_nan_enabled()
 
 
 def test_an_attention_shortcut_that_is_off_stays_off() -> None:
@@ -424,7 +444,7 @@ def test_a_gpus_random_state_comes_back() -> None:
 
 
 def test_training_goes_on_as_if_nobody_had_looked() -> None:
-    def trained(between: Callable[[nn.Module], AbstractContextManager[None] | None]) -> dict[str, Tensor]:
+    def trained(between: Callable[[nn.Module], Any]) -> dict[str, Tensor]:
         torch.manual_seed(7)
         model = models.partly_frozen(fixed(models.Restless))
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)

@@ -148,8 +148,8 @@ def test_unknown_name_says_what_there_is() -> None:
 
 
 def test_unknown_name_suggests_the_wrapped_one_first() -> None:
-    with pytest.raises(ValueError, match=r"no layer 'conv3' in Wrapper; did you mean 'net.conv3'"):
-        check_layer(Wrapper(Net()), "conv3")
+    with pytest.raises(ValueError, match=r"no layer 'head' in Wrapper; did you mean 'net.net.head'"):
+        check_layer(Wrapper(Wrapper(Net())), "head")
 
 
 def test_unknown_name_without_likeness_suggests_nothing() -> None:
@@ -282,6 +282,7 @@ PLAIN: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "in place": (lambda: nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(inplace=True), head(8192)), "2"),
     "pooled at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.MaxPool2d(8)), head(128)), "0.0"),
     "reshaped at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.PixelShuffle(2)), head(8192)), "0"),
+    "images changed in place": (lambda: nn.Sequential(nn.ReLU(inplace=True), conv(3, 8), head(8192)), "1"),
     "handed on": (lambda: nn.Sequential(conv(3, 8), nn.Identity(), nn.Dropout(), head(8192)), "0"),
     "map of the scores": (fully_convolutional, "0"),
     "as many channels as classes": (lambda: nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 4), head(4096)), "2"),
@@ -315,6 +316,7 @@ HEADS: dict[str, Callable[[Tensor], Any]] = {
     "one score": lambda logits: logits[:, 0],
     "one column": lambda logits: logits[:, :1],
     "probabilities": lambda logits: logits.softmax(1),
+    "two that add up to one": lambda logits: torch.stack([logits[:, 0], 1 - logits[:, 0]], 1),
     "half precision": lambda logits: logits.bfloat16(),
 }
 
@@ -544,8 +546,10 @@ class Shuffled(nn.Module):
 def test_patch_embedding_is_never_taken() -> None:
     torch.manual_seed(0)
 
-    with pytest.raises(ValueError, match=r"expected a layer of Shuffled .* layer='\.\.\.': it has \['inner'\]"):
-        find_layer(Shuffled().eval(), images())
+    model = Shuffled()
+
+    with untouched(model), pytest.raises(ValueError, match=r"layer of Shuffled .* layer='\.\.\.': it has \['inner'\]"):
+        find_layer(model, images())
 
 
 # No choice
@@ -563,9 +567,9 @@ def test_no_map_says_the_way_out(model: nn.Module) -> None:
         find_layer(model, images())
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace:FutureWarning")
-def test_scripted_model_says_the_way_out() -> None:
-    model = torch.jit.trace(nn.Sequential(conv(3, 8), nn.Flatten(), nn.Linear(8192, 4)), images())
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:FutureWarning")
+def test_scripted_part_is_passed_over() -> None:
+    torch.manual_seed(0)
+    part = torch.jit.script(nn.Sequential(conv(8, 8), nn.ReLU()))
 
-    with pytest.raises(ValueError, match="found none"):
-        find_layer(model, images())
+    assert find_layer(nn.Sequential(conv(3, 8), part, head(8192)), images()) == "0"

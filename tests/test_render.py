@@ -354,7 +354,7 @@ class Tags(HTMLParser):
         self.text = ""
         self.feed(Markdown(extensions=["tables", "fenced_code"]).convert(text))
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the parser's signature
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
 
     def handle_data(self, data: str) -> None:
@@ -411,12 +411,12 @@ def test_a_summary_of_nothing_says_so() -> None:
 
 def test_drawing_draws_nothing_from_random_generators_and_leaves_its_inputs() -> None:
     image, attention, mask = photo(0.5), CORNER.clone(), square_mask()
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002 - it is the global one that must stay
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
 
     render.tile(image, attention, mask, ["a"])
     render.strip([render.Row("a", image, [attention], mask)], [0], title="a")
 
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002 - the same
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
     assert torch.equal(image, photo(0.5))
     assert torch.equal(attention, CORNER)
     assert torch.equal(mask, square_mask())

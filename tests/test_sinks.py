@@ -410,12 +410,12 @@ def test_other_loggers_show_no_pictures(tmp_path: Path, make: Any) -> None:
 
 def test_keeping_pages_draws_nothing_from_random_generators(tmp_path: Path, writer: SummaryWriter, run: Any) -> None:
     sinks = [MemorySink(), FolderSink(tmp_path / "cam"), TensorBoardSink(writer), WandbSink(run)]
-    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002 - it is the global one that must stay
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
     for sink in sinks:
         sink.write(check(0, "a", lift=0.5))
         sink.write(last_page(0))
 
-    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())  # noqa: NPY002 - the same
+    assert before == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 def test_a_house_without_wandb_stands(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,18 +52,20 @@ def untouched(model: nn.Module) -> Iterator[None]:
         stack.enter_context(_restored_tensors(list(filter(_is_state, tensors))))
         stack.enter_context(_evaluating(modules))
         _mute(modules)
+        _detach_backward_hooks(modules)
         yield
 
 
 @contextmanager
 def _torch_switches(device_types: Iterable[str]) -> Iterator[None]:
-    """Normal tensors, no gradients, full precision, eager code, and attention without its inference shortcut.
+    """Normal tensors, no gradients, full precision, eager code, NaN let through, attention without its shortcut.
 
-    The shortcut gives nested tensors and passes over hooks of inner layers.
+    That shortcut, for inference, gives nested tensors and passes over hooks of inner layers.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autograd.set_detect_anomaly(False))
         for device_type in filter(torch.amp.is_autocast_available, {"cpu", *device_types}):
             stack.enter_context(torch.autocast(device_type, enabled=False, cache_enabled=False))
         if "torch._dynamo" in sys.modules:  # else nothing is compiled yet, and importing it takes seconds
@@ -153,6 +155,13 @@ def _mute(modules: Iterable[nn.Module]) -> None:
         for kind in type(module).__mro__:
             if kind.__name__ == "LightningModule":  # of whichever package
                 vars(module).update((name, _nothing) for name in vars(kind) if name == "log" or name.startswith("log_"))
+
+
+def _detach_backward_hooks(modules: Iterable[nn.Module]) -> None:
+    """Takes away what waits for training's gradients, such as Opacus' collectors; `_restored_items` puts it back."""
+    for module in modules:
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
 
 
 def _nothing(*_: Any, **__: Any) -> None:

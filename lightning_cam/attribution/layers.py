@@ -255,7 +255,7 @@ def _normalises_channels(module: nn.Module, layout: Layout, output: Tensor) -> b
 
 
 def _summed(scores: Tensor) -> Tensor:
-    rows = scores.float().reshape(len(scores), -1)
+    rows = scores.reshape(len(scores), -1)
     return (rows * _weights(rows.shape[1], rows)).sum()
 
 
@@ -266,6 +266,6 @@ def _weights(n: int, like: Tensor) -> Tensor:
 
 def _passes_scores(gradient: Tensor) -> bool:
     """Whether each channel's gradient is its own weight times what all share, or 0 (ReLU). It is ``(N, K, h, w)``."""
-    per_weight = gradient.float() / _weights(gradient.shape[1], gradient)[:, None, None]
+    per_weight = gradient / _weights(gradient.shape[1], gradient)[:, None, None]
     shared = per_weight.amax(1, keepdim=True)
     return bool(((per_weight == 0) | torch.isclose(per_weight, shared, rtol=1e-2, atol=0)).all())

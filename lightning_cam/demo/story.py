@@ -120,7 +120,7 @@ def tell(
         model = SmallNet()
         callback = CAMCallback(masked_probe(pictures) if clean else None)
         _train(model, callback, run, pictures, epochs)
-        outcome = _outcome(model, callback, pictures)
+        outcome = outcome_of(model, callback, pictures)
     print("\n".join(["", *lines(outcome, clean=clean), "", *_closing(run, out, pictures, clean=clean)]))
     return outcome
 
@@ -175,7 +175,8 @@ def _quiet_lightning() -> Iterator[None]:
             voice.setLevel(level)
 
 
-def _outcome(model: SmallNet, callback: CAMCallback, pictures: Path) -> Outcome:
+def outcome_of(model: nn.Module, callback: CAMCallback, pictures: Path) -> Outcome:
+    """Answers counted on the pictures as they are and swapped; attention from the callback's last look."""
     last = callback.history[-1].scalars if callback.history else {}
     return Outcome(
         accuracy=_accuracy(model, _batches(pictures / "val")),
@@ -195,7 +196,7 @@ def _background_share(probe: Probe | None) -> float:
 
 
 @torch.no_grad()
-def _accuracy(model: SmallNet, batches: Batches) -> float:
+def _accuracy(model: nn.Module, batches: Batches) -> float:
     model.eval()
     right = [model(images).argmax(1) == targets for images, targets in batches]
     return float(torch.cat(right).float().mean())
