@@ -316,7 +316,6 @@ HEADS: dict[str, Callable[[Tensor], Any]] = {
     "one score": lambda logits: logits[:, 0],
     "one column": lambda logits: logits[:, :1],
     "probabilities": lambda logits: logits.softmax(1),
-    "two that add up to one": lambda logits: torch.stack([logits[:, 0], 1 - logits[:, 0]], 1),
     "half precision": lambda logits: logits.bfloat16(),
 }
 
@@ -327,6 +326,17 @@ def test_whatever_a_model_returns(head: Callable[[Tensor], Any]) -> None:
     net = Net()
 
     assert find_layer(net, images(), lambda x: head(net(x))) == "conv3"
+
+
+def test_scores_that_add_up_to_a_constant_have_a_map() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 1), average(), nn.Flatten(0))
+
+    def pair(x: Tensor) -> Tensor:
+        score = net(x)
+        return torch.stack([score, 1 - score], 1)
+
+    assert find_layer(net, images(), pair) == "2"
 
 
 def test_scores_are_the_logits_by_name_or_the_first_rows() -> None:

@@ -124,6 +124,7 @@ class _Map:
         name: The module's dotted name.
         identity: Of the output, in `_Trace.outputs`.
         layout: How the output lies on the image.
+        n_before: How many modules had run by then, this one included.
         reach: Share of its positions that get gradient from the class scores, 0..1.
         n_channels: ``K``.
         passes_scores: Whether every channel goes into one score, its own.
@@ -132,6 +133,7 @@ class _Map:
     name: str
     identity: tuple[int, int]
     layout: Layout
+    n_before: int
     reach: float = 0.0
     n_channels: int = 0
     passes_scores: bool = False
@@ -206,7 +208,7 @@ class _Trace:
         if min(layout.size) == 1:
             self.collapsed += [] if isinstance(module, nn.Sequential) else [f"{name}."]
         elif _normalises_channels(module, layout, output):
-            found = _Map(name, (id(output), output._version), layout)
+            found = _Map(name, (id(output), output._version), layout, self.n_calls.total())
             self.maps.append(found)
             output.register_hook(found.receive)  # type: ignore[no-untyped-call]  # torch has no types here
 
@@ -230,7 +232,12 @@ class _Trace:
         return None if last is None or self._is_embedding(last) else last.name
 
     def _is_embedding(self, found: _Map) -> bool:
-        """Whether a cell of the map depends on the pixels of its own patch and on no other."""
+        """Whether a cell of the map depends on the pixels of its own patch alone, and most of the model comes later.
+
+        Late in a model it means something else: blocks that start as the identity, as those of Swin V2 do.
+        """
+        if found.n_before > self.n_calls.total() / 2:
+            return False
         (height, width), (h, w) = self.image_size, found.layout.size
         cell = found.layout.grid(self.outputs[found.identity])[:, :, h // 2, w // 2]
         (gradient,) = torch.autograd.grad(_summed(cell), self.starts[:1], retain_graph=True, allow_unused=True)

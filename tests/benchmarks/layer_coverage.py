@@ -50,22 +50,25 @@ TIMM_FREE = {
         lambda_resnet26t lcnet_050 legacy_xception lowformer_b0 mambaout_femto mixnet_s mnasnet_100 mobilenetv2_050
         mobilenetv3_small_050 mobilenetv4_conv_small mobileone_s0 mobilevit_xxs mobilevitv2_050 nextvit_small
         nf_regnet_b1 nf_resnet50 poolformer_s12 poolformerv2_s12 pvt_v2_b0 rdnet_tiny regnetx_002 regnety_002
-        repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_26w_4s resnest14d resnet18 resnet50_clip resnet50d resnetv2_50
-        resnext50_32x4d rexnet_100 semnasnet_075 seresnet50 skresnet18 starnet_s1 swiftformer_xs tf_efficientnet_lite0
-        tf_efficientnetv2_b0 tiny_vit_5m_224 tinynet_e tresnet_m vgg11_bn vovnet39a wide_resnet50_2 xception41""",
-    128: "csatv2 efficientvim_m1 efficientvit_m0 mvitv2_tiny selecsls42 sequencer2d_s shvit_s1 twins_pcpvt_small "
-    "twins_svt_small vit_intern300m_patch14_448 vit_small_patch16_dinov3 xcit_nano_12_p16_224",
+        repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_26w_4s resnest14d resnet18 resnet50_clip resnet50d
+        resnetv2_50 resnext50_32x4d rexnet_100 semnasnet_075 seresnet50 skresnet18 starnet_s1 swiftformer_xs
+        tf_efficientnet_lite0 tf_efficientnetv2_b0 tiny_vit_5m_224 tinynet_e tresnet_m vgg11_bn vovnet39a
+        wide_resnet50_2 xception41""",
+    112: "vit_intern300m_patch14_448",
+    128: """csatv2 efficientvim_m1 efficientvit_m0 mvitv2_tiny selecsls42 sequencer2d_s shvit_s1 twins_pcpvt_small
+        twins_svt_small vit_small_patch16_dinov3 xcit_nano_12_p16_224""",
     160: "inception_resnet_v2 inception_v3 inception_v4 nasnetalarge pnasnet5large",
 }
 TIMM_SIZED = {
     56: "eva02_tiny_patch14_224 vit_small_patch14_reg4_dinov2",
-    64: """beit_base_patch16_224 beitv2_base_patch16_224 cait_xxs24_224 coat_lite_tiny coat_tiny coatnet_0_rw_224
-        coatnet_rmlp_nano_rw_224 convit_tiny deit3_small_patch16_224 deit_tiny_distilled_patch16_224
-        deit_tiny_patch16_224 eva02_base_patch16_clip_224 gmlp_ti16_224 mixer_s16_224 resmlp_12_224 tnt_s_patch16_224
+    64: """beit_base_patch16_224 beitv2_base_patch16_224 cait_xxs24_224 coatnet_0_rw_224 coatnet_rmlp_nano_rw_224
+        convit_tiny deit3_small_patch16_224 deit_tiny_distilled_patch16_224 deit_tiny_patch16_224
+        eva02_base_patch16_clip_224 gmlp_ti16_224 mixer_s16_224 resmlp_12_224 tnt_s_patch16_224
         vit_base_patch16_siglip_224 vit_base_r50_s16_224 vit_mediumd_patch16_reg4_gap_256
         vit_pe_core_tiny_patch16_384 vit_relpos_small_patch16_224 vit_small_patch16_224 vit_tiny_patch16_224
         vitamin_small_224""",
-    96: "efficientformerv2_s0 visformer_tiny vit_base_patch32_clip_224 vit_small_patch32_224 volo_d1_224",
+    96: """coat_lite_tiny coat_tiny efficientformerv2_s0 visformer_tiny vit_base_patch32_clip_224 vit_small_patch32_224
+        volo_d1_224""",
     112: """levit_128s levit_conv_128s nest_tiny pit_ti_224 pit_ti_distilled_224 swin_s3_tiny_224
         swin_tiny_patch4_window7_224 swinv2_cr_tiny_224""",
     128: "botnet26t_256 maxvit_rmlp_pico_rw_256 swinv2_tiny_window8_256",
