@@ -328,7 +328,7 @@ def test_a_second_fit_goes_on_with_the_same_callback(tmp_path: Path) -> None:
     assert len(callback.history) >= 4
 
 
-# ---- bad input: before training starts, with the way out --------------------------------------------------------------
+# ---- bad input: before training starts, with the way out ------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -467,11 +467,11 @@ class Augmented(Items):
 
     def __getitem__(self, index: int) -> Any:
         image, target = super().__getitem__(index)
-        return image * (torch.rand(1) + float(np.random.rand()) + random.random()) / 3, target  # noqa: NPY002 - the point
+        return image * (torch.rand(1) + float(np.random.rand()) + random.random()) / 3, target
 
 
 def world() -> tuple[Any, ...]:
-    legacy = np.random.get_state()  # noqa: NPY002 - the user's state is the point
+    legacy = np.random.get_state()
     return random.getstate(), legacy[1].tolist(), legacy[2:], torch.get_rng_state().tolist()
 
 
