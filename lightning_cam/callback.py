@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,8 @@ class CAMCallback(_Callback):
         self._compare_with_restored(self.probe)
         self._looked_at = trainer.global_step if self._history else -1
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            self._open_sinks(trainer)
+            with self._surviving():
+                self._open_sinks(trainer)
         if not self._history:
             self._look(trainer, pl_module, logged_step(trainer), self._log_directly, before_training=True)
 
@@ -198,7 +200,7 @@ class CAMCallback(_Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Takes the last look, keeps the evolution strip and says where all of it is."""
-        if self._report is not None and trainer.global_step != self._looked_at:
+        if self._history and trainer.global_step != self._looked_at:  # the same on every rank, unlike the report
             self._look(trainer, pl_module, logged_step(trainer) - 1, self._log_directly)
         if self._background is not None and self._report is not None and self.probe is not None and self._history:
             last = partial(final_page, self.probe, tuple(self._frames), self.history, self.name)
@@ -248,24 +250,29 @@ class CAMCallback(_Callback):
             scalars[f"{self.name}/overhead"] = self._spent / (time.perf_counter() - self._fit_started)
         reading = Reading(step, trainer.current_epoch, scalars)
         self._history.append(reading)
-        log(trainer, reading.defined, step)
-        self._hand_over_pictures(reading)
+        with self._surviving():
+            log(trainer, reading.defined, step)
+        with self._surviving():
+            self._hand_over_pictures(reading)
 
     def _examined(
         self, trainer: Any, pl_module: Any, probe: Probe, *, before_training: bool
     ) -> tuple[dict[str, float] | None, str]:
-        """The scalars, or None and what failed; the same on every rank."""
-        scalars, failure = None, ""
+        """The scalars, or None and what failed; the same on every rank, and so is an exception."""
+        scalars, failure, raised = None, "", None
         if trainer.is_global_zero:
             try:
                 self._report = self._examine(pl_module, probe)
                 scalars = {key.replace("cam/", f"{self.name}/", 1): v for key, v in self._report.scalars.items()}
                 scalars["model_seconds"] = self._report.model_seconds
             except Exception as error:  # the promise: nothing of ours stops a training
-                if self.on_error == "raise" or (before_training and isinstance(error, ValueError)):
-                    raise
-                failure = f"{type(error).__name__}: {error}"
-        return trainer.strategy.broadcast((scalars, failure)) if trainer.world_size > 1 else (scalars, failure)
+                raised, failure = error, f"{type(error).__name__}: {error}"
+        must_raise = self.on_error == "raise" or (before_training and isinstance(raised, ValueError))
+        if trainer.world_size > 1:
+            scalars, failure, must_raise = trainer.strategy.broadcast((scalars, failure, must_raise))
+        if scalars is None and must_raise:
+            raise raised or RuntimeError(f"rank 0: {failure}")
+        return scalars, failure
 
     def _examine(self, pl_module: Any, probe: Probe) -> Report:
         last = self._report
@@ -296,10 +303,8 @@ class CAMCallback(_Callback):
         """Where ``self.log`` is not allowed or would write at another step; monitorable all the same."""
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in scalars.items()})
         for logger in trainer.loggers:
-            try:
+            with self._surviving():
                 logger.log_metrics(dict(scalars), step=step)
-            except Exception as error:  # the promise: nothing of ours stops a training
-                self._count_failure(f"{type(logger).__name__}: {error}")
 
     def _open_sinks(self, trainer: Any) -> None:
         if self.sinks is not None:
@@ -339,6 +344,16 @@ class CAMCallback(_Callback):
             _warn(f"pictures of {background.dropped} checks were dropped, drawing was too slow")
         for failure in background.failures:
             _warn(f"pictures could not be kept ({failure!r})")
+
+    @contextmanager
+    def _surviving(self) -> Iterator[None]:
+        """The promise: nothing of ours stops a training, unless that was asked for."""
+        try:
+            yield
+        except Exception as error:
+            if self.on_error == "raise":
+                raise
+            self._count_failure(f"{type(error).__name__}: {error}")
 
 
 def _log_through_lightning(pl_module: Any, _trainer: Any, scalars: Mapping[str, float], _step: int) -> None:

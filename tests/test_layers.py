@@ -49,6 +49,7 @@ def conv(n_in: int, n_out: int) -> nn.Conv2d:
         pytest.param((2, 10, 768), (96, 96), Layout("NTK", (3, 3), 1), id="few patches"),
         pytest.param((2, 141, 768), (224, 160), Layout("NTK", (14, 10), 1), id="tall tokens"),
         pytest.param((2, 197, 768), (230, 230), Layout("NTK", (14, 14), 1), id="patches that leave a rest"),
+        pytest.param((2, 10, 768), (64, 96), Layout("NTK", (2, 3), 4), id="patches that leave none come first"),
     ],
 )
 def test_layout_follows_from_shape_and_image(
@@ -282,6 +283,10 @@ PLAIN: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "in place": (lambda: nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.ReLU(inplace=True), head(8192)), "2"),
     "pooled at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.MaxPool2d(8)), head(128)), "0.0"),
     "reshaped at the end": (lambda: nn.Sequential(nn.Sequential(conv(3, 8), nn.PixelShuffle(2)), head(8192)), "0"),
+    "patches of patches": (
+        lambda: nn.Sequential(nn.Conv2d(3, 8, 4, 4), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 2, 2), head(128)),
+        "3",
+    ),
     "images changed in place": (lambda: nn.Sequential(nn.ReLU(inplace=True), conv(3, 8), head(8192)), "1"),
     "handed on": (lambda: nn.Sequential(conv(3, 8), nn.Identity(), nn.Dropout(), head(8192)), "0"),
     "map of the scores": (fully_convolutional, "0"),
@@ -367,6 +372,30 @@ def test_backbone_without_gradients() -> None:
     torch.manual_seed(0)
 
     assert find_layer(Frozen().eval(), images()) == "backbone"
+
+
+def deep_head(n_features: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(n_features, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 4))
+
+
+def test_first_layer_without_gradients_before_a_deep_head() -> None:
+    torch.manual_seed(0)
+    layer, rest = conv(3, 8), deep_head(8192)
+    model = nn.Sequential(layer, rest)
+
+    def forward(x: Tensor) -> Any:
+        with torch.no_grad():
+            x = layer(x)
+        return rest(x)
+
+    assert find_layer(model, images(), forward) == "0"
+
+
+def test_black_images_before_a_deep_head() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.ReLU(), deep_head(8192))
+
+    assert find_layer(model, torch.zeros(2, 3, SIZE, SIZE)) == "1"
 
 
 class WithoutGradients(Net):

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torchvision import transforms as v1
 from torchvision import tv_tensors
+from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
-from lightning_cam.probe import Normalize, Probe
+from lightning_cam.probe import Normalize, Probe, storage
 
 N, H, W = 4, 6, 5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -395,8 +396,6 @@ def test_a_preprocess_of_ones_own_is_passed_again(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_also_resizes_is_not_taken_for_a_normalize(tmp_path: Path) -> None:
-    from torchvision.models import ResNet18_Weights
-
     full_probe(preprocess=ResNet18_Weights.DEFAULT.transforms()).save(tmp_path)
 
     with pytest.raises(ValueError, match="no Normalize"):
@@ -528,13 +527,21 @@ def test_a_manifest_of_something_else_is_refused(tmp_path: Path, content: str, m
         Probe.load(tmp_path)
 
 
-def test_a_forged_manifest_leads_to_no_file_outside(tmp_path: Path) -> None:
-    from lightning_cam.probe import storage
-
+@pytest.mark.parametrize(
+    "forge",
+    [
+        pytest.param(lambda facts: facts.update(arrays=["images", "targets", "../masks"]), id="a path as array"),
+        pytest.param(lambda facts: facts.update(arrays=["images"]), id="no targets"),
+        pytest.param(lambda facts: facts.update(fingerprint="../../somewhere"), id="a path as fingerprint"),
+        pytest.param(lambda facts: facts.pop("names"), id="no names"),
+    ],
+)
+def test_a_forged_manifest_leads_to_no_file_outside(tmp_path: Path, forge: Callable[[dict[str, Any]], Any]) -> None:
     full_probe().save(tmp_path)
     manifest = tmp_path / "manifest.json"
-    facts = {**json.loads(manifest.read_text()), "arrays": ["images", "targets", "../masks"]}
+    facts = json.loads(manifest.read_text())
     facts.pop("checksum")
+    forge(facts)
     manifest.write_text(json.dumps({**facts, "checksum": storage._checksum(facts)}))
 
     with pytest.raises(ValueError, match="was changed"):

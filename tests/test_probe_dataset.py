@@ -103,9 +103,10 @@ def test_the_first_images_are_balanced_too(folder: Path) -> None:
 
 
 def test_with_more_classes_than_images_each_image_has_its_own_class() -> None:
-    probe = Probe.from_dataset(Items(labelled(60, 30)), 8)
+    classes = [set(Probe.from_dataset(Items(labelled(60, 30)), 8, seed=seed).targets.tolist()) for seed in range(2)]
 
-    assert len(set(probe.targets.tolist())) == 8
+    assert [len(chosen) for chosen in classes] == [8, 8]
+    assert classes[0] != classes[1]
 
 
 def test_the_seed_alone_decides(folder: Path) -> None:
@@ -170,6 +171,14 @@ def test_labels_that_make_no_sense_are_passed_over(labels: object) -> None:
     dataset.labels = labels  # type: ignore[attr-defined]
 
     assert counts(Probe.from_dataset(dataset, 6)) == [2, 2, 2]
+    assert dataset.reads == 12 + 6
+
+
+def test_class_names_that_do_not_cover_the_labels_are_passed_over() -> None:
+    dataset = Items(labelled())
+    dataset.classes = ["only"]  # type: ignore[attr-defined]
+
+    assert Probe.from_dataset(dataset).classes == ("0", "1", "2")
 
 
 def test_items_without_a_label_are_not_drawn() -> None:
@@ -253,6 +262,12 @@ def test_a_tensor_dataset_is_a_data_set() -> None:
 
     assert counts(probe) == [4, 4, 4]
     assert all(torch.equal(probe.images[i], images[int(probe.names[i].split("_")[1])]) for i in range(12))
+
+
+def test_the_labels_of_a_tensor_dataset_are_listed() -> None:
+    probe = Probe.from_dataset(TensorDataset(torch.zeros(3000, 1, 1, 1), (torch.arange(3000) > 2990).long()), 8)
+
+    assert counts(probe) == [4, 4]
 
 
 def test_fake_data_is_a_data_set() -> None:
@@ -361,12 +376,21 @@ class Stream(IterableDataset[Any]):
         yield from labelled()
 
 
+class StreamWithLength(Stream):
+    def __len__(self) -> int:
+        return 12
+
+
 class Endless(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         return noise(index), 0
 
 
-@pytest.mark.parametrize("dataset", [Stream(), Endless(), iter([])], ids=["iterable", "no length", "iterator"])
+@pytest.mark.parametrize(
+    "dataset",
+    [Stream(), StreamWithLength(), Endless(), iter([])],
+    ids=["stream", "known length", "no length", "iterator"],
+)
 def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> None:
     with pytest.raises(TypeError, match=r"len\(\) and \[index\], got .*; collect some images and build Probe\("):
         Probe.from_dataset(dataset)
@@ -502,14 +526,19 @@ def test_random_states_are_as_before_when_reading_raises() -> None:
 def test_random_transforms_give_the_same_images_at_each_call() -> None:
     first = Probe.from_dataset(Augmented(labelled()), 6)
     torch.rand(1)
+    random.random()
+    np.random.rand()
 
     assert Probe.from_dataset(Augmented(labelled()), 6).fingerprint == first.fingerprint
 
 
-def test_an_image_does_not_depend_on_what_else_is_drawn() -> None:
-    many, few = (Probe.from_dataset(Augmented(labelled()), n) for n in (12, 3))
+def test_an_image_does_not_depend_on_what_else_is_read() -> None:
+    silent, listing = Augmented(labelled()), Augmented(labelled())
+    listing.targets = [target for _, target in listing.items]  # type: ignore[attr-defined]
+    read, listed = Probe.from_dataset(silent, 12), Probe.from_dataset(listing, 6)
 
-    assert all(torch.equal(few.images[i], many.images[many.names.index(few.names[i])]) for i in range(3))
+    assert (silent.reads, listing.reads) == (24, 6)
+    assert all(torch.equal(listed.images[i], read.images[read.names.index(listed.names[i])]) for i in range(6))
 
 
 def test_images_get_different_draws() -> None:
@@ -590,15 +619,19 @@ def test_noise_with_a_mean_and_a_deviation_is_no_normalize() -> None:
 
 
 def test_parts_with_different_normalizations_have_none_in_common() -> None:
-    parts = [Items([(v2.Normalize([m], [1])(noise(0)), 0)], transform=v2.Normalize([m], [1])) for m in (0.1, 0.2)]
+    steps = [v2.Normalize([0.5], [deviation]) for deviation in (0.1, 0.2)]
+    parts = [Items([(step(0.4 + 0.2 * noise(0)), 0)], transform=step) for step in steps]
 
     with pytest.warns(UserWarning, match="no Normalize"):
         probe = Probe.from_dataset(ConcatDataset(parts))
-    torch.testing.assert_close(probe.inputs()[1] - probe.inputs()[0], torch.full((3, SIZE, SIZE), 0.1).mul(sign(probe)))
+    for inputs, name in zip(probe.inputs(), probe.names, strict=True):
+        torch.testing.assert_close(inputs, parts[int(name[-1])].items[0][0], rtol=0, atol=1e-6)
 
 
-def sign(probe: Probe) -> float:
-    return 1.0 if probe.names[0].endswith("1") else -1.0
+def test_a_normalize_for_other_channels_is_not_applied_to_these() -> None:
+    probe = Probe.from_dataset(Items([(noise(0, 1), 0)], transform=v2.Normalize(MEAN, STD)))
+
+    assert (probe.images.shape[1], probe.preprocess) == (1, None)
 
 
 def unexplained() -> Items:
@@ -696,6 +729,7 @@ def boxes_of(values: Tensor, kind: str) -> tv_tensors.BoundingBoxes:
         pytest.param((BYTES, 0, boxes_of(XYWH, "XYWH")), {}, "box", id="tv boxes as width and height"),
         pytest.param((BYTES, {"label": 0, "boxes": boxes_of(XYXY, "XYXY")}), {}, "box", id="tv boxes in the target"),
         pytest.param((BYTES, 0, boxes_of(XYXY, "XYXY"), tv_tensors.Mask(square())), {}, "given", id="mask first"),
+        pytest.param((BYTES, 0), {"masks": [square() & False], "boxes": [XYXY]}, "box", id="box for an empty mask"),
         pytest.param((BYTES, 0, tv_tensors.Mask(square(0, 0))), {"masks": [square()]}, "given", id="argument first"),
     ],
 )
@@ -789,6 +823,10 @@ def large(region: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
 
 
 DISC = large(lambda rows, columns: (rows - 50) ** 2 + (columns - 50) ** 2 < 30**2)
+# 95.6 % of the image, and not quite a rectangle.
+NOTCHED = torch.zeros(300, 300, dtype=torch.bool)
+NOTCHED[1:-1, 1:-1] = True
+NOTCHED[:57, :51] = False
 DOUBTFUL = {
     "a photograph": noise(0, size=(100, 100)),
     "a plain image": torch.ones(3, 100, 100),
@@ -796,7 +834,7 @@ DOUBTFUL = {
     "two colours": on_plain(WHITE, DISC).where(torch.arange(100) < 50, torch.tensor(0.0)),
     "an object over the edge": on_plain(WHITE, large(lambda rows, _: rows < 60)),
     "a speck": on_plain(WHITE, large(lambda rows, columns: (rows == 50) & (columns < 60) & (columns > 50))),
-    "nearly everything": on_plain(WHITE, large(lambda r, c: (r > 0) & (r < 99) & (c > 0) & (c < 99))),
+    "nearly everything": on_plain(WHITE, NOTCHED),
     "a frame": on_plain(WHITE, large(lambda r, c: (r > 8) & (r < 91) & (c > 8) & (c < 91))),
 }
 

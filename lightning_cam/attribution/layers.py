@@ -245,8 +245,7 @@ class _Trace:
             return False
         seen = (gradient != 0).any(1).any(0)
         n_rows, n_columns = int(seen.any(1).sum()), int(seen.any(0).sum())
-        is_filled = int(seen.sum()) == n_rows * n_columns > 0
-        return is_filled and (height // n_rows, width // n_columns) == (h, w)
+        return n_rows * n_columns > 0 and (height // n_rows, width // n_columns) == (h, w)
 
     def _merits(self, found: _Map, n_classes: int | None) -> tuple[bool, ...]:
         """What speaks for a map, the weightiest first."""

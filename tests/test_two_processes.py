@@ -1,0 +1,64 @@
+"""Two processes train one model: one of them looks, both log the same numbers, and neither waits for the other."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import sys
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from test_callback import Net, loader, moody, probe
+from lightning_cam import CAMCallback
+
+if __name__ == "__main__":
+    callback = CAMCallback(probe(), every_n_train_steps=2, layer="body.0")
+    stopping = pl.callbacks.EarlyStopping("cam/attention_entropy", patience=99)
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=[callback, stopping],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}), log_every_n_steps=1,
+    )
+    trainer.fit(moody(good_calls=1) if {failing} else Net(), loader(), loader(8))
+    entropies = [round(reading.scalars["cam/attention_entropy"], 6) for reading in callback.history]
+    print("rank", trainer.global_rank, trainer.global_step, [reading.step for reading in callback.history], entropies)
+"""  # fmt: skip
+
+
+def ranks(folder: Path, *, failing: bool) -> dict[str, str]:
+    """What each process says at the end of its training, by its rank."""
+    script = folder / "train.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), failing=failing))
+    done = subprocess.run(
+        [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return dict(re.findall(r"rank (\d) (\d+ \[.*?\] \[.*?\])", done.stdout))  # two processes may share a line
+
+
+@pytest.mark.slow
+def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -> None:
+    said = ranks(tmp_path, failing=False)
+
+    assert set(said) == {"0", "1"}
+    assert said["0"] == said["1"]
+    assert said["0"].startswith("6 [0, 1, 3, 5]")
+
+
+@pytest.mark.slow
+def test_a_check_that_fails_on_rank_0_hangs_nobody(tmp_path: Path) -> None:
+    said = ranks(tmp_path, failing=True)
+
+    assert set(said) == {"0", "1"}
+    assert said["0"] == said["1"]
+    assert said["0"].startswith("6 [0] ")
