@@ -30,7 +30,9 @@ if __name__ == "__main__":
     )
     trainer.fit(moody(good_calls=1) if {failing} else Net(), loader(), loader(8))
     entropies = [round(reading.scalars["cam/attention_entropy"], 6) for reading in callback.history]
-    print("rank", trainer.global_rank, trainer.global_step, [reading.step for reading in callback.history], entropies)
+    steps = [reading.step for reading in callback.history]
+    print("rank", trainer.global_rank, trainer.global_step, steps, entropies, flush=True)
+    trainer.strategy.barrier()  # rank 0 ends the other process when it is done
 """  # fmt: skip
 
 
