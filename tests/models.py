@@ -81,6 +81,13 @@ class NoGradBackbone(Net):
             return super().features(x)
 
 
+class NoGradStage(Net):
+    def features(self, x: Tensor) -> Tensor:
+        stem = self.stem(x)
+        with torch.no_grad():
+            return self.stage(stem)
+
+
 class NoGradForward(Net):
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:

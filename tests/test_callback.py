@@ -139,6 +139,18 @@ def test_accumulation_looks_once_per_optimizer_step(tmp_path: Path) -> None:
     assert steps(callback) == [0, 0, 1, 2, 3]  # Lightning's axis counts batches that stepped
 
 
+def test_the_sanity_check_is_not_watched(tmp_path: Path) -> None:
+    callback, seen = CAMCallback(probe()), []
+
+    class Listener(pl.Callback):
+        def on_sanity_check_end(self, trainer: Any, pl_module: Any) -> None:
+            seen.append(callback.history)
+
+    trainer(tmp_path, callback, Listener()).fit(Net(), loader(), loader(8))
+
+    assert seen == [()]
+
+
 def test_a_stand_alone_validation_is_not_watched(tmp_path: Path) -> None:
     callback = CAMCallback(probe())
     trainer(tmp_path, callback).validate(Net(), loader(8), verbose=False)

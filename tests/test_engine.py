@@ -81,7 +81,7 @@ def test_the_last_call_counts() -> None:
 @pytest.mark.parametrize(
     "mode", [torch.no_grad, torch.inference_mode, torch.enable_grad], ids=lambda mode: mode.__name__
 )
-@pytest.mark.parametrize("build", [Net, models.NoGradBackbone], ids=lambda build: build.__name__)
+@pytest.mark.parametrize("build", [Net, models.NoGradBackbone, models.NoGradStage], ids=lambda build: build.__name__)
 def test_the_mode_around_does_not_matter(mode: Callable[[], Any], build: Callable[[], nn.Module]) -> None:
     expected = uncut(fixed(lambda: Net(inplace=False)), "stage")
     model = fixed(build)

@@ -21,11 +21,11 @@ from lightning_cam.attribution import cams, engine, targets
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the peers' imports warn of is not ours to mend
-    captum_attr = pytest.importorskip("captum.attr")
-    captum_models = pytest.importorskip("captum.testing.helpers.basic_models")
-    grad_cam = pytest.importorskip("pytorch_grad_cam")
-    grad_cam_targets = pytest.importorskip("pytorch_grad_cam.utils.model_targets")
-    torchcam = pytest.importorskip("torchcam.methods")
+    import captum.attr as captum_attr
+    import captum.testing.helpers.basic_models as captum_models
+    import pytorch_grad_cam as grad_cam
+    import pytorch_grad_cam.utils.model_targets as grad_cam_targets
+    import torchcam.methods as torchcam
 
 N_CLASSES = 7
 LABELS = torch.tensor([2, 0, 6])
