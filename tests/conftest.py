@@ -1,6 +1,7 @@
 """Fixtures for every test: what a test changes outside itself makes it fail."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -17,6 +18,9 @@ def _no_leaks() -> Iterator[None]:
     threads = set(threading.enumerate())
     grad = torch.is_grad_enabled()
     yield
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:  # the next test's logger would go on in it
+        wandb.finish()
     leaked = [t.name for t in set(threading.enumerate()) - threads if t.is_alive() and not t.daemon]
     changed = {k for k in environment.keys() | os.environ.keys() if environment.get(k) != os.environ.get(k)}
     os.environ.clear()
