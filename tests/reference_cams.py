@@ -56,7 +56,7 @@ def grad_cam_plus_plus(a: Tensor, g: Tensor) -> Tensor:
 
 
 def hires_cam(a: Tensor, g: Tensor) -> Tensor:
-    """Draelos and Carin 2020, eq. 2, clipped at 0."""
+    """Draelos and Carin 2020: gradient times activation, summed over channels; clipped at 0."""
     result = torch.zeros(a.shape[1:], dtype=torch.float64)
     for i, j in places(a):
         result[i, j] = max(0.0, sum(float(g[k, i, j]) * float(a[k, i, j]) for k in range(len(a))))
@@ -64,7 +64,7 @@ def hires_cam(a: Tensor, g: Tensor) -> Tensor:
 
 
 def layer_cam(a: Tensor, g: Tensor) -> Tensor:
-    """Jiang et al. 2021, eq. 3 (weights at every place) and 4 (map)."""
+    """Jiang et al. 2021: a place weighs what its gradient is, if positive."""
     result = torch.zeros(a.shape[1:], dtype=torch.float64)
     for i, j in places(a):
         result[i, j] = max(0.0, sum(max(0.0, float(g[k, i, j])) * float(a[k, i, j]) for k in range(len(a))))
@@ -72,12 +72,12 @@ def layer_cam(a: Tensor, g: Tensor) -> Tensor:
 
 
 def xgrad_cam(a: Tensor, g: Tensor) -> Tensor:
-    """Fu et al. 2020, eq. 8; a channel that sums to 0 weighs nothing."""
+    """Fu et al. 2020: gradients averaged with activations as weights; a channel that sums to 0 weighs nothing."""
     return weighted(a, [0.0 if total(a[k]) == 0 else total(a[k] * g[k]) / total(a[k]) for k in range(len(a))])
 
 
 def eigen_cam(a: Tensor, g: Tensor) -> Tensor:
-    """Muhammad and Yeasin 2020, eq. 4, with ``V1`` by power iteration on ``M^T M``; M is ``(h w, K)``, uncentred."""
+    """Muhammad and Yeasin 2020: ``M V1``, with ``V1`` by power iteration on ``M^T M``; M is ``(h w, K)``, uncentred."""
     matrix = torch.stack([a[:, i, j] for i, j in places(a)])
     direction = torch.arange(1, len(a) + 1, dtype=torch.float64)
     for _ in range(3000):

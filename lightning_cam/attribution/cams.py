@@ -48,7 +48,7 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Gradient times activation at every place, summed over channels (Draelos and Carin 2020, eq. 2).
+    """Gradient times activation at every place, ``sum_k g_k A_k`` (HiResCAM: Draelos and Carin 2020).
 
     The paper keeps the sign, so that map and bias sum to the score; here the map is clipped at 0.
     """
@@ -56,7 +56,7 @@ def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Positive gradient times activation at every place (Jiang et al. 2021, eq. 3-4).
+    """Positive gradient times activation at every place, ``sum_k relu(g_k) A_k`` (LayerCAM: Jiang et al. 2021).
 
     The paper's tanh scaling of shallow layers is left to the picture.
     """
@@ -64,10 +64,9 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
-    """Activations weighted by their gradient averaged with the activations as weights (Fu et al. 2020, eq. 8).
+    """Activations weighted by ``sum(g A) / sum(A)``, a mean gradient where they are high (XGrad-CAM: Fu et al. 2020).
 
-    A channel whose activations sum to 0, a dead one above all, has no such average and weighs 0. The paper's ReLU is
-    kept.
+    A channel whose activations sum to 0, a dead one above all, has no such mean and weighs 0.
     """
     wide = _wide(activations)
     total = wide.sum((2, 3))
@@ -76,7 +75,7 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 
 
 def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001 - a CamMethod takes both
-    """Activations projected on their first right singular vector (Muhammad and Yeasin 2020, eq. 3-4).
+    """Activations projected on their first right singular vector (Eigen-CAM: Muhammad and Yeasin 2020).
 
     Says nothing about a class. Not centred, as in the paper. A singular vector has no sign of its own: it is turned
     so that the projection's sum is not negative, then the map is clipped at 0.

@@ -180,6 +180,7 @@ def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
 
 
 def _look(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
+    """One micro-batch of `_looks`. The hook is gone before autograd runs: checkpointed layers run again there."""
     with torch.set_grad_enabled(graph_before), _cut(tap.layer) as leaves:
         output = tap.forward(batch)
     if not leaves:
