@@ -252,6 +252,8 @@ class CAMCallback(_Callback):
         self._history.append(reading)
         with self._surviving():
             log(trainer, reading.defined, step)
+            for key in scalars:  # what was never defined is no point on a curve, but who monitors it must find it
+                trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
         with self._surviving():
             self._hand_over_pictures(reading)
 

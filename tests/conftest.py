@@ -12,6 +12,12 @@ CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE"}  # by
 
 
 @pytest.fixture(autouse=True)
+def _same_weights() -> None:
+    """What a test draws does not depend on the tests before it: their order is random."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _no_leaks() -> Iterator[None]:
     """Environment, threads and torch's global switches are as the test found them."""
     environment = dict(os.environ)

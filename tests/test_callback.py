@@ -254,6 +254,27 @@ def test_scalars_can_be_monitored_by_early_stopping_and_checkpoints(tmp_path: Pa
     assert checkpoint.best_model_score == pytest.approx(callback.history[2].scalars["cam/background_attention_ratio"])
 
 
+class Dead(Net):
+    """Negative before its ReLU: every map is empty, so attention is undefined from the first to the last check."""
+
+    def build(self) -> None:
+        super().build()
+        nn.init.zeros_(self.body[0].weight)
+        nn.init.constant_(self.body[0].bias, -1.0)
+
+
+def test_monitoring_what_is_never_defined_does_not_crash_the_run(tmp_path: Path) -> None:
+    callback = CAMCallback(probe(), on_error="raise")
+    key = "cam/background_attention_ratio"
+    stopping = pl.callbacks.EarlyStopping(key, check_finite=False, patience=9)
+    run = trainer(tmp_path, stopping, pl.callbacks.ModelCheckpoint(tmp_path, monitor=key), callback)
+    run.fit(Dead(), loader(), loader(8))
+
+    assert run.current_epoch == 2
+    assert run.callback_metrics[key].isnan()
+    assert key not in callback.history[-1].defined
+
+
 @pytest.mark.parametrize("options", [{"every_n_train_steps": 2}, {}], ids=["at steps", "default"])
 def test_the_newest_scalars_are_in_callback_metrics(options: dict[str, int], tmp_path: Path) -> None:
     callback = CAMCallback(probe(), **options)
