@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lightning-cam {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_audit(commands)
     return parser
 
 
@@ -39,6 +41,20 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     demo.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="other creatures, other weights (0)")
     demo.add_argument("--epochs", type=_at_least(1), default=8, metavar="N", help="(8)")
     demo.set_defaults(run=_demo)
+
+
+def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "look before training for ways to predict the class from files and backgrounds"
+    codes = "Exit code: 0 where nothing was found that a network could see, 1 where something was, 2 without an audit."
+    audit = commands.add_parser("audit", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    audit.add_argument("source", metavar="SOURCE", help="folder of class folders, or .csv with columns path and label")
+    audit.add_argument("--json", action="store_true", help="print everything as JSON")
+    audit.add_argument(
+        "--per-class", type=_at_least(1), default=2000, metavar="N", help="pictures of a class to read at most (2000)"
+    )
+    audit.add_argument("--workers", type=_at_least(1), metavar="N", help="threads (one per processor, at most 8)")
+    audit.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="another choice of pictures (0)")
+    audit.set_defaults(run=_audit)
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
@@ -60,3 +76,24 @@ def _demo(chosen: argparse.Namespace) -> int:
 
     story.tell(chosen.out, logger=chosen.logger, clean=chosen.clean, seed=chosen.seed, epochs=chosen.epochs)
     return 0
+
+
+def _audit(chosen: argparse.Namespace) -> int:
+    from tqdm import tqdm  # type: ignore[import-untyped] # ships no types; comes with Lightning
+
+    from .audit import audit_dataset
+
+    try:
+        with tqdm(unit=" pictures", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+            def show(n_done: int, n: int) -> None:
+                bar.total = n
+                bar.update(n_done - bar.n)
+
+            options = {"per_class": chosen.per_class, "seed": chosen.seed, "workers": chosen.workers}
+            result = audit_dataset(chosen.source, **options, progress=show)
+    except (ValueError, OSError) as error:
+        print(f"lightning-cam audit: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(result.as_json(), indent=2) if chosen.json else result.as_table())
+    return result.exit_code

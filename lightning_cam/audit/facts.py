@@ -1,0 +1,181 @@
+"""Facts about one picture: what its file says before and after decoding, and what its pixels are measured on.
+
+Colours are those that ``convert("RGB")`` and with it torchvision's `ImageFolder` hands to a model: transparency is
+dropped, and whatever colour it hid shows.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch.nn.functional as F
+from PIL import Image, JpegImagePlugin
+from torch import Tensor
+
+from ..probe.pictures import FORMATS, UNREADABLE, pixels_of
+from .pixels import CROP, SIDE, texture
+
+Facts: TypeAlias = dict[str, str | float]
+
+_SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
+_DEPTHS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
+_MAKE, _ORIENTATION, _SOFTWARE = 0x010F, 0x0112, 0x0131
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """One picture: facts by name, and a small copy ``(64, 64, 3)`` with values from 0 to 255."""
+
+    facts: Facts
+    copy: npt.NDArray[np.generic]
+
+
+def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> Reading:
+    """Everything about the picture at ``path``; ``place`` is its path inside the data set.
+
+    Raises what Pillow raises on broken files, and `ValueError` before decoding more than ``max_pixels``.
+    """
+    with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
+        if picture.width * picture.height > max_pixels:
+            raise ValueError(f"{picture.width}x{picture.height} pixels, more than {max_pixels}")
+        picture.load()
+        facts = file_facts(picture, os.fstat(file.fileno()).st_size) | {"bit depth": _bit_depth(picture, file)}
+        reading = read_picture(picture)
+    return Reading(facts | place_facts(place, class_words) | reading.facts, reading.copy)
+
+
+def read_picture(picture: Image.Image) -> Reading:
+    """The small copy, and the facts that need the picture's own resolution."""
+    if picture.mode in _DEPTHS:
+        deep = pixels_of(picture, grayscale=True)[0]
+        picture = Image.fromarray((deep * 255).byte().numpy())
+    if picture.mode not in ("RGB", "L"):
+        picture = (picture.convert("RGBA") if picture.has_transparency_data else picture).convert("RGB")
+    top, left = _crop_start(picture.height), _crop_start(picture.width)
+    crop = picture.crop((left, top, min(left + CROP, picture.width), min(top + CROP, picture.height))).convert("L")
+    return Reading(_texture_facts(np.asarray(crop)), np.asarray(_small_copy(picture).convert("RGB")))
+
+
+def read_tensor(image: Tensor) -> Reading:
+    """As `read_picture`, of ``(C, H, W)`` bytes or floats in [0, 1]; other than 3 channels are averaged to grey."""
+    pixels = image.float() * (255 if image.is_floating_point() else 1)
+    colours = pixels if len(pixels) == 3 else pixels.mean(0, keepdim=True).expand(3, -1, -1)
+    copy = F.adaptive_avg_pool2d(colours, SIDE).permute(1, 2, 0)
+    top, left = (_crop_start(side) for side in image.shape[1:])
+    crop = colours[:, top : top + CROP, left : left + CROP].mean(0)
+    return Reading(_texture_facts(crop.numpy()), copy.numpy())
+
+
+def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
+    """What the file of a loaded picture says about itself."""
+    width, height = picture.size
+    exif = _exif(picture)
+    icc = picture.info.get("icc_profile")
+    return {
+        "format": str(picture.format),
+        "colour mode": picture.mode,
+        "palette": "yes" if picture.mode == "P" else "no",
+        "alpha": _alpha(picture),
+        "hidden colour": _hidden_colour(picture),
+        "width": width,
+        "height": height,
+        "aspect": float(np.log2(width / height)),
+        "megapixels": width * height / 1e6,
+        "file bytes": n_bytes,
+        "bits per pixel": 8 * n_bytes / (width * height),
+        "progressive": "yes" if picture.info.get("progressive") or picture.info.get("interlace") else "no",
+        "ICC profile": _digest(icc) if icc else "none",
+        "DPI": str(picture.info.get("dpi", "none")),
+        "EXIF": "yes" if exif else "no",
+        "camera make": _text(exif.get(_MAKE)),
+        "software": _text(exif.get(_SOFTWARE) or picture.info.get("Software")),
+        "EXIF orientation": _text(exif.get(_ORIENTATION)),
+        **_jpeg_facts(picture),
+    }
+
+
+def place_facts(place: Path, class_words: Set[str]) -> Facts:
+    """What the file's name says, without the names of classes: that a folder is named after its class is no news."""
+    prefix = re.match(r"[^\W\d_]*", place.stem)
+    words = {"file name prefix": prefix[0].lower() if prefix else "", "source folder": place.parent.name.lower()}
+    news = {name: "" if word in class_words else word for name, word in words.items()}
+    return {**news, "file extension": place.suffix.lower()}
+
+
+def _jpeg_facts(picture: Image.Image) -> Facts:
+    if not isinstance(picture, JpegImagePlugin.JpegImageFile):
+        return {"quantisation": "none", "quantisation mean": np.nan, "chroma subsampling": "none"}
+    tables = [list(table) for _, table in sorted(picture.quantization.items())]
+    return {
+        "quantisation": _digest(repr(tables).encode()),
+        "quantisation mean": float(np.mean([np.mean(table) for table in tables])) if tables else np.nan,
+        "chroma subsampling": _SUBSAMPLING.get(JpegImagePlugin.get_sampling(picture), "other"),
+    }
+
+
+def _exif(picture: Image.Image) -> Image.Exif:
+    """EXIF data, empty where they are broken: viewers and loaders show such pictures all the same."""
+    try:
+        return picture.getexif()
+    except UNREADABLE:
+        return Image.Exif()
+
+
+def _alpha(picture: Image.Image) -> str:
+    if "A" in picture.getbands() or "a" in picture.getbands():
+        return "channel"
+    return "tRNS" if "transparency" in picture.info else "none"
+
+
+def _hidden_colour(picture: Image.Image) -> str:
+    """Most frequent colour under full transparency, from a sample of 64x64 exact pixels; ``none`` without any."""
+    if not picture.has_transparency_data:
+        return "none"
+    sample = picture.convert("RGBA").resize((SIDE, SIDE), Image.Resampling.NEAREST)
+    colours: Any = sample.getcolors(SIDE * SIDE)
+    hidden = [(count, colour[:3]) for count, colour in colours if colour[3] == 0]
+    return str(max(hidden)[1]) if hidden else "none"
+
+
+def _bit_depth(picture: Image.Image, file: BinaryIO) -> float:
+    if picture.format == "PNG":  # Pillow turns 16-bit colours into 8: the header says what they were
+        file.seek(24)
+        return file.read(1)[0]
+    return _DEPTHS.get(picture.mode, 8)
+
+
+def _small_copy(picture: Image.Image) -> Image.Image:
+    """``(64, 64)`` means over all pixels; of large pictures over 3x3 places of an even grid that includes the outline.
+
+    The grid, because averaging all pixels takes a third of the time of decoding, and the outline, because frames count.
+    """
+    if min(picture.size) < 3 * SIDE:
+        return picture.resize((SIDE, SIDE), Image.Resampling.BOX)
+    across, down = ((side - 1) / (3 * SIDE - 1) for side in picture.size)
+    places = (across, 0, 0.5 - across / 2, 0, down, 0.5 - down / 2)
+    sample = picture.transform((3 * SIDE, 3 * SIDE), Image.Transform.AFFINE, places, Image.Resampling.NEAREST)
+    return sample.reduce(3)
+
+
+def _texture_facts(crop: npt.NDArray[np.generic]) -> Facts:
+    blockiness, sharpness = texture(crop)
+    return {"blockiness": blockiness, "sharpness": sharpness}
+
+
+def _crop_start(side: int) -> int:
+    """Start of the middle piece, on the grid of 8-pixel blocks that JPEG counts from the upper left corner."""
+    return max(0, (side - CROP) // 16 * 8)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:8]
+
+
+def _text(value: object) -> str:
+    return "none" if value is None else str(value).strip("\0 ")[:40]

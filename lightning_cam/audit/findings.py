@@ -1,0 +1,136 @@
+"""What a fact from which labels can be predicted means: its cue, an example from the data, and what to do."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..remedies import remedy_for
+
+Array: TypeAlias = npt.NDArray[Any]
+
+_CUES = {
+    "codec": "format, colour mode, palette, bit depth, quantisation, quantisation mean, chroma subsampling, "
+    "progressive, bits per pixel, file bytes, blockiness",
+    "background": "alpha, hidden colour, background pixels",
+    "border": "border colour, border spread, plain border",
+    "corner": "corner top left, corner top right, corner bottom left, corner bottom right",
+    "cast": "mean colour",
+    "resolution": "width, height, aspect, megapixels, sharpness",
+    "frequency": "fine detail",
+    "tone": "contrast, saturation",
+    "file": "file extension, file name prefix, source folder, ICC profile, DPI, EXIF, EXIF orientation, camera make, "
+    "software",
+}
+_CUE_OF = {fact: cue for cue, facts in _CUES.items() for fact in facts.split(", ")}
+_OBJECT_TOO = {
+    "mean colour",
+    "contrast",
+    "saturation",
+    "fine detail",
+    "sharpness",
+    "bits per pixel",
+    "file bytes",
+}
+_SEVERITIES = ((0.8, "strong"), (0.5, "moderate"), (0.0, "weak"))
+
+
+@dataclass(frozen=True)
+class FactSkill:
+    """How well one fact tells one class from the others.
+
+    Args:
+        fact: Its name.
+        cue: The shortcut that it may become; ``file`` for what no network sees.
+        told_apart: The class that it tells from the others best.
+        skill: Cross-validated balanced accuracy of doing so, corrected for chance: 0 is chance, 1 always right.
+        bound: Lower 95 % bound of the skill.
+        p_value: Of the skill against shuffled labels, after Holm's correction for the number of facts.
+    """
+
+    fact: str
+    cue: str
+    told_apart: str
+    skill: float
+    bound: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class AuditFinding(FactSkill):
+    """A fact from which the label can be predicted.
+
+    Args:
+        severity: ``strong`` (skill from 0.8), ``moderate`` (from 0.5) or ``weak``.
+        text: What was found, with examples.
+        remedy: What to do.
+        code: The remedy to paste, which defines ``transform``. Empty where code does not help.
+    """
+
+    severity: str
+    text: str
+    remedy: str
+    code: str
+
+
+def cue_of(fact: str) -> str:
+    """The cue that a fact belongs to.
+
+    >>> cue_of("format"), cue_of("edge cell (0, 3)")
+    ('codec', 'region')
+    """
+    return _CUE_OF.get(fact, "region")
+
+
+def finding(result: FactSkill, values: Array, labels: Array, classes: tuple[str, ...]) -> AuditFinding:
+    """A skilful fact in words, with examples from its values, ``(N,)`` or ``(N, D)``."""
+    remedy = remedy_for(result.cue)
+    return AuditFinding(
+        **vars(result),
+        severity=next(word for least, word in _SEVERITIES if result.skill >= least),
+        text=_sentence(result, values, labels == classes.index(result.told_apart), classes),
+        remedy=remedy.what,
+        code=remedy.code,
+    )
+
+
+def clearest_first(findings: list[AuditFinding]) -> tuple[AuditFinding, ...]:
+    """Findings that a network can see before the others, by skill; of equal ones those that are not of the object."""
+    return tuple(sorted(findings, key=lambda f: (f.cue == "file", -round(f.skill, 2), f.fact in _OBJECT_TOO)))
+
+
+def _sentence(result: FactSkill, values: Array, inside: Array, classes: tuple[str, ...]) -> str:
+    one = repr(result.told_apart)
+    others = next(repr(name) for name in classes if name != result.told_apart) if len(classes) == 2 else "other"
+    example = (_word_example if values.dtype.kind == "U" else _number_example)(values, inside, one, others)
+    caveat = "; the object is part of it and may be the reason" if result.fact in _OBJECT_TOO else ""
+    accuracy = f"with {(1 + result.skill) / 2:.0%} balanced accuracy"
+    return f"{result.fact} alone tells {one} from {others} pictures {accuracy}: {example}{caveat}"
+
+
+def _word_example(values: Array, inside: Array, one: str, others: str) -> str:
+    """The most frequent word on either side; where that is the same, the word whose share differs most."""
+    words = np.unique(values)
+    shares = np.array([[(values[side] == word).mean() for word in words] for side in (inside, ~inside)])
+    here, there = shares.argmax(1)
+    if here == there:
+        here = there = np.abs(shares[0] - shares[1]).argmax()
+    return f"{_share(words[here], shares[0, here], one)}, {_share(words[there], shares[1, there], others)}"
+
+
+def _share(word: str, share: float, whose: str) -> str:
+    amount = {0.0: f"no {whose} picture", 1.0: f"every {whose} picture"}
+    return f"{word or 'nothing'} in {amount.get(float(share), f'{share:.0%} of {whose} pictures')}"
+
+
+def _number_example(values: Array, inside: Array, one: str, others: str) -> str:
+    return f"typically {_typical(values[inside])} in {one}, {_typical(values[~inside])} in {others} pictures"
+
+
+def _typical(values: Array) -> str:
+    """The median of numbers, or of the colours that vectors begin with."""
+    if values.ndim == 2:
+        return "({:.0f}, {:.0f}, {:.0f})".format(*np.median(values, axis=0))
+    known = values[~np.isnan(values.astype(float))]
+    return f"{np.median(known):.3g}" if len(known) else "undefined"

@@ -1,0 +1,74 @@
+"""From columns of facts to findings: which facts predict the label, beyond chance and by enough."""
+
+import math
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..statistics import holm
+from .findings import AuditFinding, FactSkill, clearest_first, cue_of, finding
+from .pixels import CELLS
+from .skill import assign_folds, class_skill, count, encode, lower_bound, p_value
+
+Array: TypeAlias = npt.NDArray[Any]
+
+ALPHA = 0.01  # chance of any false alarm in an audit
+LEAST_SKILL = 0.2  # exceeded by the lower bound of a finding
+_SHUFFLES = 1.2 / ALPHA  # per test, so that the smallest p value is below ALPHA after Holm's correction
+
+_LAST = CELLS - 1
+_CORNERS = {(0, 0): "top left", (0, _LAST): "top right", (_LAST, 0): "bottom left", (_LAST, _LAST): "bottom right"}
+
+
+def judge(
+    columns: dict[str, Array], labels: Array, classes: tuple[str, ...], seed: int
+) -> tuple[tuple[FactSkill, ...], tuple[AuditFinding, ...], Array]:
+    """All facts with their skill, the findings among them, and the skill of each cell ``(8, 8)``.
+
+    A finding has a p value below `ALPHA` and a lower bound above `LEAST_SKILL`. Facts that are the same everywhere are
+    left out. Of the cells along the edge only the best is put to the test, but all count in Holm's correction.
+
+    Args:
+        columns: ``cells (N, 8, 8, 5)``, and facts ``(N,)`` or ``(N, D)`` by name.
+        labels: Indices into ``classes``, ``(N,)``, all in use.
+        classes: Their names.
+        seed: Of folds and shuffles.
+    """
+    rng = np.random.default_rng(seed)
+    folds = assign_folds(labels, rng)
+    cells = {_cell_name(y, x): columns["cells"][:, y, x] for y, x in np.ndindex(CELLS, CELLS)}
+    values = {name: column for name, column in columns.items() if name != "cells"} | cells
+    tables = {name: count(encode(column), labels, folds) for name, column in values.items()}
+    cue_map = np.array([class_skill(tables[name]).max() for name in cells]).reshape(CELLS, CELLS)
+    facts = _test({name: table for name, table in tables.items() if _is_tested(name, table)}, classes, rng)
+    flagged = [fact for fact in facts if fact.p_value < ALPHA and fact.bound > LEAST_SKILL]
+    findings = [finding(fact, values[fact.fact], labels, classes) for fact in flagged]
+    return facts, clearest_first(findings), cue_map
+
+
+def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Generator) -> tuple[FactSkill, ...]:
+    edge = sorted((class_skill(table).max(), name) for name, table in tables.items() if cue_of(name) == "region")
+    passed_over = {name for _, name in edge[:-1]}
+    n_shuffles = math.ceil(_SHUFFLES * len(tables))
+    # With p = 1 for those passed over, the correction holds as if they had been tested.
+    p_values = [1.0 if name in passed_over else p_value(tables[name], n_shuffles, rng) for name in tables]
+    corrected = zip(tables, holm(p_values), strict=True)
+    return tuple(_skill_of(name, tables[name], p, classes) for name, p in corrected if name not in passed_over)
+
+
+def _skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> FactSkill:
+    skills = class_skill(table)
+    best = int(skills.argmax())
+    return FactSkill(name, cue_of(name), classes[best], float(skills[best]), lower_bound(table, best), p)
+
+
+def _is_tested(name: str, table: Array) -> bool:
+    """Whether a fact lies beside the object and differs at all."""
+    return table.shape[2] > 1 and not name.startswith("inner")
+
+
+def _cell_name(y: int, x: int) -> str:
+    if (y, x) in _CORNERS:
+        return f"corner {_CORNERS[y, x]}"
+    return f"{'edge' if {y, x} & {0, _LAST} else 'inner'} cell ({y}, {x})"

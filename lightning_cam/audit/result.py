@@ -1,0 +1,97 @@
+"""What an audit found, for people, for programs and for shells."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .findings import AuditFinding, FactSkill
+
+_COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}
+_SHOWN = 10  # classes and skipped files that a table lists
+
+
+@dataclass(frozen=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Args:
+        classes: Their names.
+        n_found: Pictures that there are, by class.
+        n_read: Pictures that were read, by class; fewer where a sample was drawn or files could not be read.
+        skipped: Name and reason of each file that could not be read.
+        facts: Every fact that was put to the test.
+        findings: The facts from which the label can be predicted, clearest first.
+        cue_map: Skill of each part of the picture, ``(8, 8)``. The middle may be the object's; around it is the risk.
+    """
+
+    classes: tuple[str, ...]
+    n_found: tuple[int, ...]
+    n_read: tuple[int, ...]
+    skipped: tuple[tuple[str, str], ...]
+    facts: tuple[FactSkill, ...]
+    findings: tuple[AuditFinding, ...]
+    cue_map: npt.NDArray[np.float64]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found that a network could see."""
+        return all(finding.cue == "file" for finding in self.findings)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where `ok`, else 1."""
+        return 0 if self.ok else 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON types."""
+        classes = zip(self.classes, self.n_found, self.n_read, strict=True)
+        return {
+            "ok": self.ok,
+            "classes": [{"name": name, "n_found": found, "n_read": read} for name, found, read in classes],
+            "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
+            "facts": [asdict(fact) for fact in self.facts],
+            "findings": [asdict(finding) for finding in self.findings],
+            "cue_map": self.cue_map.tolist(),
+        }
+
+    def as_table(self, *, colour: bool | None = None) -> str:
+        """Text for people, a paragraph for each cue; coloured by default where standard output is a terminal."""
+        if colour is None:
+            colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        return "\n".join([*self._counts(), "", *self._paragraphs(colour)])
+
+    def _counts(self) -> Iterator[str]:
+        classes = list(zip(self.classes, self.n_read, self.n_found, strict=True))
+        counts = [f"{_plain(name)} {read} of {found}" for name, read, found in classes[:_SHOWN]]
+        yield f"read {', '.join(counts)} pictures{_more(classes)}"
+        if self.skipped:
+            names = [f"\n  {_plain(name)} ({_plain(reason)})" for name, reason in self.skipped[:_SHOWN]]
+            yield f"skipped {len(self.skipped)} files that cannot be read:{''.join(names)}{_more(self.skipped)}"
+
+    def _paragraphs(self, colour: bool) -> Iterator[str]:
+        if not self.findings:
+            yield f"none of {len(self.facts)} facts predicts the label"
+        advised: set[str] = set()
+        for cue in dict.fromkeys(finding.cue for finding in self.findings):
+            found = [finding for finding in self.findings if finding.cue == cue]
+            first, facts = found[0], ", ".join(finding.fact for finding in found)
+            head = f"{first.severity:<8}  {cue:<10}  skill {first.skill:.2f} (at least {first.bound:.2f})  {facts}"
+            yield f"{_COLOURS[first.severity]}{head}\033[0m" if colour else head
+            yield f"  {_plain(first.text)}"
+            if first.remedy not in advised:
+                yield "\n      ".join([f"  to do: {first.remedy}", *first.code.splitlines()])
+            advised.add(first.remedy)
+
+
+def _more(listed: "list[Any] | tuple[Any, ...]") -> str:
+    return f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+
+
+def _plain(text: str) -> str:
+    """Text from files, without the characters that steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

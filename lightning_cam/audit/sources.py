@@ -1,0 +1,157 @@
+"""Where labelled pictures come from: a folder of classes, a CSV manifest or a map-style data set."""
+
+import csv
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from ..probe.items import own_seed, parts_of
+from ..probe.labels import class_names, known_files, known_labels, label_of
+from ..probe.pictures import SUFFIXES
+from .facts import Reading, read_file, read_picture, read_tensor
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Labelled pictures that are read one by one.
+
+    Args:
+        names: Of the pictures, for people.
+        labels: Index into ``classes`` of each picture, ``(N,)``; every class occurs.
+        read: The picture at an index.
+        from_files: Whether several threads may read at once, and whether what cannot be read is passed over.
+    """
+
+    names: Sequence[str]
+    labels: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    read: Callable[[int], Reading]
+    from_files: bool
+
+    def sample(self, per_class: int, seed: int) -> list[int]:
+        """Sorted indices of at most ``per_class`` pictures of each class."""
+        rng = np.random.default_rng(seed)
+        members = [np.flatnonzero(self.labels == label) for label in range(len(self.classes))]
+        return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
+
+
+def find_source(given: Any, *, seed: int, max_pixels: int) -> Source:
+    """The source that a path or a data set stands for."""
+    if not isinstance(given, (str, os.PathLike)):
+        return _from_dataset(given, seed, max_pixels)
+    path = Path(given)
+    if path.is_dir():
+        return _from_folder(path, max_pixels)
+    if path.suffix.lower() == ".csv" and path.is_file():
+        return _from_manifest(path, max_pixels)
+    raise ValueError(f"expected a folder of class folders or a .csv manifest, {path.name!r} is neither; check the path")
+
+
+def _from_folder(root: Path, max_pixels: int) -> Source:
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
+    splits = [folder.name for folder in folders if folder.name.lower() in SPLITS]
+    if len(splits) > 1:
+        raise ValueError(f"{root.name!r} holds splits, not classes: {splits}; audit {root.name}/{splits[0]}")
+    files = [(file, folder.name) for folder in folders for file in _pictures_in(folder)]
+    if not files:
+        raise ValueError(f"no pictures in class folders of {root.name!r}; expected {root.name}/<class>/<picture>.png")
+    return _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    paths = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
+
+
+def _from_manifest(manifest: Path, max_pixels: int) -> Source:
+    """Rows with the columns ``path``, seen from the manifest's folder, and ``label``, any word."""
+    with manifest.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or [])
+        if not {"path", "label"} <= set(columns):
+            raise ValueError(f"{manifest.name} must have the columns path and label, it has {columns}; rename them")
+        rows = list(reader)
+    unlabelled = [number for number, row in enumerate(rows, 2) if not row["path"] or not row["label"]]
+    if unlabelled:
+        raise ValueError(
+            f"{len(unlabelled)} rows of {manifest.name} lack a path or a label, first line {unlabelled[0]}; "
+            "fill them in or leave them out"
+        )
+    root = manifest.parent
+    return _from_files(root, [root / row["path"] for row in rows], [row["label"] for row in rows], max_pixels)
+
+
+def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise ValueError(
+            f"expected a folder, a manifest or a data set with a length, got {type(dataset).__name__}; "
+            "save the pictures in class folders and audit these"
+        )
+    labels = known_labels(dataset)
+    if labels is None:
+        labels = [label_of(parts_of(_item(dataset, seed, index))[1]) for index in range(len(dataset))]
+    indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: not labelled
+    known = class_names(dataset) or ()
+    words = [known[labels[i]] if labels[i] < len(known) else str(labels[i]) for i in indices]
+    files = [file for file in known_files(dataset) or [] if file.suffix.lower() in SUFFIXES]
+    if len(files) == len(labels):
+        root = Path(os.path.commonpath([file.parent for file in files]))
+        return _from_files(root, [files[i] for i in indices], words, max_pixels)
+    names = [f"item {index}" for index in indices]
+    return _labelled(names, words, lambda i: _read_item(dataset, seed, indices[i]), from_files=False)
+
+
+def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> Source:
+    places = [Path(os.path.relpath(file, root)) for file in files]
+    class_words = frozenset(word.lower() for word in words)
+
+    def read(index: int) -> Reading:
+        return read_file(files[index], places[index], class_words, max_pixels)
+
+    return _labelled([place.as_posix() for place in places], words, read, from_files=True)
+
+
+def _labelled(
+    names: Sequence[str], words: Sequence[str], read: Callable[[int], Reading], *, from_files: bool
+) -> Source:
+    if not names:
+        raise ValueError("expected labelled pictures, found none; check the path or the data set")
+    classes, labels = np.unique(np.array(words), return_inverse=True)
+    check_classes(classes.tolist())
+    return Source(names, labels.astype(np.int64), tuple(classes.tolist()), read, from_files)
+
+
+def check_classes(classes: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:
+    """Raises where there are no classes to tell apart."""
+    if len(classes) < 2:
+        unread = f", skipped {len(skipped)} files that cannot be read such as {skipped[0]}" if skipped else ""
+        raise ValueError(
+            f"an audit needs pictures of at least two classes, got {list(classes)}{unread}; check the folders or labels"
+        )
+
+
+def _read_item(dataset: Any, seed: int, index: int) -> Reading:
+    image = parts_of(_item(dataset, seed, index))[0]
+    if isinstance(image, Image.Image):
+        return read_picture(image)
+    values = torch.as_tensor(image).detach().cpu()
+    if values.ndim != 3:
+        raise ValueError(f"pictures must be PIL images or tensors (C, H, W), item {index} has {tuple(values.shape)}")
+    if not values.isfinite().all():
+        raise ValueError(f"pictures must be finite, item {index} holds NaN or Inf; leave it out")
+    return read_tensor(values)
+
+
+def _item(dataset: Any, seed: int, index: int) -> Any:
+    """The item at an index; what it draws from global random states is given back."""
+    with own_seed(1_000_003 * seed + index):
+        return dataset[index]
