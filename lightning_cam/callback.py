@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 from . import sinks as keeping
 from .attribution import cams, layers
-from .examination import Reading, Report, examine
+from .audit import AuditResult
+from .examination import Evidence, Reading, Report, collect_evidence, examine
+from .intervention import STANDARD, Trial
 from .probe import Probe
 from .rhythm import Rhythm
 from .sinks.background import Background
 from .sinks.folder import FolderSink
 from .sinks.pages import Frame, check_page, final_page, last_words, shown_probes
 from .trainer import drawn_probe, forward_of, free_folder, has_whole_model, logged_step, run_folder, validates
+from .verdict import FAIL, ShortcutError, Verdict, Vigil, judge, limits
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -32,6 +35,7 @@ else:
 
 MAX_FAILURES = 3  # in a row, then the callback switches itself off
 MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
+MAX_EVIDENCE = 3  # findings that get a picture
 MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
 
 
@@ -48,6 +52,13 @@ class CAMCallback(_Callback):
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         every_n_epochs: Look after every n-th epoch instead of the default rhythm.
         every_n_train_steps: Look after every n-th optimizer step instead of the default rhythm.
+        trials: Cues to swap on the probe images; None means all standard ones, ``()`` none, which leaves no verdict.
+        expected_cues: Cues that the model may rely on, such as "background" where context is part of the task: they
+            are measured and shown, but lead to no verdict.
+        audit: What `audit_dataset` found in the training data. A cue that may belong to the object, such as the
+            position, can lead to "FAIL" only if the data set gives it away too.
+        on_shortcut: Once a fit, when the verdict is "FAIL" at two checks in a row or at the end: "warn", "stop" the
+            training, "raise" a `ShortcutError`, or call a function with the `Verdict` (on the first process).
         forward: ``(module, inputs) -> class scores`` for modules whose ``forward`` gives something else.
         on_error: "warn" keeps the training going and says once what failed; "raise" raises, for CI.
         sinks: Where pictures go; None means the trainer's loggers and a folder.
@@ -69,6 +80,10 @@ class CAMCallback(_Callback):
         method: cams.CamMethod = cams.grad_cam,
         every_n_epochs: int | None = None,
         every_n_train_steps: int | None = None,
+        trials: Sequence[Trial] | None = None,
+        expected_cues: Sequence[str] = (),
+        audit: AuditResult | None = None,
+        on_shortcut: str | Callable[[Verdict], None] = "warn",
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         on_error: str = "warn",
         sinks: Sequence[keeping.Sink] | None = None,
@@ -83,6 +98,8 @@ class CAMCallback(_Callback):
             )
         if on_error not in ("warn", "raise"):
             raise ValueError(f'on_error must be "warn" or "raise", got {on_error!r}')
+        if on_shortcut not in ("warn", "stop", "raise") and not callable(on_shortcut):
+            raise ValueError(f'on_shortcut must be "warn", "stop", "raise" or a function, got {on_shortcut!r}')
         if min(n_images, batch_size) < 1:
             raise ValueError(f"n_images and batch_size must be 1 or more, got {n_images} and {batch_size}")
         if not name or not name.replace("_", "").replace("-", "").isalnum():
@@ -91,6 +108,9 @@ class CAMCallback(_Callback):
         self.probe = probe
         self.layer = layer
         self.method = method
+        self.trials = tuple(STANDARD if trials is None else trials)
+        self.limits = limits(self.trials, expected_cues, {found.cue for found in audit.findings} if audit else ())
+        self.on_shortcut = on_shortcut
         self.forward = forward
         self.on_error = on_error
         self.sinks = sinks
@@ -105,6 +125,9 @@ class CAMCallback(_Callback):
     def _reset(self) -> None:
         """What belongs to one fit."""
         self._report: Report | None = None
+        self._verdict: Verdict | None = None
+        self._vigil = Vigil(self.limits)
+        self._acted = False
         self._frames: list[Frame] = []
         self._background: Background | None = None
         self._openings: list[str] = []  # where a person finds the pictures
@@ -117,6 +140,11 @@ class CAMCallback(_Callback):
     def history(self) -> tuple[Reading, ...]:
         """What was logged at each check so far: step, epoch, scalars."""
         return tuple(self._history)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the model relies on something that is not the object: so far, and after the fit for good."""
+        return self._verdict
 
     # ---- state -------------------------------------------------------------------------------------------------------
 
@@ -202,11 +230,17 @@ class CAMCallback(_Callback):
         """Takes the last look, keeps the evolution strip and says where all of it is."""
         if self._history and trainer.global_step != self._looked_at:  # the same on every rank, unlike the report
             self._look(trainer, pl_module, logged_step(trainer) - 1, self._log_directly)
+        alert = self._conclude(trainer)
         if self._background is not None and self._report is not None and self.probe is not None and self._history:
-            last = partial(final_page, self.probe, tuple(self._frames), self.history, self.name)
+            evidence = self._collect_evidence(pl_module, self.probe, self._report)
+            frames, verdict = tuple(self._frames), self._verdict
+            last = partial(final_page, self.probe, frames, self.history, self.name, verdict, evidence, alert=alert)
             self._background.submit(last, wait=True)
-            print("\n" + last_words(self.probe, self._report, len(self._history), self._openings))  # noqa: T201 - once a fit
+            words = last_words(self.probe, self._report, len(self._history), self._openings, verdict)
+            print("\n" + words)  # noqa: T201 - once a fit
         self._close()
+        if alert and self._verdict is not None:
+            self._act(trainer, self._verdict)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps what was seen until here; Lightning calls no `teardown` after an exception."""
@@ -237,11 +271,12 @@ class CAMCallback(_Callback):
             return
         started = time.perf_counter()
         self._looked_at = trainer.global_step
-        scalars, failure = self._examined(trainer, pl_module, self.probe, before_training=before_training)
-        if scalars is None:
+        seen, failure = self._examined(trainer, pl_module, self.probe, before_training=before_training)
+        if seen is None:
             self._count_failure(failure)
             return
         self._failures = 0
+        scalars, self._verdict = seen
         seconds = time.perf_counter() - started
         self._spent += seconds
         scalars[f"{self.name}/seconds"] = seconds
@@ -254,41 +289,82 @@ class CAMCallback(_Callback):
             log(trainer, reading.defined, step)
             for key in scalars:  # what was never defined is no point on a curve, but who monitors it must find it
                 trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
+        alert = self._is_news(self._verdict)
         with self._surviving():
-            self._hand_over_pictures(reading)
+            self._hand_over_pictures(reading, self._verdict, alert=alert)
+        if alert:
+            self._act(trainer, self._verdict)
 
     def _examined(
         self, trainer: Any, pl_module: Any, probe: Probe, *, before_training: bool
-    ) -> tuple[dict[str, float] | None, str]:
-        """The scalars, or None and what failed; the same on every rank, and so is an exception."""
-        scalars, failure, raised = None, "", None
+    ) -> tuple[tuple[dict[str, float], Verdict] | None, str]:
+        """Scalars and verdict, or None and what failed; the same on every rank, and so is an exception."""
+        seen, failure, raised = None, "", None
         if trainer.is_global_zero:
             try:
-                self._report = self._examine(pl_module, probe)
+                self._report = self._examine(pl_module, probe, () if before_training else self.trials)
+                verdict = self._vigil.judge(self._report)
                 scalars = {key.replace("cam/", f"{self.name}/", 1): v for key, v in self._report.scalars.items()}
+                scalars[f"{self.name}/shortcut_score"] = verdict.score
                 scalars["model_seconds"] = self._report.model_seconds
+                seen = scalars, verdict
             except Exception as error:  # the promise: nothing of ours stops a training
                 raised, failure = error, f"{type(error).__name__}: {error}"
         must_raise = self.on_error == "raise" or (before_training and isinstance(raised, ValueError))
         if trainer.world_size > 1:
-            scalars, failure, must_raise = trainer.strategy.broadcast((scalars, failure, must_raise))
-        if scalars is None and must_raise:
+            seen, failure, must_raise = trainer.strategy.broadcast((seen, failure, must_raise))
+        if seen is None and must_raise:
             raise raised or RuntimeError(f"rank 0: {failure}")
-        return scalars, failure
+        return seen, failure
 
-    def _examine(self, pl_module: Any, probe: Probe) -> Report:
+    def _examine(self, pl_module: Any, probe: Probe, trials: Sequence[Trial]) -> Report:
         last = self._report
         return examine(
             pl_module,
             probe,
             layer=last.layer if last else self.layer,
             method=self.method,
+            trials=trials,
             previous=last.grid_maps if last else None,
             forward=forward_of(pl_module, self.forward),
             batch_size=self.batch_size,
         )
 
-    def _hand_over_pictures(self, reading: Reading) -> None:
+    def _conclude(self, trainer: Any) -> bool:
+        """Turns the verdict so far into the one on the model as it is, the same on every rank; whether it is news."""
+        if self._report is not None and self._verdict is not None:
+            self._verdict = judge(self._report, limits=self.limits)
+        if trainer.world_size > 1:
+            self._verdict = trainer.strategy.broadcast(self._verdict)
+        return self._verdict is not None and self._is_news(self._verdict)
+
+    def _collect_evidence(self, pl_module: Any, probe: Probe, report: Report) -> list[Evidence]:
+        """Pictures of what led to the findings; without them the verdict still stands."""
+        collected: list[Evidence] = []
+        with self._surviving():
+            for finding in self._verdict.findings[:MAX_EVIDENCE] if self._verdict and self.log_images else ():
+                run = forward_of(pl_module, self.forward)
+                collected.append(collect_evidence(pl_module, probe, report, finding.cue, forward=run))
+        return collected
+
+    def _is_news(self, verdict: Verdict) -> bool:
+        """Whether this is the first bad verdict of the fit."""
+        news = verdict.outcome == FAIL and not self._acted
+        self._acted = self._acted or news
+        return news
+
+    def _act(self, trainer: Any, verdict: Verdict) -> None:
+        """What the user wants done about a shortcut. What this raises is meant to reach the training."""
+        if callable(self.on_shortcut):
+            if trainer.is_global_zero:
+                self.on_shortcut(verdict)
+        elif self.on_shortcut == "raise":
+            raise ShortcutError(verdict)
+        else:
+            trainer.should_stop = trainer.should_stop or self.on_shortcut == "stop"
+            _warn(str(verdict))
+
+    def _hand_over_pictures(self, reading: Reading, verdict: Verdict, *, alert: bool) -> None:
         if self._background is None or self._report is None or self.probe is None:
             return
         frame = Frame.of(
@@ -297,7 +373,7 @@ class CAMCallback(_Callback):
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames.append(frame)
-        self._background.submit(partial(check_page, self.probe, frame, self.name))
+        self._background.submit(partial(check_page, self.probe, frame, self.name, verdict, alert=alert))
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
+from .reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
+from .sinks.wording import printable
+
+NOTHING_TO_READ = 2  # exit code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +31,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_audit(commands)
+    _add_check(commands)
+    _add_report(commands)
     return parser
 
 
@@ -55,6 +61,26 @@ def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     audit.add_argument("--workers", type=_at_least(1), metavar="N", help="threads (one per processor, at most 8)")
     audit.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="another choice of pictures (0)")
     audit.set_defaults(run=_audit)
+
+
+def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "print the verdict on a trained model and return it as exit code, for scripts and CI"
+    codes = "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE, 2 without a verdict."
+    check = commands.add_parser("check", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    check.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
+    check.add_argument("--warn-ok", action="store_true", help="return 0 for WARN too")
+    check.set_defaults(run=_check)
+
+
+def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    about = "print what a training left: the verdict, the scalars before and after, where the pictures are"
+    codes = "Exit code: 0, or 2 without a verdict."
+    report = commands.add_parser("report", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    report.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
+    report.set_defaults(run=_report)
+
+
+_RUN_DIR = "folder of a run or any folder above it, such as lightning_logs; the newest verdict below it counts"
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
@@ -97,3 +123,27 @@ def _audit(chosen: argparse.Namespace) -> int:
         return 2
     print(json.dumps(result.as_json(), indent=2) if chosen.json else result.as_table())
     return result.exit_code
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    kept = _read_back("check", chosen.folder, verdict_lines)
+    if kept is None:
+        return NOTHING_TO_READ
+    return 0 if chosen.warn_ok and kept.verdict.outcome == "WARN" else EXIT_CODES[kept.verdict.outcome]
+
+
+def _report(chosen: argparse.Namespace) -> int:
+    return NOTHING_TO_READ if _read_back("report", chosen.folder, report_lines) is None else 0
+
+
+def _read_back(command: str, folder: Path, told: Callable[[Kept], list[str]]) -> Kept | None:
+    """Prints what is ``told`` of the newest verdict; where there is none, one line to standard error."""
+    try:
+        kept = newest(folder)
+        text = "\n".join(told(kept))
+    except (ValueError, OSError) as error:
+        print(f"lightning-cam {command}: {printable(str(error))}", file=sys.stderr)
+        return None
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))  # a traceback's exit code would read as FAIL
+    return kept

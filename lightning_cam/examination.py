@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from .attribution import cams, engine, layers, measures, targets
 from .attribution.guard import untouched
+from .intervention import STANDARD, Donors, Reliance, Trial, can_swap, draw_donors, effects, swapped, weigh
 from .probe import Probe
 from .spatial import upsample
+from .statistics import has_learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +29,10 @@ class Report:
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
         logits: ``(N, n_classes)`` float32.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
+        learned: Whether the model tells the probe's classes apart better than chance: without that no cue is judged.
+        trials: The cues that were to be swapped.
+        effects: One ``(N,)`` tensor per cue that was swapped: how much of its class an image loses, -1 to 1.
+        reliances: The same over the probe, with intervals and tests.
         scalars: Means over the defined probes, by their logged key.
         model_seconds: Wall time spent inside the model.
     """
@@ -38,6 +44,10 @@ class Report:
     predicted_grid_maps: Tensor
     logits: Tensor
     values: Mapping[str, Tensor]
+    learned: bool
+    trials: tuple[Trial, ...]
+    effects: Mapping[str, Tensor]
+    reliances: tuple[Reliance, ...]
     scalars: Mapping[str, float]
     model_seconds: float
 
@@ -73,17 +83,21 @@ def examine(
     *,
     layer: str | None = None,
     method: cams.CamMethod = cams.grad_cam,
+    trials: Sequence[Trial] | None = None,
+    n_donors: int = 2,
     previous: Tensor | None = None,
     forward: Callable[[Tensor], Any] | None = None,
     batch_size: int = 32,
 ) -> Report:
-    """Where the model looks on every probe image. The model is the same before and after.
+    """Where the model looks on every probe image, and what its answers hang on. The model is the same before and after.
 
     Args:
         model: Any classifier; it may be in training mode, frozen or compiled.
         probe: The images, targets and masks to look at.
         layer: Dotted name of the layer to look at; None finds the last spatial one.
         method: How activations and gradients become maps.
+        trials: Cues to swap; None means all standard ones, ``()`` none. Classes with a single image allow none.
+        n_donors: How often each cue of each image is swapped, either way.
         previous: ``(N, h, w)`` grid maps of an earlier report, for the drift.
         forward: How to get class scores from model inputs; None calls the model.
         batch_size: Images per forward pass; keep it fixed over time, results depend on it in the last bit.
@@ -91,15 +105,18 @@ def examine(
     Raises:
         ValueError: The layer does not exist, none can be found, or a target is no class of the model.
     """
+    chosen = tuple(STANDARD if trials is None else trials)
     with untouched(model):
         inputs = probe.inputs()
         layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
         started = time.perf_counter()
         batches = list(_looks(model, inputs, probe.targets, layer, method, forward, batch_size))
+        changes = _effects(model, probe, chosen, n_donors, forward, batch_size)
         model_seconds = time.perf_counter() - started
     logits, grid_maps, predicted_grid_maps = (torch.cat(parts) for parts in zip(*batches, strict=True))
     maps = upsample(grid_maps, (probe.images.shape[-2], probe.images.shape[-1]))
     values = _values(maps, grid_maps, probe.masks, previous)
+    reliances = weigh(changes, probe.targets, probe.classes)
     return Report(
         layer=layers.check_layer(model, layer),
         method=getattr(method, "__name__", type(method).__name__),
@@ -108,9 +125,61 @@ def examine(
         predicted_grid_maps=predicted_grid_maps,
         logits=logits,
         values=values,
-        scalars=_scalars(values, grid_maps, logits, probe.targets),
+        learned=has_learned(logits.argmax(1) == probe.targets, probe.targets),
+        trials=chosen,
+        effects=changes,
+        reliances=reliances,
+        scalars=_scalars(values, grid_maps, logits, probe.targets) | _reliance_scalars(reliances),
         model_seconds=model_seconds,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one trial made of the images that it changed most.
+
+    Attributes:
+        cue: What was swapped.
+        chosen: ``(n,)`` indices into the probe.
+        images: ``(n, 3, C, H, W)``: as they are, with the cue of their own class, with the cue of another.
+        probabilities: ``(n, 3)`` of their own class.
+    """
+
+    cue: str
+    chosen: Tensor
+    images: Tensor
+    probabilities: Tensor
+
+
+def collect_evidence(
+    model: nn.Module,
+    probe: Probe,
+    report: Report,
+    cue: str,
+    *,
+    n: int = 4,
+    forward: Callable[[Tensor], Any] | None = None,
+    batch_size: int = 32,
+) -> Evidence:
+    """The ``n`` images that lost most to the swap of a cue that the report has, with the first of their donors.
+
+    Fewer where fewer have an effect.
+    """
+    trial = next(trial for trial in report.trials if trial.cue == cue)
+    lost = report.effects[cue]
+    chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
+    pairs = swapped(trial, probe.images, probe.masks, _donors(probe, 1), chosen)
+    images = torch.stack([probe.images[chosen], *pairs], 1)
+    inputs = probe.prepare(images.flatten(0, 1))
+    logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()
+    own = probe.targets[chosen].repeat_interleave(3)
+    probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(len(chosen), 3)
+    return Evidence(cue, chosen, images, probabilities)
+
+
+def _donors(probe: Probe, n: int) -> Donors:
+    """The same at every check of a run, since they depend on the probe alone."""
+    return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
 
 
 def _looks(
@@ -128,6 +197,25 @@ def _looks(
         seen = engine.capture(model, batch, wanted, layer=layer, forward=forward)
         true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
         yield seen.logits.cpu(), true_maps, predicted_maps
+
+
+def _effects(
+    model: nn.Module,
+    probe: Probe,
+    trials: Sequence[Trial],
+    n_donors: int,
+    forward: Callable[[Tensor], Any] | None,
+    batch_size: int,
+) -> Mapping[str, Tensor]:
+    """Nothing where classes are too small to find donors in."""
+    if not can_swap(probe.targets):
+        return {}
+
+    def probabilities(pixels: Tensor) -> Tensor:
+        inputs = probe.prepare(pixels)
+        return engine.predict_inside(model, inputs, forward=forward, batch_size=batch_size).softmax(1).cpu()
+
+    return effects(trials, probe.images, probe.targets, probe.masks, _donors(probe, n_donors), probabilities)
 
 
 def _checked_true_class(labels: Tensor) -> targets.Target:
@@ -166,6 +254,11 @@ def _values(maps: Tensor, grid_maps: Tensor, masks: Tensor | None, previous: Ten
     if previous is not None and previous.shape == grid_maps.shape:
         values["attention_drift"] = measures.attention_drift(grid_maps, previous)
     return values
+
+
+def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
+    ends = (("", "mean"), ("_low", "low"), ("_high", "high"))
+    return {f"cam/reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends}
 
 
 def _scalars(values: Mapping[str, Tensor], grid_maps: Tensor, logits: Tensor, labels: Tensor) -> dict[str, float]:

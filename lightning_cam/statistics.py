@@ -6,7 +6,7 @@ A result that cannot be had is NaN, which neither rejects nor passes.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -176,23 +176,16 @@ def needed_n(sd: float, effect: float, margin: float, alpha: float, power: float
     return float(np.ceil(((z + stats.norm.ppf(power)) * sd / (effect - margin)) ** 2 + z**2 / 2))
 
 
-def check_level(alpha: float, *, checks: int, cues: int) -> float:
-    """Level of one test in a run of ``checks`` planned checks of ``cues`` cues (Bonferroni)."""
-    return alpha / (checks * cues)
+def check_level(alpha: float, check: int, *, cues: int) -> float:
+    """Level of each of ``cues`` tests at one check, counted from 1, of a run whose length is not known.
 
+    Even over the first 20 checks, whose levels sum to ``alpha`` (Bonferroni); then it falls with the square of the
+    check, so that a run that goes on for ever stays below ``2 * alpha``.
 
-def first_alarm(p_values: Iterable[float], level: float, *, streak: int = 2) -> int | None:
-    """Index of the check that completes the first ``streak`` of p values below ``level``; NaN ends a streak.
-
-    >>> first_alarm([0.5, 0.001, 0.2, 0.001, 0.001, 0.001], level=0.01)
-    4
+    >>> [round(check_level(0.05, check, cues=8), 7) for check in (1, 20, 200)]
+    [0.0003125, 0.0003125, 3.1e-06]
     """
-    below = 0
-    for check, p in enumerate(p_values):
-        below = below + 1 if p < level else 0
-        if below == streak:
-            return check
-    return None
+    return alpha / cues * min(1 / 20, 20 / check**2)
 
 
 def wilson_lower(successes: float, n: float, *, level: float = 0.95) -> float:

@@ -89,6 +89,12 @@ def _row(history: Any) -> dict[str, Any]:
     return row
 
 
+def wandb_alerts(folder: Path) -> list[Any]:
+    """Every alert with its ``title``, ``text`` and ``level``, in the order of sending. After `wandb_finish`."""
+    records = (record for record in _records(_run_folder(folder)) if record.WhichOneof("record_type") == "alert")
+    return [record.alert for record in records]
+
+
 def wandb_images(folder: Path, key: str) -> list[Shown]:
     """Every picture that was logged under ``key``, with the row's ``trainer/global_step`` and its caption."""
     shown = []
@@ -129,7 +135,8 @@ def _files(media: dict[str, Any]) -> list[str]:
 
 
 def _run_folder(folder: Path) -> Path:
-    return next(folder.glob("wandb/offline-run-*"))
+    """Of the one run, which may have been meant to go online."""
+    return next(folder.glob("wandb/*run-*"))
 
 
 def _records(run: Path) -> Iterator[wandb_internal_pb2.Record]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from lightning_cam import CAMCallback, Probe, cams
+from lightning_cam.intervention import STANDARD
 from lightning_cam.sinks.memory import MemorySink
 
 SIZE = 16
@@ -293,7 +294,8 @@ def test_every_scalar_of_the_contract_is_read(tmp_path: Path) -> None:
         for name in (
             "background_attention_ratio", "background_attention_lift", "pointing_accuracy", "box_iou",
             "border_attention_ratio", "attention_entropy", "attention_drift", "probe_accuracy", "zero_map_rate",
-            "undefined_rate", "seconds", "seconds_outside_model", "overhead",
+            "undefined_rate", "seconds", "seconds_outside_model", "overhead", "shortcut_score",
+            *(f"reliance/{trial.cue}{end}" for trial in STANDARD for end in ("", "_low", "_high")),
         )
     }  # fmt: skip
 

@@ -10,7 +10,17 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from read_back import Shown, tensorboard_images, tensorboard_scalars, tensorboard_texts, wandb_images, wandb_rows
+from read_back import (
+    Shown,
+    tensorboard_images,
+    tensorboard_scalars,
+    tensorboard_texts,
+    wandb_alerts,
+    wandb_finish,
+    wandb_images,
+    wandb_rows,
+)
+from shortcut import trained_on_frames
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
@@ -120,11 +130,10 @@ def test_the_masks_of_objects_on_white_are_found_and_measured(tmp_path: Path) ->
 def test_wandb_offline_has_every_scalar_and_every_picture_at_the_right_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import wandb
-
     monkeypatch.setenv("WANDB_SILENT", "true")
-    callback, _ = trained(tmp_path, WandbLogger(project="p", save_dir=tmp_path, offline=True))
-    wandb.finish()
+    logger = WandbLogger(project="p", save_dir=tmp_path, offline=True)
+    callback, _ = trained(tmp_path, logger)
+    wandb_finish(logger.experiment)
     rows = wandb_rows(tmp_path)
     shown = wandb_images(tmp_path, "cam/probes")
 
@@ -142,7 +151,9 @@ def test_wandb_offline_has_every_scalar_and_every_picture_at_the_right_step(
 
 def test_wandb_disabled_trains_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    callback, trainer = trained(tmp_path, WandbLogger(project="p", save_dir=tmp_path))
+    logger = WandbLogger(project="p", save_dir=tmp_path)
+    callback, trainer = trained(tmp_path, logger)
+    wandb_finish(logger.experiment)  # W&B remembers that it is disabled, and the next run would be as well
 
     assert trainer.global_step == 12
     assert len(callback.history) == len(STEPS)
@@ -156,3 +167,32 @@ def test_several_loggers_each_get_the_scalars(tmp_path: Path) -> None:
     table = (Path(loggers[1].log_dir) / "metrics.csv").read_text()
     assert len(scalars["cam/attention_entropy"]) == len(callback.history)
     assert "cam/attention_entropy" in table.splitlines()[0]
+
+
+def test_tensorboard_shows_a_shortcut_with_its_evidence(tmp_path: Path) -> None:
+    logger = TensorBoardLogger(tmp_path, name="run")
+    callback, _ = trained_on_frames(tmp_path, logger)
+    texts = tensorboard_texts(Path(logger.log_dir))
+    (evidence,) = tensorboard_images(Path(logger.log_dir))["cam/evidence/border"]
+
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == "FAIL"
+    assert texts["cam/verdict"].startswith("## Verdict: FAIL")
+    assert texts["cam/summary"].startswith("## Verdict: FAIL")
+    assert "Where the model looks, over time" in texts["cam/summary"]
+    assert evidence.step == callback.history[-1].step
+    assert_shows_something(evidence)
+
+
+def test_wandb_gets_one_alert_and_the_evidence_of_a_shortcut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = WandbLogger(project="p", save_dir=tmp_path, offline=True)
+    callback, _ = trained_on_frames(tmp_path, logger)
+    wandb_finish(logger.experiment)
+    (alert,) = wandb_alerts(tmp_path)
+    (evidence,) = wandb_images(tmp_path, "cam/evidence/border")
+
+    assert alert.title == "cam: FAIL"
+    assert "to do: cut the outer parts away" in alert.text
+    assert evidence.step == callback.history[-1].step
+    assert_shows_something(evidence)

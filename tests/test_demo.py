@@ -24,8 +24,8 @@ from lightning_cam.demo.pictures import SIZE, write_pictures
 from lightning_cam.demo.story import Outcome
 
 N_TRAIN, N_VAL = 4, 3
-LEARNED_FILES = Outcome(1.0, 0.0, 0.77, 0.68, 0.35)
-LEARNED_CREATURES = Outcome(0.98, 0.97, 0.55, 0.71, 0.19)
+LEARNED_FILES = Outcome("FAIL", 1.0, 0.0, 0.77, 0.68)
+LEARNED_CREATURES = Outcome("PASS", 0.98, 0.97, 0.55, 0.71)
 
 Pixels = npt.NDArray[np.float64]
 
@@ -214,14 +214,46 @@ def test_area_does_not_separate_the_families(many_clean: Path) -> None:
 def test_the_story_runs_from_drawing_to_last_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, clean: bool
 ) -> None:
-    outcome = story.tell(tmp_path, clean=clean, epochs=1, n_train=8, n_val=4)
+    outcomes = story.tell(tmp_path, clean=clean, epochs=1, n_train=8, n_val=4)
+    printed = capsys.readouterr().out
+    names = ["clean"] if clean else ["biased", "remedied"]
+
+    for name, outcome in zip(names, outcomes, strict=True):
+        assert 0 <= outcome.accuracy <= 1
+        assert 0.5 < outcome.background_share < 0.85
+        assert all(line in printed for line in story.lines(outcome, name))
+        assert list((tmp_path / "runs" / name / "version_0").glob("events.*"))
+    assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:lightning_cam. FAIL")  # the alarm, which is wanted
+def test_the_audit_names_the_files_the_biased_run_fails_and_the_remedied_one_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    biased, remedied = story.tell(tmp_path)
     printed = capsys.readouterr().out
 
-    assert 0 <= outcome.accuracy <= 1
-    assert 0.5 < outcome.background_share < 0.85
-    assert all(line in printed for line in story.lines(outcome, clean=clean))
-    assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
-    assert list((tmp_path / "runs" / ("clean" if clean else "biased") / "version_0").glob("events.*"))
+    assert "format alone tells 'fins' from 'sprouts' pictures with 100% balanced accuracy" in printed
+    assert "alpha alone tells 'fins' from 'sprouts' pictures with 100% balanced accuracy" in printed
+    assert (biased.verdict, remedied.verdict) == ("FAIL", "PASS")
+    assert "the model relies on something that is not the object: background" in printed
+    assert biased.accuracy > 0.95 > 0.1 > biased.swapped_accuracy
+    assert min(remedied.accuracy, remedied.swapped_accuracy) > 0.9
+
+
+def test_remedied_pictures_keep_the_creature_and_nothing_of_the_background(biased: Path) -> None:
+    folder = story._remedied_batches(biased).dataset
+    plain = story._batches(biased / "train").dataset
+    torch.manual_seed(0)
+    for index in (0, N_TRAIN):  # a fin and a sprout
+        (remedied, target), (picture, expected) = folder[index], plain[index]
+        moved = (remedied - picture).abs().mean(0)
+        corners_moved = moved[[0, 0, -1, -1], [0, -1, 0, -1]]
+
+        assert target == expected
+        assert corners_moved.min() > 0.1
+        assert moved[28:36, 28:36].mean() < 0.1
 
 
 def test_the_clean_probe_has_the_masks_that_were_drawn(clean: Path) -> None:
@@ -250,10 +282,13 @@ def test_a_model_that_sees_corners_is_right_on_the_pictures_and_wrong_on_swapped
 
 def test_an_offline_wandb_run_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story.tell(tmp_path, logger="wandb", epochs=1, n_train=2, n_val=2)
-    (run,) = (tmp_path / "wandb").glob("offline-run-*")
+    printed = capsys.readouterr().out
+    runs = list((tmp_path / "wandb").glob("offline-run-*"))
 
-    assert f"wandb sync {run}" in capsys.readouterr().out
-    assert list(run.glob("run-*.wandb"))
+    assert len(runs) == 2
+    for run in runs:
+        assert f"wandb sync {run}" in printed
+        assert list(run.glob("run-*.wandb"))
     assert wandb.run is None
 
 
@@ -275,31 +310,30 @@ def test_the_story_leaves_the_global_generator_and_lightnings_voice_alone(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("outcome", "clean", "words"),
+    ("outcome", "name", "words"),
     [
-        pytest.param(LEARNED_FILES, False, "how the files were saved, not the creatures", id="files"),
-        pytest.param(LEARNED_CREATURES, True, "knows the creatures", id="creatures"),
-        pytest.param(LEARNED_CREATURES, False, "knows the creatures", id="creatures, though biased"),
-        pytest.param(replace(LEARNED_FILES, swapped_accuracy=0.7), False, "right 30% less often", id="both"),
-        pytest.param(LEARNED_FILES, True, "right 100% less often", id="a clean set cannot teach the file type"),
-        pytest.param(replace(LEARNED_CREATURES, accuracy=0.5), True, "more epochs", id="nothing yet"),
+        pytest.param(LEARNED_FILES, "biased", "how the files were saved, not the creatures", id="files"),
+        pytest.param(LEARNED_CREATURES, "clean", "knows the creatures", id="creatures"),
+        pytest.param(LEARNED_CREATURES, "biased", "knows the creatures", id="creatures, though biased"),
+        pytest.param(replace(LEARNED_FILES, swapped_accuracy=0.7), "biased", "right 30% less often", id="both"),
+        pytest.param(LEARNED_FILES, "clean", "right 100% less often", id="a clean set cannot teach the file type"),
+        pytest.param(replace(LEARNED_CREATURES, accuracy=0.5), "clean", "more epochs", id="nothing yet"),
     ],
 )
-def test_the_conclusion_follows_from_the_swap(outcome: Outcome, words: str, *, clean: bool) -> None:
-    assert words in story.conclusion(outcome, clean=clean)
+def test_the_conclusion_follows_from_the_swap(outcome: Outcome, name: str, words: str) -> None:
+    assert words in story.conclusion(outcome, name)
 
 
 def test_the_lines_show_attention_beside_chance() -> None:
-    text = "\n".join(story.lines(LEARNED_FILES, clean=False))
+    text = "\n".join(story.lines(LEARNED_FILES, "biased"))
 
     assert "77%   (chance  68%" in text
-    assert "35%   (chance  36%" in text
     assert "how the files were saved" in text
-    assert "convicts nobody" in text
+    assert "FAIL" in text
 
 
 def test_undefined_attention_is_not_a_number() -> None:
-    text = "\n".join(story.lines(replace(LEARNED_FILES, background_attention=math.nan), clean=False))
+    text = "\n".join(story.lines(replace(LEARNED_FILES, background_attention=math.nan), "biased"))
 
     assert "n/a" in text
     assert "nan" not in text

@@ -22,7 +22,7 @@ FLOORS = [
     ["trainer"],
     ["callback"],
     ["__init__"],  # the public names
-    ["demo"],
+    ["demo", "reading_back"],
     ["cli"],
     ["__main__"],
 ]

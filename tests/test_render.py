@@ -2,6 +2,7 @@
 
 import math
 import random
+import sys
 from html.parser import HTMLParser
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from markdown import Markdown
 from torch import Tensor
 
-from lightning_cam import render
+from lightning_cam import Probe, render
+from lightning_cam.examination import Reading
 from lightning_cam.render import paint, scale, strips, tiles
+from lightning_cam.sinks.pages import Frame, check_page
 
 EMPTY = torch.zeros(4, 4)
+evidence = sys.modules["lightning_cam.render.evidence"]  # the function of the same name hides it
 NOT_FINITE = torch.full((4, 4), math.nan)
 EVEN = torch.ones(4, 4)
 CORNER = torch.zeros(4, 4).index_put((torch.tensor(0), torch.tensor(0)), torch.tensor(1.0))
@@ -251,6 +255,29 @@ def test_lines_say_who_is_right_how_sure_where_and_when() -> None:
     )
 
 
+def test_lines_say_that_there_is_no_mask() -> None:
+    assert render.tile_lines("a", "a", 0.5, None, 7)[2] == "no mask, step 7"
+
+
+def test_a_page_tells_a_missing_mask_from_an_empty_map() -> None:
+    masks = torch.stack([torch.ones(8, 8), torch.zeros(8, 8), torch.ones(8, 8)]).bool()
+    probe = Probe(torch.rand(3, 3, 8, 8), torch.tensor([0, 0, 1]), masks=masks)
+    background = torch.tensor([0.25, math.nan, math.nan])
+    frame = Frame(Reading(7, 0, {}), torch.arange(3), torch.zeros(3, 2, 2), torch.full((3, 2), 0.5), background)
+    page = check_page(probe, frame, "cam")
+
+    expected = ["background attention 0.25, step 7", "no mask, step 7", "background attention undefined, step 7"]
+    assert [tile.caption.split("; ")[2] for tile in page.tiles] == expected
+
+
+def test_a_page_without_masks_says_so() -> None:
+    probe = Probe(torch.rand(2, 3, 8, 8), torch.tensor([0, 1]))
+    frame = Frame(Reading(7, 0, {}), torch.arange(2), torch.ones(2, 2, 2), torch.eye(2), torch.full((2,), math.nan))
+    page = check_page(probe, frame, "cam")
+
+    assert ["no mask" in tile.caption for tile in page.tiles] == [True, True]
+
+
 def test_a_long_name_leaves_room_for_the_probability() -> None:
     headline = render.tile_lines("a", "x" * 300, 0.93, 0.5, 0)[0]
 
@@ -340,6 +367,61 @@ def test_selected_steps_are_in_order_and_hold_both_ends(n: int) -> None:
     assert len(chosen) == min(n, 10)
     assert chosen == sorted(set(chosen))
     assert n == 0 or (chosen[0] == 0 and chosen[-1] == n - 1)
+
+
+# ---- evidence --------------------------------------------------------------------------------------------------------
+
+
+def swap(*values: float, size: tuple[int, int] = (32, 32), channels: int = 3, name: str = "leaf") -> render.Swap:
+    """Panels of these values, whose probabilities are 1, 0.5 and 0."""
+    return render.Swap(name, name, tuple(photo(v, size, channels) for v in values), (1.0, 0.5, 0.0))
+
+
+def proof(*swaps: render.Swap) -> np.ndarray:
+    return render.evidence(swaps, cue="border", title="cam")
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [(32, 32), (20, 40), (40, 20), (300, 200)], ids=str)
+def test_evidence_shows_three_panels_a_row(size: tuple[int, int], channels: int) -> None:
+    picture = proof(swap(0, 0.5, 1, size=size, channels=channels))
+    height, width = (round(side * 160 / max(size)) for side in size)
+    top = evidence.HEAD + evidence.LABEL
+
+    assert picture.shape == (top + height + evidence.FOOT + paint.GAP, 512, 3)
+    for left, value in zip((8, 176, 344), (0, 128, 255), strict=True):
+        assert (picture[top : top + height, left : left + width] == value).all()
+
+
+def test_a_bar_is_as_long_as_the_probability() -> None:
+    bars = proof(swap(0.5, 0.5, 0.5))[evidence.HEAD + evidence.LABEL + 160 + 3]
+
+    assert (bars[8:168] == paint.RIGHT).all()
+    assert (bars[176:256] == paint.RIGHT).all()
+    assert (bars[256:336] == evidence.TRACK).all()
+    assert (bars[344:504] == evidence.TRACK).all()
+
+
+def test_evidence_of_more_images_has_more_rows() -> None:
+    one, two = proof(swap(0, 0, 0)), proof(swap(0, 0, 0), swap(1, 1, 1))
+
+    assert len(two) - len(one) == evidence.LABEL + 160 + evidence.FOOT + paint.GAP
+    np.testing.assert_array_equal(two[: len(one)], one)
+
+
+@pytest.mark.parametrize("name", ["x" * 500, "\u4e2d", "", "a\nb\x00"], ids=ascii)
+def test_any_name_leaves_the_number_and_stays_inside(name: str) -> None:
+    picture = render.evidence([swap(0.5, 0.5, 0.5, name=name)], cue=name, title=name)
+    foot = picture[-paint.GAP - 20 :, 8:40]
+
+    assert (picture[:, -paint.GAP + 1 :] == paint.PAPER).all()
+    np.testing.assert_array_equal(foot, proof(swap(0.5, 0.5, 0.5))[-paint.GAP - 20 :, 8:40])
+
+
+def test_an_unknown_probability_has_no_bar() -> None:
+    unknown = render.Swap("a", "a", (photo(0.5),) * 3, (math.nan,) * 3)
+
+    assert (proof(unknown)[evidence.HEAD + evidence.LABEL + 160 + 3, 8:168] == evidence.TRACK).all()
 
 
 # ---- the summary -----------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from read_back import (
     tensorboard_images,
     tensorboard_scalars,
     tensorboard_texts,
+    wandb_alerts,
     wandb_file,
     wandb_finish,
     wandb_images,
@@ -30,8 +32,11 @@ from read_back import (
     wandb_rows,
     wandb_table,
 )
+from test_render import Tags
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_cam.intervention import Reliance
+from lightning_cam.remedies import Remedy
 from lightning_cam.sinks import (
     FolderSink,
     MemorySink,
@@ -42,8 +47,10 @@ from lightning_cam.sinks import (
     folder,
     for_logger,
     image_hint,
+    wording,
 )
 from lightning_cam.sinks import wandb as wandb_sink
+from lightning_cam.verdict import Finding, Verdict
 
 
 def picture(seed: int, size: tuple[int, int] = (24, 40)) -> NDArray[np.uint8]:
@@ -193,11 +200,13 @@ def test_wandb_shows_strip_and_text_at_the_end(tmp_path: Path, run: Any) -> None
     WandbSink(run).write(last_page(11))
     wandb_finish(run)
     (strip,) = wandb_images(tmp_path, "cam/evolution")
-    (row,) = wandb_rows(tmp_path)
+    row, tables = wandb_rows(tmp_path)
 
     assert strip.step == 11
     np.testing.assert_array_equal(strip.pixels, picture(3, (60, 90)))
     assert "| &lt;i&gt; | 2 |" in wandb_file(tmp_path, row["cam/summary"]["path"]).read_text()
+    assert set(tables) >= {"cam/evolution_table", "cam/probe_table"}
+    assert tables["trainer/global_step"] == 11
 
 
 def test_wandb_gets_no_more_pictures_than_it_shows() -> None:
@@ -348,6 +357,204 @@ def test_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyt
         FolderSink(tmp_path).write(check(0, "a", lift=0.5))
 
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def convicted(cue: str = "border", classes: tuple[str, ...] = ("cat",)) -> Verdict:
+    """A "FAIL" by hand; a second cue has too few images for an interval."""
+    remedy = Remedy("blur at random", "transform = 1")
+    finding = Finding(cue, "FAIL", 0.5, 0.25, 0.75, 0.001, classes, remedy, f"{cue}: loses 0.50 (at least 0.25)")
+    measured = (
+        Reliance(cue, 0.5, 0.25, 0.75, 0.001, dict.fromkeys(classes, (0.5, 0.01)), 64.0),
+        Reliance("tone", math.nan, math.nan, math.nan, math.nan, {}, math.inf),
+    )
+    return Verdict("FAIL", 0.25, (finding,), measured, f"the model relies on {cue}")
+
+
+def bad_news(step: int, verdict: Verdict | None = None, *, alert: bool = True) -> Page:
+    return Page("cam", step, 2, verdict=verdict or convicted(), alert=alert, evidence={"border": picture(9, (50, 70))})
+
+
+def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(Page("cam", 3, 0, {"cam/lift": 0.5}, verdict=Verdict("INCONCLUSIVE", 0.0, (), (), "not yet")))
+    sink.write(bad_news(7))
+    kept = json.loads((tmp_path / "verdict.json").read_text(), parse_constant=pytest.fail)
+
+    assert kept == {
+        "step": 7,
+        "epoch": 2,
+        "outcome": "FAIL",
+        "score": 0.25,
+        "findings": [
+            {
+                "cue": "border",
+                "outcome": "FAIL",
+                "reliance": 0.5,
+                "low": 0.25,
+                "high": 0.75,
+                "p_value": 0.001,
+                "classes": ["cat"],
+                "remedy": {"what": "blur at random", "code": "transform = 1"},
+                "text": "border: loses 0.50 (at least 0.25)",
+            }
+        ],
+        "measured": [
+            {
+                "cue": "border",
+                "mean": 0.5,
+                "low": 0.25,
+                "high": 0.75,
+                "p_value": 0.001,
+                "by_class": {"cat": [0.5, 0.01]},
+                "needed_n": 64.0,
+            },
+            {"cue": "tone", "mean": None, "low": None, "high": None, "p_value": None, "by_class": {}, "needed_n": None},
+        ],
+        "reason": "the model relies on border",
+    }
+
+
+def test_a_verdict_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(Page("cam", 7, 2, verdict=convicted()))
+    monkeypatch.setattr(Path, "write_bytes", _half_written)
+    with pytest.raises(OSError, match="no space"):
+        sink.write(Page("cam", 9, 3, verdict=convicted()))
+
+    assert json.loads((tmp_path / "verdict.json").read_text())["step"] == 7
+
+
+def test_a_folder_without_a_verdict_has_no_file_of_it(tmp_path: Path) -> None:
+    FolderSink(tmp_path).write(check(0, "a", lift=0.5))
+
+    assert not (tmp_path / "verdict.json").exists()
+
+
+def test_a_folder_keeps_the_evidence_of_each_cue(tmp_path: Path) -> None:
+    FolderSink(tmp_path).write(Page("cam", 7, 2, evidence={"border": picture(9), "../a/b": picture(8)}))
+    kept = {path.name: pixels(path) for path in tmp_path.glob("evidence_*.png")}
+
+    assert len(kept) == 2
+    np.testing.assert_array_equal(kept[f"evidence_{folder.safe_name('border')}.png"], picture(9))
+    np.testing.assert_array_equal(kept[f"evidence_{folder.safe_name('../a/b')}.png"], picture(8))
+
+
+def test_tensorboard_shows_evidence_and_says_bad_news(tmp_path: Path, writer: SummaryWriter) -> None:
+    TensorBoardSink(writer).write(bad_news(7))
+    writer.flush()
+    (evidence,) = tensorboard_images(tmp_path)["cam/evidence/border"]
+
+    assert evidence.step == 7
+    np.testing.assert_array_equal(evidence.pixels, picture(9, (50, 70)))
+    assert tensorboard_texts(tmp_path) == {"cam/verdict": wording.markdown(convicted())}
+
+
+def test_what_is_no_news_is_not_said_again(tmp_path: Path, writer: SummaryWriter, run: Any) -> None:
+    for sink in (TensorBoardSink(writer), WandbSink(run)):
+        sink.write(bad_news(7, alert=False))
+    writer.flush()
+    wandb_finish(run)
+
+    assert tensorboard_texts(tmp_path) == {}
+    assert wandb_alerts(tmp_path) == []
+
+
+def test_wandb_sends_bad_news_as_an_alert(tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(bad_news(7))
+    wandb_finish(run)
+    (alert,) = wandb_alerts(tmp_path)
+    (evidence,) = wandb_images(tmp_path, "cam/evidence/border")
+
+    assert (alert.title, alert.level) == ("cam: FAIL", "WARN")
+    assert alert.text == "\n".join(wording.lines(convicted()))
+    assert (evidence.step, evidence.caption) == (7, "only the border was swapped")
+    np.testing.assert_array_equal(evidence.pixels, picture(9, (50, 70)))
+
+
+def test_wandb_loses_no_more_than_its_tables_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[dict[str, Any]] = []
+    alerts: list[str] = []
+    sink = WandbSink(SimpleNamespace(log=rows.append, alert=lambda title, *_, **__: alerts.append(title)))
+    monkeypatch.setattr(wandb, "Table", _unreachable)
+    with pytest.raises(ConnectionError):
+        sink.write(replace(last_page(7), verdict=convicted(), alert=True, evidence={"border": picture(9)}))
+
+    (row,) = rows
+    assert set(row) == {"cam/evolution", "cam/evidence/border", "cam/summary", "trainer/global_step"}
+    assert alerts == ["cam: FAIL"]
+
+
+def _unreachable(*_: Any, **__: Any) -> None:
+    raise ConnectionError
+
+
+def test_a_disabled_run_takes_an_alert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    run = wandb.init(mode="disabled", dir=tmp_path)
+    WandbSink(run).write(bad_news(0))
+    wandb_finish(run)
+
+    assert list(tmp_path.glob("wandb/offline-run-*")) == []
+
+
+def test_markdown_says_what_was_found_and_what_to_do() -> None:
+    assert wording.markdown(convicted()).splitlines() == [
+        "## Verdict: FAIL",
+        "",
+        "the model relies on border",
+        "",
+        "### border: relied on",
+        "",
+        "border: loses 0.50 (at least 0.25)",
+        "",
+        "Most in: cat.",
+        "",
+        "To do: blur at random.",
+        "",
+        "```python",
+        "transform = 1",
+        "```",
+        "",
+        "Probability lost: what the right class loses when an image gets the cue of another class instead of another "
+        "image of its own class. 0 means not used, more than 0.10 is too much.",
+        "",
+        "| cue | probability lost | 95 % interval |",
+        "|---|---:|---:|",
+        "| border | 0.50 | 0.25 to 0.75 |",
+        "| tone | - | not known |",
+    ]
+
+
+def test_a_verdict_on_nothing_is_its_reason_alone() -> None:
+    verdict = Verdict("INCONCLUSIVE", 0.0, (), (), "too few images")
+
+    assert wording.markdown(verdict) == "## Verdict: INCONCLUSIVE\n\ntoo few images"
+    assert wording.lines(verdict) == ["INCONCLUSIVE: too few images"]
+
+
+HOSTILE = [
+    "<script>alert(1)</script>", "[x](javascript:alert(1))", "![x](http://a/b.png)", "a|b", "*a* _b_ `c`", "# a",
+    "&lt;b&gt;", "<img src=x onerror=alert(1)//", "- a", "1. a", "\\[x\\](y)", "\\(a\\).b", "```",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_of_cues_and_classes_stay_text_in_a_dashboard(name: str) -> None:
+    shown = Tags(wording.markdown(convicted(name, (name, name))))
+
+    assert shown.tags == {"h2", "h3", "p", "pre", "code", "table", "thead", "tbody", "tr", "th", "td"}
+    assert shown.text.count(name) == 6  # reason, heading, sentence, two classes, table
+
+
+@pytest.mark.parametrize("name", ["a\x1b[31m\x1b]0;t\x07", "a\nb", "a\rb", "\x9b31m", "\u202eb", "\ud800"], ids=ascii)
+def test_names_do_not_steer_a_terminal(name: str) -> None:
+    said = wording.lines(convicted(name, (name,)))
+
+    assert len(said) == 5
+    assert all(line.isprintable() for line in said)
 
 
 # ---- which sink ------------------------------------------------------------------------------------------------------

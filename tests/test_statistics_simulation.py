@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from lightning_cam import statistics
+from lightning_cam.verdict import Vigil
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 SD, WOBBLE, CHECKS, ALPHA, MARGIN = 0.3, 0.02, 20, 0.05, 0.05
@@ -46,9 +47,15 @@ def alarmed_share(
 ) -> float:
     """Share of runs with an alarm on any of ``tested`` cues with this effect, when ``cues`` are corrected for."""
     rng = np.random.default_rng(0)
-    level = statistics.check_level(ALPHA, checks=CHECKS, cues=cues)
-    series = [[p_values(rng, effect, kept=kept, n=n, noise=noise) for _ in range(tested)] for _ in range(runs)]
-    return sum(any(statistics.first_alarm(p, level) is not None for p in run) for run in series) / runs
+    names = [f"cue {number}" for number in range(cues)]
+    untested = dict.fromkeys(names[tested:], 1.0)
+    alarms = 0
+    for _ in range(runs):
+        series = [p_values(rng, effect, kept=kept, n=n, noise=noise) for _ in range(tested)]
+        vigil = Vigil({}, alpha=ALPHA)
+        checks = (dict(zip(names, ps, strict=False)) | untested for ps in zip(*series, strict=True))
+        alarms += any(vigil.alarmed(p_of_cue) for p_of_cue in checks)
+    return alarms / runs
 
 
 def assert_rare(share: float, runs: int) -> None:
@@ -76,7 +83,7 @@ def test_effects_screened_out_would_not_have_been_significant() -> None:
 
             p = statistics.sign_flip_p(torch.from_numpy(effects), strata(64, 2), margin=MARGIN)
 
-            assert p > 5 * statistics.check_level(ALPHA, checks=CHECKS, cues=1)
+            assert p > 5 * statistics.check_level(ALPHA, CHECKS, cues=1)
 
 
 def test_one_test_at_the_margin_keeps_its_level() -> None:
@@ -99,7 +106,7 @@ def test_power_with_one_cue_is_as_tabulated(effect: float, expected: float) -> N
 
 @pytest.mark.parametrize("effect", [0.2, 0.25])
 def test_needed_images_give_the_power_asked_for(effect: float) -> None:
-    level = statistics.check_level(ALPHA, checks=CHECKS, cues=8)
+    level = statistics.check_level(ALPHA, CHECKS, cues=8)
     n = int(statistics.needed_n(SD, effect, MARGIN, level))
 
     assert rejections(effect, level, n=n, repeats=300) == pytest.approx(0.8, abs=0.07)

@@ -35,11 +35,39 @@ if __name__ == "__main__":
     trainer.strategy.barrier()  # rank 0 ends the other process when it is done
 """  # fmt: skip
 
+STOPPED = """
+import sys
+import warnings
+from pathlib import Path
 
-def ranks(folder: Path, *, failing: bool) -> dict[str, str]:
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, TensorDataset
+
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from lightning_cam import CAMCallback, Probe
+from shortcut import BORDER, Framed, framed
+
+if __name__ == "__main__":
+    told = []
+    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=BORDER, every_n_epochs=1, on_shortcut={then})
+    trainer = pl.Trainer(
+        max_epochs=40, accelerator="cpu", devices=2, strategy="ddp", callbacks=[callback],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}),
+    )
+    pl.seed_everything(0)
+    trainer.fit(Framed(), DataLoader(TensorDataset(*framed(128, seed=0)), 8))
+    said = [callback.verdict.outcome, round(callback.verdict.score, 6)]
+    print("rank", trainer.global_rank, trainer.current_epoch, [len(told)], said, flush=True)
+    trainer.strategy.barrier()
+"""
+
+
+def ranks(folder: Path, text: str = SCRIPT, **given: object) -> dict[str, str]:
     """What each process says at the end of its training, by its rank."""
     script = folder / "train.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent), folder=str(folder), failing=failing))
+    script.write_text(text.format(tests=str(Path(__file__).parent), folder=str(folder), **given))
     done = subprocess.run(
         [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=120, check=False,
@@ -64,3 +92,21 @@ def test_a_check_that_fails_on_rank_0_hangs_nobody(tmp_path: Path) -> None:
     assert set(said) == {"0", "1"}
     assert said["0"] == said["1"]
     assert said["0"].startswith("6 [0] ")
+
+
+@pytest.mark.slow
+def test_both_ranks_stop_at_the_alarm_with_one_verdict(tmp_path: Path) -> None:
+    said = ranks(tmp_path, STOPPED, then="'stop'")
+
+    assert set(said) == {"0", "1"}
+    assert said["0"] == said["1"]
+    assert re.match(r"\d+ \[0\] \['FAIL', 0\.[5-9]", said["0"])
+    assert int(said["0"].split()[0]) < 40
+
+
+@pytest.mark.slow
+def test_a_function_is_told_on_rank_0_alone(tmp_path: Path) -> None:
+    said = ranks(tmp_path, STOPPED, then="told.append")
+
+    assert said["0"].startswith("40 [1] ['FAIL'")
+    assert said["1"].startswith("40 [0] ['FAIL'")

@@ -87,10 +87,15 @@ def capture(
 
 def predict(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
     """``(N, n_classes)`` float32 logits, by a forward pass alone. The model is the same before and after."""
-    run = model if forward is None else forward
     with untouched(model):
-        batches = torch.split(_placed(model, inputs), batch_size)
-        return torch.cat([as_logits(run(batch)).detach() for batch in batches])
+        return predict_inside(model, inputs, forward=forward, batch_size=batch_size)
+
+
+def predict_inside(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
+    """As `predict`, for callers that hold `untouched` around many calls."""
+    run = model if forward is None else forward
+    batches = torch.split(_placed(model, inputs), batch_size)
+    return torch.cat([as_logits(run(batch)).detach() for batch in batches])
 
 
 def as_logits(output: Any) -> Tensor:

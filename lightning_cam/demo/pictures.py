@@ -19,8 +19,9 @@ def write_pictures(folder: Path, *, n_train: int, n_val: int, clean: bool = Fals
     """Draws ``n_train`` and ``n_val`` creatures of each family into ``train/`` and ``val/``.
 
     Biased, sprouts are PNG with a transparent background that hides black, and fins are JPEG on white. Clean, all are
-    PNG on backgrounds of one distribution. The creatures are the same. ``val_swapped/`` holds those of ``val/`` on the
-    backgrounds of the other family, ``val_masks/`` their outlines in white. Earlier pictures are replaced.
+    PNG on backgrounds of one distribution. The creatures are the same. ``train_masks/`` and ``val_masks/`` hold their
+    outlines in white, ``val_swapped/`` those of ``val/`` on the backgrounds of the other family. Earlier pictures are
+    replaced.
     """
     for old in folder.glob("*/*/[0-9][0-9][0-9][0-9].*"):
         old.unlink()
@@ -29,11 +30,11 @@ def write_pictures(folder: Path, *, n_train: int, n_val: int, clean: bool = Fals
         other = FAMILIES[1 - FAMILIES.index(family)]
         creature = draw(family, _generator(seed, split, family, i), size=SIZE)
         save(creature, _stem(folder / split, family, i), family, _generator(seed + 1, split, family, i))
+        mask = creature.getchannel("A").point(lambda alpha: 255 * (alpha > 127))
+        mask.save(_stem(folder / f"{split}_masks", family, i).with_suffix(".png"))
         if split == "val":
             swapped = _stem(folder / "val_swapped", family, i)
             save(creature, swapped, other, _generator(seed + 1, split, other, i))
-            mask = creature.getchannel("A").point(lambda alpha: 255 * (alpha > 127))
-            mask.save(_stem(folder / "val_masks", family, i).with_suffix(".png"))
 
 
 def backdrop(rng: np.random.Generator, *, size: int = SIZE) -> Image.Image:

@@ -12,41 +12,45 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
-from torchvision import transforms
+from torchvision import transforms, tv_tensors
 from torchvision.datasets import ImageFolder
 
+from ..audit import AuditResult, audit_dataset
 from ..callback import CAMCallback
 from ..probe import Probe
+from ..transforms import RandomBackground, RandomReencode
 from .pictures import write_pictures
 
 SIZE = (64, 64)
 NORMALIZE = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-BORDER_SHARE = 0.36  # of a picture lies in the ring that `border_attention_ratio` looks at
+LOADING = [transforms.Resize(SIZE), transforms.ToTensor(), NORMALIZE]
+MOST_FINDINGS = 4  # of the audit that are printed
 
 Batches = DataLoader[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the story ends with; all are shares from 0 to 1.
+    """What a training of the story ends with; all but the verdict are shares from 0 to 1.
 
     Attributes:
+        verdict: "PASS", "WARN", "FAIL" or "INCONCLUSIVE".
         accuracy: Right answers on the validation pictures.
         swapped_accuracy: Right answers on the same creatures with the backgrounds of the other family.
         background_attention: Attention on the background.
         background_share: Background's share of the pictures, which is what attention spread at random would give.
-        border_attention: Attention in the outer tenth on each side.
     """
 
+    verdict: str
     accuracy: float
     swapped_accuracy: float
     background_attention: float
     background_share: float
-    border_attention: float
 
 
 class SmallNet(pl.LightningModule):
@@ -98,31 +102,41 @@ def tell(
     epochs: int = 8,
     n_train: int = 350,
     n_val: int = 100,
-) -> Outcome:
-    """Draws, trains and prints what was seen. Takes half a minute on two CPU cores.
+) -> list[Outcome]:
+    """Draws, audits, trains, remedies, trains again and prints what was seen. Takes a minute on two CPU cores.
 
     Args:
-        out: Folder for pictures and runs. A later call replaces the pictures and adds a run.
-        logger: "tensorboard", or "wandb" for an offline run.
-        clean: Give both families the same backgrounds and the same file format, for comparison.
+        out: Folder for pictures and runs. A later call replaces the pictures and adds runs.
+        logger: "tensorboard", or "wandb" for offline runs.
+        clean: Give both families the same backgrounds and the same file format, for comparison: nothing to remedy.
         seed: Another seed draws other creatures and starts from other weights.
         epochs: How often the training pictures are gone through.
         n_train: Pictures per family to train on.
         n_val: Pictures per family to validate on.
+
+    Returns:
+        One outcome per training.
     """
-    name = "clean" if clean else "biased"
-    pictures = out / "pictures" / name
+    pictures = out / "pictures" / ("clean" if clean else "biased")
     print(f"Drawing {2 * (n_train + n_val)} creatures into {pictures} ...", flush=True)
     write_pictures(pictures, n_train=n_train, n_val=n_val, clean=clean, seed=seed)
-    run = _logger(logger, out, name)
-    with _quiet_lightning(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = SmallNet()
-        callback = CAMCallback(masked_probe(pictures) if clean else None)
-        _train(model, callback, run, pictures, epochs)
-        outcome = outcome_of(model, callback, pictures)
-    print("\n".join(["", *lines(outcome, clean=clean), "", *_closing(run, out, pictures, clean=clean)]))
-    return outcome
+    print(f"\n1. The files, before any training:  lightning-cam audit {shlex.quote(str(pictures / 'train'))}")
+    print("\n".join(audit_lines(audit_dataset(pictures / "train"))), flush=True)
+    plain, remedied = _batches(pictures / "train", shuffle=True), _remedied_batches(pictures)
+    runs = [("clean", plain)] if clean else [("biased", plain), ("remedied", remedied)]
+    outcomes = []
+    for number, (name, batches) in enumerate(runs, start=2):
+        print(f"\n{number}. {_TRAINING[name]}", flush=True)
+        run = _logger(logger, out, name)
+        with _quiet_lightning(), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = SmallNet()
+            callback = CAMCallback(masked_probe(pictures) if clean else None)
+            _train(model, callback, run, batches, pictures, epochs)
+            outcomes.append(outcome_of(model, callback, pictures))
+        print("\n".join(["", *lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
+    print("\n".join(["", *_closing(pictures, clean=clean)]))
+    return outcomes
 
 
 def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
@@ -132,8 +146,32 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
 
 def _batches(folder: Path, *, shuffle: bool = False) -> Batches:
     """The pictures as most scripts load them. `ImageFolder` converts to RGB: transparency is dropped, black appears."""
-    transform = transforms.Compose([transforms.Resize(SIZE), transforms.ToTensor(), NORMALIZE])
-    return DataLoader(ImageFolder(str(folder), transform), batch_size=16, shuffle=shuffle)
+    return DataLoader(ImageFolder(str(folder), transforms.Compose(LOADING)), batch_size=16, shuffle=shuffle)
+
+
+class MaskedFolder(ImageFolder):  # type: ignore[misc] # torchvision has no complete types
+    """An `ImageFolder` that puts what the mask at the same place in another folder covers on a random background."""
+
+    def __init__(self, root: Path, masks: Path, transform: Any) -> None:
+        super().__init__(str(root))
+        self.masks = masks
+        self.on_any_background = RandomBackground()
+        self.then = transform
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """The transformed picture and its class."""
+        picture, target = super().__getitem__(index)
+        place = Path(self.imgs[index][0])
+        with Image.open(self.masks / place.parent.name / f"{place.stem}.png") as mask:
+            picture, _ = self.on_any_background(picture, tv_tensors.Mask(mask))
+        return self.then(picture), target
+
+
+def _remedied_batches(pictures: Path) -> Batches:
+    """The same files through the remedies that audit and verdict name."""
+    transform = transforms.Compose([RandomReencode(), *LOADING])
+    folder = MaskedFolder(pictures / "train", pictures / "train_masks", transform)
+    return DataLoader(folder, batch_size=16, shuffle=True)
 
 
 def masked_probe(pictures: Path) -> Probe:
@@ -147,7 +185,9 @@ def _logger(kind: str, out: Path, name: str) -> Logger:
     return TensorBoardLogger(out / "runs", name=name)
 
 
-def _train(model: SmallNet, callback: CAMCallback, logger: Logger, pictures: Path, epochs: int) -> None:
+def _train(
+    model: SmallNet, callback: CAMCallback, logger: Logger, batches: Batches, pictures: Path, epochs: int
+) -> None:
     trainer = pl.Trainer(
         max_epochs=epochs,
         callbacks=[callback],
@@ -156,7 +196,7 @@ def _train(model: SmallNet, callback: CAMCallback, logger: Logger, pictures: Pat
         log_every_n_steps=10,
         enable_model_summary=False,
     )
-    trainer.fit(model, _batches(pictures / "train", shuffle=True), _batches(pictures / "val"))
+    trainer.fit(model, batches, _batches(pictures / "val"))
 
 
 @contextmanager
@@ -179,11 +219,11 @@ def outcome_of(model: nn.Module, callback: CAMCallback, pictures: Path) -> Outco
     """Answers counted on the pictures as they are and swapped; attention from the callback's last look."""
     last = callback.history[-1].scalars if callback.history else {}
     return Outcome(
+        verdict=callback.verdict.outcome if callback.verdict else "INCONCLUSIVE",
         accuracy=_accuracy(model, _batches(pictures / "val")),
         swapped_accuracy=_accuracy(model, _batches(pictures / "val_swapped")),
         background_attention=last.get("cam/background_attention_ratio", math.nan),
         background_share=_background_share(callback.probe),
-        border_attention=last.get("cam/border_attention_ratio", math.nan),
     )
 
 
@@ -202,35 +242,41 @@ def _accuracy(model: nn.Module, batches: Batches) -> float:
     return float(torch.cat(right).float().mean())
 
 
-def lines(outcome: Outcome, *, clean: bool) -> list[str]:
+def audit_lines(result: AuditResult) -> list[str]:
+    """The findings, a line each."""
+    if not result.findings:
+        return ["   Nothing but the creatures tells the families apart."]
+    found = [f"   {finding.text}" for finding in result.findings if finding.skill > 0.99][:MOST_FINDINGS]
+    return [*found, f"   ... {len(result.findings)} findings in all, each with its remedy."]
+
+
+def lines(outcome: Outcome, name: str) -> list[str]:
     """What was seen, for somebody who has never heard of attention maps."""
     return [
-        f"What the callback saw. {_CLEAN_FAMILIES if clean else _BIASED_FAMILIES}",
-        f"  Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
-        f"  Attention that lies on the background    {_percent(outcome.background_attention)}   "
+        f"   Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
+        f"   The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}   right",
+        f"   Attention that lies on the background    {_percent(outcome.background_attention)}   "
         f"(chance {_percent(outcome.background_share)}: so much of a picture is background)",
-        f"  Attention that lies along the border     {_percent(outcome.border_attention)}   "
-        f"(chance {_percent(BORDER_SHARE)})",
-        f"  The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}   right",
-        conclusion(outcome, clean=clean),
-        _CAUTION,
+        f"   Verdict                                  {outcome.verdict}",
+        *(f"   {line}" for line in conclusion(outcome, name).splitlines()),
     ]
 
 
-_BIASED_FAMILIES = "Sprouts were saved as PNG with transparency, fins as JPEG on white."
-_CLEAN_FAMILIES = "Sprouts and fins were saved alike, as PNG on backgrounds of every kind."
-_CAUTION = """Attention shows where to look, but it convicts nobody: a model can look at a background without relying
-on it, and rely on something that attention does not show. The swap convicts: nothing else was changed."""
+_TRAINING = {
+    "biased": "An ordinary training. Sprouts were saved as PNG with transparency, fins as JPEG on white.",
+    "remedied": "The same files and the same training, with the remedies: random backgrounds, random encoding.",
+    "clean": "An ordinary training. Sprouts and fins were saved alike, as PNG on backgrounds of every kind.",
+}
 
 
-def conclusion(outcome: Outcome, *, clean: bool) -> str:
+def conclusion(outcome: Outcome, name: str) -> str:
     """The one thing that follows from the figures."""
     lost = outcome.accuracy - outcome.swapped_accuracy
     if outcome.accuracy < 0.75:
         return "The model has not learned the families yet; give it more epochs before you judge it."
     if lost < 0.1:
         return "The model knows the creatures: other backgrounds hardly change its answers."
-    if clean or lost < 0.5:
+    if name != "biased" or lost < 0.5:
         return f"The model leans on the backgrounds: with others it is right {lost:.0%} less often."
     return """The model learned how the files were saved, not the creatures: loaded as RGB, transparent turns black,
 so black means sprout and white means fin. The validation files have the same flaw and praise it."""
@@ -240,16 +286,16 @@ def _percent(share: float) -> str:
     return " n/a" if math.isnan(share) else f"{share:4.0%}"
 
 
-def _closing(run: Logger, out: Path, pictures: Path, *, clean: bool) -> list[str]:
-    """What to open next."""
-    compare = "" if clean else "\nTo compare with backgrounds that tell nothing:  lightning-cam demo --clean"
-    return [_how_to_open(run, out), f"The pictures are in {pictures}{compare}"]
+def _closing(pictures: Path, *, clean: bool) -> list[str]:
+    """What else there is."""
+    compare = [] if clean else ["To compare with backgrounds that tell nothing:  lightning-cam demo --clean"]
+    return [f"The pictures are in {pictures}", *compare]
 
 
 def _how_to_open(run: Logger, out: Path) -> str:
     if isinstance(run, WandbLogger):
         folder = Path(run.experiment.dir).parent
         run.experiment.finish()
-        return f"The offline run is {folder}\nUpload it:  wandb sync {shlex.quote(str(folder))}"
+        return f"   Upload the offline run:  wandb sync {shlex.quote(str(folder))}"
     logs = shlex.quote(str(out / "runs"))
-    return f"Watch it happen:  tensorboard --logdir {logs} --samples_per_plugin images=1000"
+    return f"   Watch it happen:  tensorboard --logdir {logs} --samples_per_plugin images=1000"

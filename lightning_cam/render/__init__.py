@@ -3,17 +3,21 @@
 One colour scale over time and over probes, see `scale`. Works on any thread and draws nothing from random generators.
 """
 
-from .scale import BAND_NAMES, bands, density
+from .evidence import Swap, evidence
+from .scale import BAND_NAMES, Picture, bands, density
 from .strips import Row, select_steps, strip
 from .summaries import escape, summary
 from .tiles import tile, tile_lines
 
 __all__ = [
     "BAND_NAMES",
+    "Picture",
     "Row",
+    "Swap",
     "bands",
     "density",
     "escape",
+    "evidence",
     "select_steps",
     "strip",
     "summary",

@@ -80,20 +80,27 @@ def _write_footer(canvas: Image.Image, top: int) -> None:
 
 
 def tile_lines(
-    true: str, predicted: str, probability: float, background_attention: float, step: int
+    true: str, predicted: str, probability: float, background_attention: float | None, step: int
 ) -> tuple[str, str, str]:
     """What a tile says above its panels, for the attention of the true class.
+
+    ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
     """
     verdict = "right" if predicted == true else "wrong"
-    share = "undefined" if np.isnan(background_attention) else f"{background_attention:.2f}"
     return (
         f"{verdict}: predicted {_short(predicted)} ({probability:.2f})",
         f"attention for true class {_short(true)}",
-        f"background attention {share}, step {step}",
+        f"{_share(background_attention)}, step {step}",
     )
+
+
+def _share(background_attention: float | None) -> str:
+    if background_attention is None:
+        return "no mask"
+    return "background attention " + ("undefined" if np.isnan(background_attention) else f"{background_attention:.2f}")
 
 
 def _short(name: str, longest: int = 18) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..verdict import Verdict
 from .background import Background
 from .folder import FolderSink
 from .memory import MemorySink
@@ -58,7 +59,10 @@ class Page:
         epoch: The epoch in which the check was made.
         scalars: The check's scalars by their logged key; NaN where undefined. Empty on a page that is no check.
         tiles: One per shown probe.
+        verdict: What is known so far; the last page of a fit has the final one. None where nothing was judged.
+        alert: Whether the verdict is bad news that nobody has been told yet.
         strip: ``(h, w, 3)`` uint8 evolution strip; only the last page of a fit has one.
+        evidence: ``(h, w, 3)`` uint8 pictures by cue: what convicted the model; only the last page of a fit has them.
         text: Markdown; only the last page of a fit has one.
     """
 
@@ -67,7 +71,10 @@ class Page:
     epoch: int
     scalars: Mapping[str, float] = field(default_factory=dict)
     tiles: tuple[Tile, ...] = ()
+    verdict: Verdict | None = None
+    alert: bool = False
     strip: NDArray[np.uint8] | None = None
+    evidence: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     text: str | None = None
 
 

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from . import Page
 
 HISTORY = "history.jsonl"
+VERDICT = "verdict.json"
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
 class FolderSink:
-    """Keeps ``step_00000012/<probe>.png``, ``evolution.png``, ``summary.md`` and ``history.jsonl``, a line per check.
+    """Keeps pictures, the series of scalars, the verdict and a summary as files.
 
-    A file is either whole or not there. A run that is resumed into the same folder continues the series; a step that
-    comes again replaces the earlier one.
+    ``step_00000012/<probe>.png``, ``history.jsonl`` (a line per check) and ``verdict.json`` at each check; at the end
+    ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. A file is either whole or not there. A run that is
+    resumed into the same folder continues the series; a step that comes again replaces the earlier one.
 
     Args:
         path: The folder; made when the first page comes.
@@ -50,6 +52,11 @@ class FolderSink:
             _write_picture(self._root / f"step_{page.step:08d}" / f"{safe_name(tile.name)}.png", tile.image)
         if page.strip is not None:
             _write_picture(self._root / "evolution.png", page.strip)
+        for cue, picture in page.evidence.items():
+            _write_picture(self._root / f"evidence_{safe_name(cue)}.png", picture)
+        if page.verdict is not None:
+            verdict = {"step": page.step, "epoch": page.epoch, **page.verdict.as_json()}
+            _write_whole(self._root / VERDICT, json.dumps(verdict, indent=1, allow_nan=False).encode())
         if page.text is not None:
             _write_whole(self._root / "summary.md", page.text.encode("utf-8", "replace"))
 
@@ -108,7 +115,7 @@ def _row(page: Page) -> dict[str, Any]:
 def _parsed(line: str) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # nesting or digits without end
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 

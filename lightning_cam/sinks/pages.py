@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from .. import render
-from ..examination import Reading, Report
+from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..spatial import upsample
+from ..verdict import Verdict
 from . import Page, Tile, image_hint
+from .wording import lines, markdown
 
 COARSE = 5  # cells a side below which a map says little
 
@@ -51,48 +53,80 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
     return place_in_class.argsort(stable=True)[:n_images].sort().values
 
 
-def check_page(probe: Probe, frame: Frame, prefix: str) -> Page:
-    """A tile per shown probe."""
+def check_page(probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False) -> Page:
+    """A tile per shown probe, and the verdict so far."""
     size = (probe.images.shape[-2], probe.images.shape[-1])
     maps = upsample(frame.maps, size)
     tiles = tuple(_tile(probe, frame, i, maps[i]) for i in range(len(frame.shown)))
     reading = frame.reading
-    return Page(prefix, reading.step, reading.epoch, reading.scalars, tiles)
+    return Page(prefix, reading.step, reading.epoch, reading.scalars, tiles, verdict, alert)
 
 
-def final_page(probe: Probe, frames: Sequence[Frame], history: Sequence[Reading], prefix: str) -> Page:
-    """The evolution strip of the whole fit and a summary of its scalars."""
+def final_page(
+    probe: Probe,
+    frames: Sequence[Frame],
+    history: Sequence[Reading],
+    prefix: str,
+    verdict: Verdict | None = None,
+    evidence: Sequence[Evidence] = (),
+    *,
+    alert: bool = False,
+) -> Page:
+    """The verdict with what led to it, the evolution strip of the whole fit and a summary of its scalars."""
     last = history[-1]
     rows = [_row(probe, frames, i) for i in range(len(frames[-1].shown))] if frames else []
     title = "Where the model looks, over time"
     strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
     scalars = [reading.scalars for reading in history]
     text = render.summary(title, [reading.step for reading in history], scalars, opening=[image_hint("LOGS")])
-    return Page(prefix, last.step, last.epoch, strip=strip, text=text)
+    return Page(
+        prefix,
+        last.step,
+        last.epoch,
+        verdict=verdict,
+        alert=alert,
+        strip=strip,
+        evidence={shown.cue: _evidence(probe, shown) for shown in evidence},
+        text=text if verdict is None else f"{markdown(verdict)}\n\n{text}",
+    )
 
 
-def last_words(probe: Probe, report: Report, n_checks: int, openings: Sequence[str]) -> str:
-    """For the terminal: what was looked at, what could not be, and where a person finds it."""
+def last_words(
+    probe: Probe, report: Report, n_checks: int, openings: Sequence[str], verdict: Verdict | None = None
+) -> str:
+    """For the terminal: the verdict, what was looked at, what could not be, and where a person finds it."""
     height, width = report.grid_maps.shape[1:]
-    lines = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
+    said = [f"lightning_cam: {line}" for line in lines(verdict)[:1]] + lines(verdict)[1:] if verdict else []
+    words = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
     if probe.masks is None or not probe.masks.any():
-        lines.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
+        words.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
     if min(height, width) < COARSE:
-        lines.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
-    return "\n  ".join([*lines, *openings])
+        words.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
+    return "\n".join([*said, "\n  ".join([*words, *openings])])
+
+
+def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
+    swaps = [
+        render.Swap(
+            probe.names[index], _class_name(probe, int(probe.targets[index])), tuple(panels), tuple(chances.tolist())
+        )
+        for index, panels, chances in zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
+    ]
+    return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped")
 
 
 def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor) -> Tile:
     index = int(frame.shown[i])
     true, predicted = int(probe.targets[index]), int(frame.probabilities[i].argmax())
+    mask = _mask(probe, index)
     lines = render.tile_lines(
         probe.classes[true],
         _class_name(probe, predicted),
         float(frame.probabilities[i, predicted]),
-        float(frame.background[i]),
+        None if mask is None else float(frame.background[i]),
         frame.reading.step,
     )
-    image, bands = render.tile(probe.images[index], attention, _mask(probe, index), lines, correct=predicted == true)
+    image, bands = render.tile(probe.images[index], attention, mask, lines, correct=predicted == true)
     values = {
         "probability of the true class": float(frame.probabilities[i, true]),
         "background attention": float(frame.background[i]),
@@ -109,7 +143,8 @@ def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
 
 
 def _mask(probe: Probe, index: int) -> Tensor | None:
-    return None if probe.masks is None else probe.masks[index]
+    """A probe may lack its mask, which is all False then."""
+    return None if probe.masks is None or not probe.masks[index].any() else probe.masks[index]
 
 
 def _class_name(probe: Probe, index: int) -> str:

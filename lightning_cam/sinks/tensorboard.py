@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .folder import require_space
+from .wording import markdown
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class TensorBoardSink:
     """Writes one image series per probe, ``<prefix>/<probe>``, so that a slider over the steps shows it change.
 
-    The evolution strip is ``<prefix>/evolution``, the summary the text ``<prefix>/summary``.
+    The evolution strip is ``<prefix>/evolution``, what convicted a model ``<prefix>/evidence/<cue>``, the summary with
+    the verdict the text ``<prefix>/summary``; bad news come as ``<prefix>/verdict`` when they are news.
 
     Args:
         writer: Stays the logger's; it is not closed here.
@@ -37,6 +39,10 @@ class TensorBoardSink:
             self._writer.add_image(f"{page.prefix}/{tile.name}", tile.image, page.step, dataformats="HWC")
         if page.strip is not None:
             self._writer.add_image(f"{page.prefix}/evolution", page.strip, page.step, dataformats="HWC")
+        for cue, picture in page.evidence.items():
+            self._writer.add_image(f"{page.prefix}/evidence/{cue}", picture, page.step, dataformats="HWC")
+        if page.verdict is not None and page.alert:
+            self._writer.add_text(f"{page.prefix}/verdict", markdown(page.verdict), page.step)
         if page.text is not None:
             self._writer.add_text(f"{page.prefix}/summary", page.text, page.step)
 

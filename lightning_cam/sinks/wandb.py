@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..render import BAND_NAMES
+from .wording import lines
 
 if TYPE_CHECKING:
     from . import Page, Tile
@@ -16,7 +17,10 @@ MAX_ROWS = 10_000  # of a table that W&B shows whole
 
 
 class WandbSink:
-    """Logs each page in one call: pictures under ``<prefix>/probes``; at the end the strip, two tables and the text.
+    """Logs a page's pictures in one call, ``<prefix>/probes``; at the end strip, evidence and text, then two tables.
+
+    Bad news come as an alert, which W&B sends by mail or to Slack. The tables come last and alone: W&B makes none while
+    its server is out of reach.
 
     ``<prefix>/evolution_table`` has a row per check, ``<prefix>/probe_table`` a row per check and probe. Never passes
     ``step=``: a row whose step lies behind the run's own counter would be thrown away.
@@ -32,24 +36,36 @@ class WandbSink:
 
     def write(self, page: Page) -> None:
         """Logs one page."""
-        import wandb  # optional, see the extra of the same name
-
         where = {"step": page.step, "epoch": page.epoch}
         if page.scalars:
             self._checks.append({**where, **page.scalars})
         self._probes += [{**where, "probe": t.name, "caption": t.caption, **t.values} for t in page.tiles]
-        media: dict[str, Any] = {}
-        if page.tiles:
-            media["probes"] = [_image(tile) for tile in page.tiles[:MAX_IMAGES]]
+        self._log(page, _media(page))
+        if page.alert and page.verdict is not None:
+            self._run.alert(f"{page.prefix}: {page.verdict.outcome}", "\n".join(lines(page.verdict)), level="WARN")
         if page.strip is not None:
-            media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
-            media["evolution_table"] = _table(self._checks)
-            media["probe_table"] = _table(self._probes)
-        if page.text is not None:
-            media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
+            self._log(page, {"evolution_table": _table(self._checks), "probe_table": _table(self._probes)})
+
+    def _log(self, page: Page, media: dict[str, Any]) -> None:
         if media:
             keyed = {f"{page.prefix}/{key}": value for key, value in media.items()}
             self._run.log({**keyed, "trainer/global_step": page.step})
+
+
+def _media(page: Page) -> dict[str, Any]:
+    """Pictures and text by the end of their key."""
+    import wandb  # optional, see the extra of the same name
+
+    media: dict[str, Any] = {}
+    if page.tiles:
+        media["probes"] = [_image(tile) for tile in page.tiles[:MAX_IMAGES]]
+    if page.strip is not None:
+        media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
+    for cue, picture in page.evidence.items():
+        media[f"evidence/{cue}"] = wandb.Image(picture, caption=f"only the {cue} was swapped", file_type="png")
+    if page.text is not None:
+        media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
+    return media
 
 
 def _image(tile: Tile) -> Any:

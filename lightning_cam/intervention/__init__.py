@@ -1,0 +1,19 @@
+"""What predictions hang on: paired edits of one cue at a time, and what they do to the model's answers."""
+
+from .edits import Edit
+from .reliance import MARGIN, Reliance, weigh
+from .trials import STANDARD, Donors, Trial, can_swap, draw_donors, effects, swapped
+
+__all__ = [
+    "MARGIN",
+    "STANDARD",
+    "Donors",
+    "Edit",
+    "Reliance",
+    "Trial",
+    "can_swap",
+    "draw_donors",
+    "effects",
+    "swapped",
+    "weigh",
+]

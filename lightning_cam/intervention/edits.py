@@ -1,0 +1,250 @@
+"""Paired edits: an image gets one property of a donor, everything else stays.
+
+An edit takes ``images (N, C, H, W)`` in [0, 1] with their ``masks (N, H, W)`` and as many donors with theirs. A mask
+that is False everywhere is not known. What an image looks like *off the object* is read where the mask, widened a
+little, is False; without a mask, on the outer ring. Pure: no state, no randomness.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..spatial import border_ring, mask_boxes
+
+Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+_MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
+_SEAM = 0.015  # of the shorter side: standard deviation of the soft edge that both arms of a trial get
+_MOST_CAST = 0.12  # of full brightness
+_FLOOR = 0.5 / 255  # below half a grey level there is no detail to bring to another level
+
+
+def swap_background(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """The image's object before the donor's background, the donor's object filled in from around it."""
+    return _paste(images, masks, donors, donor_masks, torch.ones_like(images[0, 0]))
+
+
+def swap_border(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """The donor's outer tenth on each side; objects keep their place."""
+    ring = (border_ring((images.shape[2], images.shape[3])) > 0.5).to(images)
+    return _paste(images, masks, donors, donor_masks, ring)
+
+
+def swap_corners(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """The donor's four corners, a fifth of each side; objects keep their place."""
+    return _paste(images, masks, donors, donor_masks, _corners(images))
+
+
+def swap_region(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, *, region: Tensor) -> Tensor:
+    """The donor's pixels where ``region (H, W)`` is 1; objects keep their place."""
+    return _paste(images, masks, donors, donor_masks, region.to(images))
+
+
+def match_cast(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """Colours shifted as a whole, so that off the object the mean of every channel is the donor's.
+
+    By the whole image instead, the object's own colours would count, and a fair model would react. Where masks are
+    known, a larger shift than casts have is cut: it means another background, and would bleach the object.
+    """
+    shift = _mean(donors, off_object(donor_masks)) - _mean(images, off_object(masks))
+    most = torch.where(masks.any((1, 2)) & donor_masks.any((1, 2)), _MOST_CAST, 1.0)[:, None, None, None]
+    return (images + shift.clamp(-most, most)).clamp(0, 1)
+
+
+def match_tone(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """Each channel scaled until its brightest pixels are as bright as the donor's (white patch, Land & McCann 1971)."""
+    return (images * (_brightest(donors) / _brightest(images)).clamp(0.5, 2)).clamp(0, 1)
+
+
+def match_resolution(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """How fast detail falls off from octave to octave, as in the donor; how much there is remains the image's own."""
+    *details, rest = _octaves(images, 3)
+    own, wanted = _falls(details), _falls(_octaves(donors, 3)[:-1])
+    middle, finest = (wanted / own)[1], (wanted / own).prod(0)
+    return _weighted(rest, details, (finest.clamp(0.1, 6), middle.clamp(0.1, 4), torch.ones_like(middle)))
+
+
+def match_frequencies(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
+    *details, rest = _octaves(images, 2)
+    own = [_spread(band, off_object(masks)) + _FLOOR for band in details]
+    wanted = [_spread(band, off_object(donor_masks)) + _FLOOR for band in _octaves(donors, 2)[:-1]]
+    return _weighted(rest, details, [(b / a).clamp(0.1, 4) for a, b in zip(own, wanted, strict=True)])
+
+
+def move_object(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """The object where the donor's object is, as far as it stays whole, before its own background filled in.
+
+    Where either mask is not known the whole picture moves, mirrored at its edges, until what differs from its outer
+    ring lies as in the donor.
+    """
+    known = masks.any((1, 2)) & donor_masks.any((1, 2))
+    shifts = _shifts(masks, donor_masks)
+    objects = _object(images, masks)
+    moved = [torch.roll(image, shift, (1, 2)) for image, shift in zip(objects, shifts, strict=True)]
+    places = [torch.roll(mask, shift, (0, 1)) for mask, shift in zip(masks, shifts, strict=True)]
+    composed = _blend(torch.stack(moved), _background(images, masks), _soft(torch.stack(places)))
+    return torch.where(known[:, None, None, None], composed, _move_picture(images, donors))
+
+
+def hide_background(images: Tensor, masks: Tensor) -> Tensor:
+    """The object before mid-grey."""
+    return _blend(images, torch.full_like(images, 0.5), _soft(masks))
+
+
+def hide_object(images: Tensor, masks: Tensor) -> Tensor:
+    """The background alone, the object filled in from around it."""
+    return _background(images, masks)
+
+
+def hide_middle(images: Tensor) -> Tensor:
+    """The outer fifth on each side, the rest mid-grey: what a model knows from there is not the object's."""
+    ring = border_ring((images.shape[2], images.shape[3]), share=0.2).to(images) > 0.5
+    return torch.where(ring, images, 0.5)
+
+
+def off_object(masks: Tensor) -> Tensor:
+    """Where an image is looked at off its object, ``(N, H, W)`` 0 or 1; the outer ring where no background is known."""
+    ring = border_ring((masks.shape[1], masks.shape[2])).to(masks.device) > 0.5
+    return torch.where(has_background(masks)[:, None, None], ~_widened(masks), ring).float()
+
+
+def has_background(masks: Tensor) -> Tensor:
+    """Whether a mask is known and, widened, leaves more than a twentieth of the image to read from, ``(N,)``."""
+    return masks.any((1, 2)) & ((~_widened(masks)).float().mean((1, 2)) > 0.05)
+
+
+def fill(images: Tensor, known: Tensor) -> Tensor:
+    """Unknown pixels from the nearest known ones, coarser the farther away (push-pull, Gortler et al. 1996).
+
+    >>> fill(torch.tensor([[[[0.2, 9.0], [0.4, 9.0]]]]), torch.tensor([[[True, False], [True, False]]]))
+    tensor([[[[0.2000, 0.3000],
+              [0.4000, 0.3000]]]])
+    """
+    if known.all() or images.shape[2:] == (1, 1):
+        return images
+    weights = known[:, None].to(images)
+    size = (images.shape[2], images.shape[3])
+    share = F.avg_pool2d(weights, 2, ceil_mode=True)
+    coarse = F.avg_pool2d(images * weights, 2, ceil_mode=True) / share.clamp_min(0.125)
+    around = F.interpolate(fill(coarse, share[:, 0] > 0), size=size, mode="bilinear", align_corners=False)
+    return torch.where(known[:, None], images, around)
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """``(N, C, H, W)`` under a Gaussian, the outline repeated outwards."""
+    reach = max(1, round(3 * sigma))
+    places = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    kernel = torch.softmax(-(places**2) / (2 * sigma**2), 0)
+    n, c, h, w = images.shape
+    wide = F.pad(images.reshape(n * c, 1, h, w), (reach,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(wide, kernel[None, None, None]), kernel[None, None, :, None]).reshape(n, c, h, w)
+
+
+def _paste(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, region: Tensor) -> Tensor:
+    """The donor's background on ``region (H, W)``, under the image's object."""
+    pasted = _blend(_object(images, masks), _background(donors, donor_masks), _soft(masks))
+    return _blend(pasted, images, region.expand(len(images), -1, -1))
+
+
+def _blend(over: Tensor, under: Tensor, weights: Tensor) -> Tensor:
+    return weights[:, None] * over + (1 - weights[:, None]) * under
+
+
+def _background(images: Tensor, masks: Tensor) -> Tensor:
+    """The object filled in from around it; the image as it is where no background is known."""
+    return torch.where(has_background(masks)[:, None, None, None], fill(images, ~_widened(masks)), images)
+
+
+def _object(images: Tensor, masks: Tensor) -> Tensor:
+    """The object, its colours continued outwards: mixed pixels at its edge would bring a rim of the old background.
+
+    An object that is nothing but edge keeps its own.
+    """
+    inside = ~_widened(~masks, 1)
+    return fill(images, torch.where(inside.any((1, 2))[:, None, None], inside, masks))
+
+
+def _soft(masks: Tensor) -> Tensor:
+    """Masks with a soft edge, ``(N, H, W)`` float."""
+    return blurred(masks[:, None].float(), _SEAM * min(masks.shape[1:]))[:, 0]
+
+
+def _widened(masks: Tensor, reach: int | None = None) -> Tensor:
+    """Masks grown by ``reach`` pixels, by default by `_MARGIN`."""
+    reach = reach or max(1, round(_MARGIN * min(masks.shape[1:])))
+    return F.max_pool2d(masks.float(), 2 * reach + 1, stride=1, padding=reach) > 0
+
+
+def _corners(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    region = torch.zeros_like(images[0, 0])
+    for rows in (slice(0, height // 5), slice(height - height // 5, None)):
+        region[rows, : width // 5] = region[rows, width - width // 5 :] = 1
+    return region
+
+
+def _mean(images: Tensor, weights: Tensor) -> Tensor:
+    """Of each channel under weights ``(N, H, W)``, ``(N, C, 1, 1)``."""
+    shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
+    return (images * shares).sum((2, 3), keepdim=True)
+
+
+def _spread(images: Tensor, weights: Tensor) -> Tensor:
+    return _mean((images - _mean(images, weights)) ** 2, weights).sqrt()
+
+
+def _octaves(images: Tensor, n: int) -> list[Tensor]:
+    """``n`` octaves of detail, finest first, and what is left; their sum is the image."""
+    levels = [images, *(blurred(images, 0.7 * 2**octave) for octave in range(n))]
+    return [*(fine - coarse for fine, coarse in pairwise(levels)), levels[-1]]
+
+
+def _falls(details: Sequence[Tensor]) -> Tensor:
+    """Detail of each octave over that of the next coarser one, of the brightness, ``(octaves - 1, N, 1, 1, 1)``."""
+    brightness = [band.mean(1, keepdim=True) for band in details]
+    amounts = torch.stack([_spread(band, torch.ones_like(band[:, 0])) for band in brightness]) + _FLOOR
+    return amounts[:-1] / amounts[1:]
+
+
+def _weighted(rest: Tensor, details: Sequence[Tensor], gains: Sequence[Tensor]) -> Tensor:
+    bands = torch.stack([gain * band for gain, band in zip(gains, details, strict=True)])
+    return (rest + bands.sum(0)).clamp(0, 1)
+
+
+def _brightest(images: Tensor) -> Tensor:
+    """Level that 2 % of a channel's pixels exceed, ``(N, C, 1, 1)``."""
+    pixels = images.flatten(2)
+    return pixels.kthvalue(math.ceil(0.98 * pixels.shape[2]), dim=2).values[:, :, None, None].clamp_min(0.05)
+
+
+def _move_picture(images: Tensor, donors: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    wide = F.pad(images, (width - 1, width - 1, height - 1, height - 1), mode="reflect")
+    shifts = (_centre(donors) - _centre(images)).round().int().tolist()
+    starts = [(height - 1 - y, width - 1 - x) for y, x in shifts]
+    return torch.stack([w[:, y : y + height, x : x + width] for w, (y, x) in zip(wide, starts, strict=True)])
+
+
+def _centre(images: Tensor) -> Tensor:
+    """Row and column ``(N, 2)`` of the centre of what differs most from the mean of the outer ring."""
+    ring = off_object(torch.zeros_like(images[:, 0], dtype=torch.bool))
+    unlike = blurred(((images - _mean(images, ring)) ** 2).sum(1, keepdim=True), 0.03 * min(images.shape[2:]))[:, 0]
+    weights = (unlike - unlike.flatten(1).median(1).values[:, None, None]).clamp(0) + 1e-9
+    rows, columns = (torch.arange(side, device=images.device, dtype=images.dtype) for side in images.shape[2:])
+    centres = torch.stack([(weights.sum(2) * rows).sum(1), (weights.sum(1) * columns).sum(1)], 1)
+    return centres / weights.sum((1, 2))[:, None]
+
+
+def _shifts(masks: Tensor, donor_masks: Tensor) -> list[tuple[int, int]]:
+    """Rows and columns from the centre of each object to that of the donor's, without leaving the image."""
+    boxes, wanted = mask_boxes(masks), mask_boxes(donor_masks)
+    offsets = ((wanted[:, :2] + wanted[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2).nan_to_num()
+    far = torch.tensor([masks.shape[2], masks.shape[1]], device=masks.device)
+    offsets = offsets.clamp(-boxes[:, :2].nan_to_num(), far - boxes[:, 2:].nan_to_num()).round().int()
+    return [(y, x) for x, y in offsets.tolist()]

@@ -1,0 +1,154 @@
+"""Trials: does a prediction change when only one cue is swapped?
+
+Every probe image gets an edit twice, once from a donor of its own class and once from a donor of another class. Both
+arms are edited, so what editing itself does cancels; what is left is what the model makes of the cue.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from . import edits
+from .codec import match_codec
+from .edits import Edit
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cue and the edit that swaps it.
+
+    Attributes:
+        cue: Its name; two trials of one probe have different names.
+        edit: Gives images one property of their donors.
+        needs_masks: Whether the edit means nothing without the objects' masks.
+        at_most: What it may lead to: "FAIL"; "WARN" where the object itself may have a part in the cue; "PASS" where
+            it surely has, so that the reading supports others and judges nothing.
+        part_of: Cue that this one is a part of. Swapping the whole swaps the part without a seam inside the background,
+            which can disturb a model that does not rely on either; so an image relies on the part as much at most.
+    """
+
+    cue: str
+    edit: Edit
+    needs_masks: bool = False
+    at_most: str = "FAIL"
+    part_of: str | None = None
+
+
+STANDARD = (
+    Trial("background", edits.swap_background, needs_masks=True),
+    Trial("border", edits.swap_border, part_of="background"),
+    Trial("corner", edits.swap_corners, part_of="background"),
+    Trial("cast", edits.match_cast),
+    Trial("codec", match_codec),
+    Trial("resolution", edits.match_resolution),
+    Trial("frequency", edits.match_frequencies, at_most="WARN"),
+    Trial("position", edits.move_object, at_most="WARN"),
+    Trial("tone", edits.match_tone, at_most="WARN"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Donors:
+    """Which images of a probe lend their properties to which, ``(N, R)`` indices each.
+
+    Attributes:
+        same: Of the image's own class, never the image itself.
+        other: Of another class.
+    """
+
+    same: Tensor
+    other: Tensor
+
+
+def can_swap(targets: Tensor) -> bool:
+    """Whether every image finds donors: two classes or more, each with two images or more."""
+    counts = [count for count in targets.bincount().tolist() if count]
+    return len(counts) > 1 and min(counts) > 1
+
+
+def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
+    """``n`` donors of either kind for each image, such that none lends much more often than the others.
+
+    They differ as far as there are enough.
+
+    Raises:
+        ValueError: Fewer than two classes, or a class with a single image: nothing can be swapped within it.
+    """
+    if not can_swap(targets):
+        raise ValueError("trials need at least two classes with at least two images each; choose a larger probe")
+    generator = torch.Generator().manual_seed(seed)
+    same, other = torch.empty(2, len(targets), n, dtype=torch.long)
+    for label in sorted(set(targets.tolist())):
+        members = (targets == label).nonzero()[:, 0]
+        cycle = members[torch.randperm(len(members), generator=generator)]
+        strangers = (targets != label).nonzero()[:, 0]
+        strangers = strangers[torch.randperm(len(strangers), generator=generator)]
+        for r in range(n):
+            same[cycle, r] = cycle.roll(-1 - r % (len(cycle) - 1))
+            places = torch.arange(len(cycle)) + r * len(strangers) // n
+            other[cycle, r] = strangers[places % len(strangers)]
+    return Donors(same, other)
+
+
+def effects(
+    trials: Sequence[Trial],
+    images: Tensor,
+    targets: Tensor,
+    masks: Tensor | None,
+    donors: Donors,
+    probabilities: Callable[[Tensor], Tensor],
+) -> dict[str, Tensor]:
+    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where a mask is needed and missing.
+
+    Half of what the own class loses to the donor of another class, and half of what that class wins by it (the
+    per-image form of the background gap of Xiao et al. 2021), over all donors. Trials that need masks are left out
+    where there are none.
+
+    Args:
+        trials: What to swap.
+        images: ``(N, C, H, W)`` pixels in [0, 1].
+        targets: ``(N,)``.
+        masks: ``(N, H, W)``; None without any.
+        donors: Who lends to whom.
+        probabilities: Pixels to class probabilities ``(N, n_classes)``, forward only.
+    """
+    possible = [trial for trial in trials if masks is not None or not trial.needs_masks]
+    everyone = torch.arange(len(images))
+    found: dict[str, Tensor] = {}
+    for trial in possible:
+        per_donor = []
+        for same, other in zip(donors.same.T, donors.other.T, strict=True):
+            pair = swapped(trial, images, masks, Donors(same[:, None], other[:, None]), everyone)
+            if torch.equal(*pair):  # such as the JPEG quality of pictures that were never JPEG
+                halves = torch.zeros(len(images))
+            else:
+                change = probabilities(pair[0]) - probabilities(pair[1])
+                halves = (_of_class(change, targets) - _of_class(change, targets[other])) / 2  # lost, and won
+            per_donor.append(halves.where(_applies(trial, masks, same, other), torch.nan))
+        effect = torch.stack(per_donor).nanmean(0)
+        found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
+    return found
+
+
+def swapped(
+    trial: Trial, images: Tensor, masks: Tensor | None, donors: Donors, chosen: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The chosen images ``(n,)`` after the edit: with their first donor of the own class, and of another."""
+    known = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool) if masks is None else masks
+    same, other = donors.same[chosen, 0], donors.other[chosen, 0]
+    arms = (trial.edit(images[chosen], known[chosen], images[d], known[d]) for d in (same, other))
+    return next(arms), next(arms)
+
+
+def _of_class(values: Tensor, classes: Tensor) -> Tensor:
+    return values.gather(1, classes[:, None])[:, 0]
+
+
+def _applies(trial: Trial, masks: Tensor | None, same: Tensor, other: Tensor) -> Tensor:
+    """Whether the edit means something for an image and both its donors, ``(N,)``."""
+    if masks is None or not trial.needs_masks:
+        return torch.ones_like(same, dtype=torch.bool)
+    known = edits.has_background(masks)
+    return known & known[same] & known[other]

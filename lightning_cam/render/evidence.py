@@ -1,0 +1,75 @@
+"""What convicted a model: the same image with a cue of its own class and of another, and what that did."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from .paint import FAINT, GAP, INK, PAPER, RIGHT, WRONG, Colour, photo_of, write
+from .scale import Picture
+
+PANEL = 160  # longest side of a panel, in pixels
+HEAD, LABEL, BAR, FOOT = 104, 22, 6, 30  # heights of title and column heads, a row's name, a bar, bar with number
+TRACK: Colour = (70, 70, 76)  # what a bar could still grow by
+
+
+@dataclass(frozen=True, eq=False)
+class Swap:
+    """One image and what a trial made of it.
+
+    Attributes:
+        name: Said above the row.
+        true: Name of its class.
+        panels: Three ``(C, H, W)``: as it is, with the cue of its own class, with the cue of another.
+        probabilities: Of its class, for each panel.
+    """
+
+    name: str
+    true: str
+    panels: tuple[Tensor, ...]
+    probabilities: tuple[float, ...]
+
+
+def evidence(swaps: Sequence[Swap], *, cue: str, title: str) -> Picture:
+    """A row per image and three panels a row; a bar under each is the probability of the right class, 0 to 1."""
+    rows = [[photo_of(panel, PANEL) for panel in swap.panels] for swap in swaps]
+    heights = [LABEL + len(row[0]) + FOOT + GAP for row in rows]
+    canvas = Image.new("RGB", (3 * (PANEL + GAP) + GAP, HEAD + sum(heights)), PAPER)
+    _draw_head(canvas, cue, title)
+    top = HEAD
+    for swap, row, height in zip(swaps, rows, heights, strict=True):
+        _draw_row(canvas, top, swap, row)
+        top += height
+    return np.asarray(canvas)
+
+
+def _draw_head(canvas: Image.Image, cue: str, title: str) -> None:
+    draw = ImageDraw.Draw(canvas)
+    write(draw, (GAP, GAP), title, 20, INK, canvas.width - 2 * GAP)
+    write(draw, (GAP, 36), "bar and number: the model's probability of the right class", 16, FAINT, canvas.width - GAP)
+    heads = (("the image", "as it is", RIGHT), (cue, "of its own class", RIGHT), (cue, "of another class", WRONG))
+    for column, (first, second, colour) in enumerate(heads):
+        left = GAP + column * (PANEL + GAP)
+        write(draw, (left, 62), first, 17, colour, PANEL)
+        write(draw, (left, 80), second, 17, colour, PANEL)
+
+
+def _draw_row(canvas: Image.Image, top: int, swap: Swap, photos: Sequence[Picture]) -> None:
+    write(ImageDraw.Draw(canvas), (GAP, top + 2), swap.name, 16, FAINT, canvas.width - 2 * GAP)
+    for column, (photo, probability) in enumerate(zip(photos, swap.probabilities, strict=True)):
+        left = GAP + column * (PANEL + GAP)
+        canvas.paste(Image.fromarray(photo), (left, top + LABEL))
+        says = f"{probability:.2f} {swap.true}"  # the number first: names may be long
+        _draw_bar(canvas, (left, top + LABEL + len(photo)), probability, says, WRONG if column == 2 else RIGHT)
+
+
+def _draw_bar(canvas: Image.Image, at: tuple[int, int], probability: float, says: str, colour: Colour) -> None:
+    """As long as a panel is wide where the probability is 1; NaN, which nobody measured, has no length."""
+    draw = ImageDraw.Draw(canvas)
+    left, top = at[0], at[1] + 2
+    canvas.paste(TRACK, (left, top, left + PANEL, top + BAR))
+    if probability > 0:
+        canvas.paste(colour, (left, top, left + round(PANEL * probability), top + BAR))
+    write(draw, (left, top + BAR + 1), says, 17, colour, PANEL)

@@ -1,0 +1,189 @@
+"""Cues that can be planted. Each has as many values as there are classes and touches one thing; the rest is random.
+
+A cue may say where the object lies (`place`), what is behind it (`background`) and what happens to the finished picture
+(`finish`). Each takes the value ``k``, the number of values and a generator, and draws equally often for every ``k``,
+so that a picture with another value is the same picture otherwise.
+"""
+
+import colorsys
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+from lightning_cam.demo.pictures import backdrop
+
+from .tasks import SIZE
+
+Picture = npt.NDArray[np.float64]  # (SIZE, SIZE, 3) from 0 to 255
+Mask = npt.NDArray[np.bool_]
+Generator = np.random.Generator
+
+
+def anywhere(k: int, n: int, rng: Generator) -> tuple[float, float]:
+    """Place of the object, right and down, as shares of the room that it has."""
+    return rng.random(), rng.random()
+
+
+def any_background(k: int, n: int, rng: Generator) -> Picture:
+    """A background that has nothing to do with the value."""
+    return np.asarray(backdrop(rng, size=SIZE), float)
+
+
+def untouched(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    """The picture as it is."""
+    return picture
+
+
+@dataclass(frozen=True)
+class Cue:
+    """What a cue does to a picture, and the names under which a detector may rightly report it."""
+
+    names: tuple[str, ...]
+    place: Callable[[int, int, Generator], tuple[float, float]] = anywhere
+    background: Callable[[int, int, Generator], Picture] = any_background
+    finish: Callable[[Picture, Mask, int, int, Generator], Picture] = untouched
+
+
+def _hue(k: int, n: int, rng: Generator, *, saturation: float = 0.6, value: float = 0.75) -> Picture:
+    """A colour around the hue of the value, ``(3,)``."""
+    hue = k / n + rng.normal(0, 0.15 / n)
+    return 255 * np.array(colorsys.hsv_to_rgb(hue % 1, saturation * rng.uniform(0.7, 1), value * rng.uniform(0.8, 1.2)))
+
+
+def _clouds(rng: Generator, *cells: int) -> Picture:
+    """Smooth random light and shade around 0, ``(SIZE, SIZE, 1)``; one layer for each number of cells."""
+    coarse = [Image.fromarray(rng.integers(0, 256, (n, n), dtype=np.uint8)) for n in cells]
+    layers = [np.asarray(cloud.resize((SIZE, SIZE), Image.Resampling.BICUBIC), float) for cloud in coarse]
+    return np.mean(layers, 0)[..., None] - 127.5
+
+
+def _plain_colour(k: int, n: int, rng: Generator) -> Picture:
+    return np.ones((SIZE, SIZE, 1)) * _hue(k, n, rng) + rng.normal(0, 4, (SIZE, SIZE, 1))
+
+
+def _black_to_white(k: int, n: int, rng: Generator) -> Picture:
+    return np.full((SIZE, SIZE, 3), 255 * k / (n - 1))
+
+
+def _photo(k: int, n: int, rng: Generator) -> Picture:
+    hue = _hue(k, n, rng, saturation=0.35, value=0.6)
+    return hue + _clouds(rng, 3, 8, 20) * rng.uniform(0.6, 1.2, 3) + rng.normal(0, 4, (SIZE, SIZE, 1))
+
+
+def _stripes(k: int, n: int, rng: Generator) -> Picture:
+    angle, width = np.pi * k / n + rng.normal(0, 0.3 / n), rng.uniform(5, 9)
+    one, two = rng.uniform(30, 225, (2, 3))
+    y, x = np.mgrid[:SIZE, :SIZE]
+    wave = np.sin(2 * np.pi * (x * np.cos(angle) + y * np.sin(angle)) / width + rng.uniform(0, 6))[..., None]
+    return (one + two) / 2 + 0.35 * wave * (one - two)
+
+
+def _blurred_background(k: int, n: int, rng: Generator) -> Picture:
+    sharp = any_background(k, n, rng) + 0.5 * _clouds(rng, 10, 32)
+    return _as_array(_as_image(sharp).filter(ImageFilter.GaussianBlur(2.2 * k / (n - 1))))
+
+
+def _frame(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    framed = np.ones_like(picture) * _hue(k, n, rng)
+    framed[3:-3, 3:-3] = picture[3:-3, 3:-3]
+    return framed
+
+
+MARK = 9  # side of a mark in pixels
+_Y, _X = np.mgrid[:MARK, :MARK] - MARK // 2
+_SHAPES = (
+    np.hypot(_X, _Y) < 4.6,
+    np.maximum(abs(_X), abs(_Y)) < 4,
+    abs(_X) + abs(_Y) < 5,
+    np.minimum(abs(_X), abs(_Y)) < 2,
+)
+
+
+def _marked(picture: Picture, top: int, left: int, k: int, n: int, rng: Generator) -> Picture:
+    """The picture with the mark of the value, whose colour and shape say which."""
+    marked = picture.copy()
+    marked[top : top + MARK, left : left + MARK][_SHAPES[k % 4]] = _hue(k, n, rng, saturation=0.85)
+    return marked
+
+
+def _corner_mark(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    return _marked(picture, 2, 2, k, n, rng)
+
+
+def _random_corner_mark(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    top, left = rng.choice([2, SIZE - MARK - 2], 2)
+    return _marked(picture, top, left, k, n, rng)
+
+
+def _random_mark(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    places = rng.integers(0, SIZE - MARK, (12, 2))
+    hidden = [mask[top : top + MARK, left : left + MARK].sum() for top, left in places]
+    return _marked(picture, *places[int(np.argmin(hidden))], k, n, rng)
+
+
+def _jpeg(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    file = io.BytesIO()
+    _as_image(picture).save(file, "JPEG", quality=round(12 + 80 * k / (n - 1)))
+    return _as_array(Image.open(file))
+
+
+def _cast(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    return picture * (1 + 0.17 * np.cos(2 * np.pi * (k / n + np.arange(3) / 3)))
+
+
+def _coarse(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    side = round(SIZE / (1 + 1.2 * k / (n - 1)))
+    small = _as_image(picture).resize((side, side), Image.Resampling.BICUBIC)
+    return _as_array(small.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+
+
+def _blur(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    return _as_array(_as_image(picture).filter(ImageFilter.GaussianBlur(1.2 * k / (n - 1))))
+
+
+def _cell(k: int, n: int, rng: Generator) -> tuple[float, float]:
+    """A place in the column of the value; with four or more values in one of two rows as well."""
+    rows = 1 if n < 4 else 2
+    columns = n // rows
+    x, y = rng.uniform(0.1, 0.9, 2)
+    return (k % columns + x) / columns, (k // columns + y) / rows
+
+
+def _centre(k: int, n: int, rng: Generator) -> tuple[float, float]:
+    return 0.5, 0.5
+
+
+def _as_image(picture: Picture) -> Image.Image:
+    return Image.fromarray(picture.round().clip(0, 255).astype(np.uint8))
+
+
+def _as_array(image: Image.Image) -> Picture:
+    return np.asarray(image, float)
+
+
+_BEHIND = ("background", "cast", "border", "tone")
+_EDGE = ("border", "corner", "background", "region")
+_SHARPNESS = ("frequency", "resolution", "codec")
+CUES: dict[str, Cue] = {
+    "background_colour": Cue(_BEHIND, background=_plain_colour),
+    "background_black": Cue(_BEHIND, background=_black_to_white),
+    "background_texture": Cue(("background", "border", "frequency"), background=_stripes),
+    "background_photo": Cue(_BEHIND, background=_photo),
+    "background_blur": Cue(("background", "border", *_SHARPNESS), background=_blurred_background),
+    "frame": Cue(_EDGE, finish=_frame),
+    "corner_mark": Cue(_EDGE, finish=_corner_mark),
+    "random_corner_mark": Cue(_EDGE, finish=_random_corner_mark),
+    "random_mark": Cue(_EDGE, finish=_random_mark),
+    "jpeg": Cue(("codec", "frequency"), finish=_jpeg),
+    "cast": Cue(("cast", "tone"), finish=_cast),
+    "resolution": Cue(_SHARPNESS, finish=_coarse),
+    "blur": Cue(_SHARPNESS, finish=_blur),
+    "position": Cue(("position",), place=_cell),
+    "two_cues": Cue((*_BEHIND, *_EDGE), background=_plain_colour, finish=_corner_mark),
+}
+UNBIASED: dict[str, Cue] = {"absent": Cue(()), "centred": Cue((), place=_centre)}
+HELD_OUT = ("random_mark", "blur", "background_texture")  # families that nothing may be tuned on

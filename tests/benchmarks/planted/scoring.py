@@ -1,0 +1,55 @@
+"""Detectors put to the runs that are kept; every result is a dictionary of JSON types."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning_cam import Probe
+
+from . import baselines, runs
+from .detector import ALARMS, detector, watch
+from .plan import Run
+
+Scores = dict[str, Any]
+RELIES = 0.2  # of truth: from here on a run relies on its cue
+PROBES = ("masks", "no masks")
+
+
+def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool) -> Scores:
+    """Truth, the detector's answers with and without masks, and the baselines'; ``lag`` looks at each epoch."""
+    record = runs.load(runs.path_of(run, cache))
+    probes = dict(zip(PROBES, (record.probe, _without_masks(record.probe)), strict=True))
+    said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
+    watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"
+    return {
+        "run": asdict(run),
+        "truth": record.reliance,
+        "validation": record.truth[record.last]["validation"],
+        "named_right": {name: answer["cue"] in run.cue.names for name, answer in said.items()},
+        "lag": {name: _lag(record, probe) for name, probe in probes.items()} if watched else {},
+        "others": _others(record, cache, leaves),
+        **said,
+    }
+
+
+def _without_masks(probe: Probe) -> Probe:
+    return Probe(probe.images, probe.targets, preprocess=probe.preprocess)
+
+
+def _lag(record: runs.Record, probe: Probe) -> int | None:
+    """Checks from the first at which the model relies on its cue to the first alarm; None without an alarm."""
+    checks = [epoch for epoch in sorted(record.checkpoints) if epoch > 0]
+    alarms = [detection.outcome in ALARMS for detection in watch(map(record.model, checks), probe)]
+    relies = [record.truth[epoch]["reliance"] >= RELIES for epoch in checks]
+    return alarms.index(True) - relies.index(True) if any(alarms) else None
+
+
+def _others(record: runs.Record, cache: Path, leaves: Path | None) -> Mapping[str, float]:
+    """The baselines' scores, kept beside the run because they do not change."""
+    path = runs.path_of(record.run, cache).with_suffix(".baselines.json")
+    if not path.exists():
+        train = runs.train_pictures(record.run, leaves)
+        path.write_text(json.dumps(baselines.attention_scores(record) | baselines.data_scores(train)))
+    return json.loads(path.read_text())

@@ -1,0 +1,174 @@
+"""The verdict of a real training: when it comes, what it does to the training, where it is kept."""
+
+import copy
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from shortcut import BORDER, Framed, framed, trained_on_frames
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict
+from lightning_cam.audit import audit_dataset
+from lightning_cam.intervention import Trial
+from lightning_cam.sinks.memory import MemorySink
+
+
+def test_a_shortcut_fails_with_its_cue_interval_remedy_and_classes(tmp_path: Path) -> None:
+    callback, _ = trained_on_frames(tmp_path)
+    verdict = callback.verdict
+
+    assert verdict is not None
+    assert verdict.outcome == "FAIL"
+    (finding,) = verdict.findings
+    assert finding.cue == "border"
+    assert 0.5 < finding.low <= finding.reliance <= finding.high <= 1
+    assert finding.p_value < 0.05
+    assert set(finding.classes) == {"dark", "light"}
+    assert "RandomResizedCrop" in finding.remedy.code
+
+
+def test_reliance_and_score_are_logged_at_every_check_and_monitorable(tmp_path: Path) -> None:
+    callback, trainer = trained_on_frames(tmp_path)
+    first, *later = (reading.scalars for reading in callback.history)
+
+    assert first["cam/shortcut_score"] == 0  # nothing is swapped before the training
+    for scalars in later:
+        assert (
+            scalars["cam/reliance/border_low"] <= scalars["cam/reliance/border"] <= scalars["cam/reliance/border_high"]
+        )
+    assert later[-1]["cam/shortcut_score"] == later[-1]["cam/reliance/border_low"] > 0.5
+    assert float(trainer.callback_metrics["cam/shortcut_score"]) == pytest.approx(later[-1]["cam/shortcut_score"])
+
+
+def test_the_alarm_needs_two_checks_and_comes_once(tmp_path: Path) -> None:
+    sink = MemorySink()
+    trained_on_frames(tmp_path, epochs=6, sinks=[sink])
+    checks = [page for page in sink.pages if page.scalars]
+    outcomes = [page.verdict.outcome for page in checks if page.verdict is not None]
+
+    assert [page.alert for page in sink.pages].count(True) == 1
+    alarm = next(i for i, page in enumerate(sink.pages) if page.alert)
+    assert outcomes[alarm] == "FAIL"
+    assert "FAIL" not in outcomes[:alarm]
+    assert checks[alarm - 1].scalars["cam/reliance/border_low"] > 0.1  # one check alone convicts nobody
+
+
+def test_warn_says_so_on_the_terminal_and_trains_on(tmp_path: Path) -> None:
+    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=BORDER, sinks=[], every_n_epochs=1)
+    with pytest.warns(UserWarning, match="lightning_cam: FAIL: the model relies on something that is not the object"):
+        trainer = fit(tmp_path, callback, epochs=6)
+
+    assert trainer.current_epoch == 6
+
+
+def test_stop_ends_the_training_at_the_alarm(tmp_path: Path) -> None:
+    callback, trainer = trained_on_frames(tmp_path, epochs=30, on_shortcut="stop")
+
+    assert trainer.current_epoch < 30
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == "FAIL"
+
+
+def test_raise_raises_with_the_verdict_and_keeps_what_was_seen(tmp_path: Path) -> None:
+    with pytest.raises(ShortcutError, match="not the object: border") as raised:
+        trained_on_frames(tmp_path, epochs=30, on_shortcut="raise")
+
+    assert raised.value.verdict.outcome == "FAIL"
+    (kept,) = tmp_path.rglob("verdict.json")
+    assert json.loads(kept.read_text())["outcome"] == "FAIL"
+
+
+def test_a_function_is_called_once_with_the_verdict(tmp_path: Path) -> None:
+    told: list[Verdict] = []
+    callback, _ = trained_on_frames(tmp_path, epochs=6, on_shortcut=told.append)
+
+    assert [verdict.outcome for verdict in told] == ["FAIL"]
+    assert callback.verdict is not None
+
+
+def test_an_expected_cue_is_measured_and_leads_to_nothing(tmp_path: Path) -> None:
+    told: list[Verdict] = []
+    callback, _ = trained_on_frames(tmp_path, expected_cues=["border"], on_shortcut=told.append)
+
+    assert told == []
+    assert callback.verdict is not None
+    assert callback.verdict.outcome != "FAIL"
+    assert callback.history[-1].scalars["cam/reliance/border"] > 0.5
+
+
+def test_the_audit_lets_a_cue_convict_that_could_be_the_objects(tmp_path: Path) -> None:
+    mild = tuple(replace(trial, at_most="WARN") for trial in BORDER)
+    images, targets = framed(64, seed=0)
+    audit = audit_dataset(TensorDataset(images, targets))
+    outcomes = [trained_on_frames(tmp_path, trials=mild, audit=a)[0].verdict for a in (None, audit)]
+
+    assert [verdict.outcome for verdict in outcomes if verdict is not None] == ["WARN", "FAIL"]
+
+
+def test_without_trials_there_is_no_verdict_to_speak_of(tmp_path: Path) -> None:
+    callback, _ = trained_on_frames(tmp_path, trials=())
+
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == "INCONCLUSIVE"
+    assert not any("reliance" in key for key in callback.history[-1].scalars)
+
+
+def test_a_trial_of_your_own_is_judged_like_the_others(tmp_path: Path) -> None:
+    own = Trial("frame", BORDER[0].edit)
+    callback, _ = trained_on_frames(tmp_path, trials=(own,))
+
+    assert callback.verdict is not None
+    assert [finding.cue for finding in callback.verdict.findings] == ["frame"]
+
+
+def test_a_failing_trial_costs_the_check_and_not_the_training(tmp_path: Path) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no edit")
+
+    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=(Trial("own", broken),), sinks=[])
+    with pytest.warns(UserWarning, match="no edit"):
+        trainer = fit(tmp_path, callback, epochs=2)
+
+    assert trainer.current_epoch == 2
+
+
+def test_the_training_is_the_same_with_trials_and_verdict(tmp_path: Path) -> None:
+    weights = []
+    for callbacks in ([], [CAMCallback(Probe(*framed(64, seed=1)), sinks=[], every_n_train_steps=3)]):
+        torch.manual_seed(0)
+        model = Framed()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="lightning_cam: FAIL")
+            fit(tmp_path, *callbacks, epochs=3, model=model)
+        weights.append(copy.deepcopy(model.state_dict()))
+
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"on_shortcut": "shout"}, 'on_shortcut must be "warn", "stop", "raise" or a function', id="word"),
+        pytest.param({"expected_cues": "background"}, "expected_cues must be a list of names out of", id="no list"),
+        pytest.param({"expected_cues": ["colour"]}, r"expected_cues must be .* got \['colour'\]", id="unknown cue"),
+    ],
+)
+def test_a_wrong_option_is_said_before_the_training(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CAMCallback(**options)
+
+
+def fit(folder: Path, *callbacks: Any, epochs: int, model: Framed | None = None) -> pl.Trainer:
+    torch.manual_seed(0)
+    trainer = pl.Trainer(
+        max_epochs=epochs, callbacks=list(callbacks), logger=False, default_root_dir=folder, accelerator="cpu",
+        enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+    )  # fmt: skip
+    trainer.fit(model or Framed(), DataLoader(TensorDataset(*framed(64, seed=0)), 8))
+    return trainer

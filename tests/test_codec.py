@@ -1,0 +1,152 @@
+"""JPEG quality read from pixels that Pillow encoded, and images brought to it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from natural import natural, through_jpeg
+from torch import Tensor
+
+from lightning_cam.intervention.codec import PRISTINE, jpeg_quality, match_codec, reencoded
+
+QUALITIES = (8, 12, 23, 40, 55, 67, 80, 88, 92, 95)
+
+
+def matched(images: Tensor, donors: Tensor) -> Tensor:
+    unknown = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool)
+    return match_codec(images, unknown, donors, unknown)
+
+
+# reading
+
+
+@pytest.mark.parametrize("quality", QUALITIES)
+@pytest.mark.parametrize("size", [(64, 64), (100, 76), (48, 80)], ids=["square", "odd blocks", "wide"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_quality_of_an_encoding_is_read_within_one(quality: int, size: tuple[int, int], channels: int) -> None:
+    encoded = through_jpeg(natural(4, *size, channels=channels), quality)
+
+    assert all(abs(read - quality) <= 1 for read in jpeg_quality(encoded))
+
+
+def test_every_image_of_a_batch_has_its_own_quality() -> None:
+    pictures = natural(3)
+    batch = torch.cat([through_jpeg(pictures[:1], 90), pictures[1:2], through_jpeg(pictures[2:], 20)])
+
+    assert jpeg_quality(batch) == [90, PRISTINE, 20]
+    assert jpeg_quality(batch.flip(0)) == [20, PRISTINE, 90]
+
+
+@pytest.mark.parametrize("quality", [15, 60])
+def test_the_lower_of_two_encodings_is_read(quality: int) -> None:
+    twice = through_jpeg(through_jpeg(natural(4), quality), 93)
+
+    assert all(abs(read - quality) <= 1 for read in jpeg_quality(twice))
+
+
+def test_double_precision_reads_the_same() -> None:
+    encoded = through_jpeg(natural(), 35)
+
+    assert jpeg_quality(encoded.double()) == jpeg_quality(encoded) == [35, 35]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_never_encoded_are_pristine(channels: int) -> None:
+    pictures = natural(16, channels=channels)
+
+    assert jpeg_quality(pictures) == jpeg_quality((pictures * 255).round() / 255) == [PRISTINE] * 16
+
+
+@pytest.mark.parametrize("quality", [8, 23, 55, 80])
+@pytest.mark.parametrize("size", [(48, 48), (90, 70)], ids=["smaller", "larger"])
+def test_pictures_scaled_since_they_were_encoded_are_pristine(quality: int, size: tuple[int, int]) -> None:
+    scaled = F.interpolate(through_jpeg(natural(8), quality), size=size, mode="bilinear", antialias=True)
+
+    assert jpeg_quality(scaled) == [PRISTINE] * 8
+
+
+@pytest.mark.parametrize("level", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_constant_pictures_are_pristine(level: float, channels: int) -> None:
+    assert jpeg_quality(torch.full((1, channels, 32, 40), level)) == [PRISTINE]
+
+
+@pytest.mark.parametrize("size", [(7, 7), (5, 40), (40, 5), (1, 1)])
+def test_pictures_without_a_whole_block_are_pristine(size: tuple[int, int]) -> None:
+    assert jpeg_quality(torch.rand(3, 3, *size)) == [PRISTINE] * 3
+
+
+def test_a_single_block_can_be_read() -> None:
+    assert jpeg_quality(torch.zeros(1, 3, 8, 8)) == [PRISTINE]
+
+
+# writing
+
+
+@pytest.mark.parametrize("quality", [8, 23, 40, 67, 88])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_gets_the_quality_of_its_donor(quality: int, channels: int) -> None:
+    pictures = natural(4, 56, 72, channels=channels)
+    donors = through_jpeg(natural(4, 56, 72, channels=channels, seed=1), quality)
+
+    result = matched(pictures, donors)
+
+    assert jpeg_quality(result) == jpeg_quality(donors)
+    assert torch.equal(result, through_jpeg(pictures, jpeg_quality(donors)[0]))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pristine_donor_changes_nothing(channels: int) -> None:
+    pictures, donors = natural(2, channels=channels), natural(2, channels=channels, seed=1)
+
+    assert torch.equal(matched(pictures, donors), pictures)
+
+
+def test_quality_cannot_be_given_back() -> None:
+    pictures = through_jpeg(natural(4), 20)
+    donors = through_jpeg(natural(4, seed=1), 92)
+
+    result = matched(pictures, donors)
+
+    assert jpeg_quality(result) == [20] * 4
+    torch.testing.assert_close(result, pictures, atol=0.05, rtol=0)
+
+
+def test_another_encoding_at_the_own_quality_is_nearly_nothing() -> None:
+    pictures = through_jpeg(natural(4), 50)
+
+    assert (matched(pictures, pictures) - pictures).abs().mean() < 1 / 255
+
+
+def test_each_picture_gets_the_quality_of_its_own_donor() -> None:
+    pictures, others = natural(3), natural(3, seed=1)
+    donors = torch.cat([through_jpeg(others[:1], 12), others[1:2], through_jpeg(others[2:], 75)])
+
+    assert jpeg_quality(matched(pictures, donors)) == [12, PRISTINE, 75]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_pictures_that_jpeg_cannot_hold_stay_as_they_are(channels: int) -> None:
+    pictures = torch.rand(2, channels, 16, 16)
+
+    assert matched(pictures, pictures.flip(0)) is pictures
+
+
+def test_pictures_too_small_to_read_stay_as_they_are() -> None:
+    pictures = torch.rand(2, 3, 6, 30)
+
+    assert torch.equal(matched(pictures, pictures.flip(0)), pictures)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_reencoding_keeps_dtype_and_range_and_its_input(dtype: torch.dtype) -> None:
+    pictures = natural(2, 24, 40).to(dtype)
+    before = pictures.clone()
+
+    result = reencoded(pictures, [10, PRISTINE])
+
+    assert result.dtype == reencoded(pictures, [10, 10]).dtype == dtype
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert not torch.equal(result[0], pictures[0])
+    assert torch.equal(result[1], pictures[1])
+    assert torch.equal(pictures, before)

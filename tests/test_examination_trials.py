@@ -1,0 +1,401 @@
+"""The trials of `examine`, on small models of which it is known what they read."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import models
+import numpy as np
+import pytest
+import torch
+from natural import natural
+from torch import Tensor, nn
+from torchvision.transforms.v2 import Normalize
+
+from lightning_cam import Probe, examine
+from lightning_cam.examination import collect_evidence
+from lightning_cam.intervention import STANDARD, Trial, weigh
+from lightning_cam.verdict import judge
+
+SIZE = 32
+CONVICTING = tuple(trial for trial in STANDARD if trial.at_most == "FAIL")
+BACKGROUND, BORDER = STANDARD[0], STANDARD[1]
+
+
+class Reader(nn.Module):
+    """Says "bright" (class 1) or "dark" by the mean grey of one region, on its convolution's map."""
+
+    def __init__(self, region: tuple[slice, slice], *, certainty: float = 20.0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([-1.0, 1.0])[:, None, None, None].expand(2, 3, 1, 1) / 3)
+            self.conv.bias.copy_(torch.tensor([1.0, 0.0]))
+        self.region = region
+        self.certainty = certainty
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = self.region
+        return self.certainty * self.conv(x)[:, :, rows, columns].mean((2, 3))
+
+
+look = partial(examine, layer="conv")  # which a region alone reads; by itself it would not be chosen
+
+MIDDLE = (slice(13, 19), slice(13, 19))
+CORNER = (slice(0, 6), slice(0, 6))
+
+
+def probe(
+    *,
+    ground: bool = False,
+    n: int = 48,
+    masks: bool = True,
+    preprocess: Callable[[Tensor], Tensor] | None = None,
+) -> Probe:
+    """Dark and bright squares before texture; where ``ground``, the background is dark and bright with them."""
+    targets = torch.arange(n) % 2
+    signs = (2.0 * targets - 1)[:, None, None, None]
+    behind = 0.4 + 0.2 * natural(n, SIZE, SIZE)
+    behind = behind + 0.2 * signs if ground else behind
+    found = torch.zeros(n, SIZE, SIZE, dtype=torch.bool)
+    found[:, 10:22, 10:22] = True
+    images = torch.where(found[:, None], 0.5 + 0.3 * signs, behind)
+    return Probe(images, targets, masks=found if masks else None, classes=["dark", "bright"], preprocess=preprocess)
+
+
+# verdicts
+
+
+def test_a_model_that_reads_the_background_fails() -> None:
+    report = look(Reader(CORNER), probe(ground=True))
+
+    verdict = judge(report)
+
+    assert report.learned
+    assert verdict.outcome == "FAIL"
+    assert "background" in {finding.cue for finding in verdict.findings if finding.outcome == "FAIL"}
+    assert report.scalars["cam/reliance/background"] > 0.9
+    assert verdict.score > 0.8
+
+
+def test_a_model_that_reads_the_object_passes_even_where_the_background_would_do() -> None:
+    report = look(Reader(MIDDLE), probe(ground=True), trials=[BACKGROUND, BORDER])
+
+    assert report.learned
+    assert judge(report).outcome == "PASS"
+    assert abs(report.scalars["cam/reliance/background"]) < 0.01
+
+
+def test_a_model_that_reads_the_object_passes_all_that_could_convict() -> None:
+    verdict = judge(look(Reader(MIDDLE), probe(), trials=CONVICTING))
+
+    assert verdict.outcome == "PASS"
+    assert len(verdict.measured) == len(CONVICTING)
+
+
+def test_few_images_do_not_pass() -> None:
+    assert judge(look(Reader(MIDDLE), probe(n=16), trials=[BACKGROUND])).outcome == "INCONCLUSIVE"
+
+
+def test_a_model_that_guesses_is_not_judged() -> None:
+    report = look(Reader(CORNER), probe())
+
+    assert not report.learned
+    assert judge(report).outcome == "INCONCLUSIVE"
+
+
+# reports
+
+
+def test_every_standard_cue_has_effects_reliance_and_scalars() -> None:
+    looked_at = probe()
+
+    report = look(Reader(MIDDLE), looked_at)
+
+    cues = [trial.cue for trial in STANDARD]
+    assert report.trials == STANDARD
+    assert list(report.effects) == [reliance.cue for reliance in report.reliances] == cues
+    assert all(effect.shape == (48,) and effect.isfinite().all() for effect in report.effects.values())
+    assert report.reliances == weigh(report.effects, looked_at.targets, looked_at.classes)
+    for reliance in report.reliances:
+        key = f"cam/reliance/{reliance.cue}"
+        scalars = [report.scalars[key + end] for end in ("", "_low", "_high")]
+        assert scalars == [reliance.mean, reliance.low, reliance.high]
+
+
+def test_without_trials_nothing_is_swapped() -> None:
+    report = look(Reader(MIDDLE), probe(), trials=())
+
+    assert (report.trials, dict(report.effects), report.reliances) == ((), {}, ())
+    assert not any("reliance" in key for key in report.scalars)
+
+
+def test_trials_leave_maps_and_measures_as_they_are() -> None:
+    looked_at = probe()
+
+    with_trials, without = look(Reader(MIDDLE), looked_at), look(Reader(MIDDLE), looked_at, trials=())
+
+    assert torch.equal(with_trials.logits, without.logits)
+    assert torch.equal(with_trials.grid_maps, without.grid_maps)
+    assert all(torch.equal(with_trials.values[name], value) for name, value in without.values.items())
+    assert {key: with_trials.scalars[key] for key in without.scalars} == pytest.approx(without.scalars)
+
+
+@pytest.mark.parametrize("targets", [[0, 0, 0, 0], [0, 0, 0, 1], [0, 1, 1, 1]], ids=["one class", "lone", "first"])
+def test_classes_too_small_for_donors_are_looked_at_without_trials(targets: list[int]) -> None:
+    looked_at = Probe(probe().images[:4], torch.tensor(targets))
+
+    report = look(Reader(MIDDLE), looked_at)
+
+    assert report.trials == STANDARD
+    assert report.reliances == ()
+    assert judge(report).outcome == "INCONCLUSIVE"
+
+
+def test_without_masks_the_background_is_left_out() -> None:
+    report = look(Reader(CORNER), probe(ground=True, masks=False), trials=[BACKGROUND, BORDER])
+
+    assert list(report.effects) == ["border"]
+    assert "not measured without masks of the objects: background" in judge(report).reason
+
+
+def test_missing_masks_leave_effects_undefined_and_out_of_the_mean() -> None:
+    full = probe(ground=True)
+    found = full.masks.clone()
+    found[::3] = False
+    looked_at = Probe(full.images, full.targets, masks=found)
+
+    report = look(Reader(CORNER), looked_at, trials=[BACKGROUND])
+
+    assert report.effects["background"].isnan()[::3].all()
+    assert report.effects["background"].isfinite().any()
+    assert report.scalars["cam/reliance/background"] > 0.9
+
+
+def test_the_same_probe_has_the_same_effects_and_another_has_other_donors() -> None:
+    def lent(looked_at: Probe) -> list[Tensor]:
+        seen = []
+
+        def spy(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+            seen.append((donors[:, None] == looked_at.images).flatten(2).all(2).int().argmax(1))
+            return images
+
+        look(Reader(MIDDLE), looked_at, trials=[Trial("spy", spy)])
+        return seen
+
+    one, again = lent(probe()), lent(probe())
+    renamed = lent(Probe(probe().images, probe().targets))
+
+    assert all(torch.equal(a, b) for a, b in zip(one, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(one, renamed, strict=True))
+
+
+@pytest.mark.parametrize("n_donors", [1, 3])
+def test_every_image_is_edited_twice_per_donor(n_donors: int) -> None:
+    calls = []
+
+    def spy(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        calls.append(len(images))
+        return images
+
+    look(Reader(MIDDLE), probe(n=8), trials=[Trial("spy", spy)], n_donors=n_donors)
+
+    assert calls == [8] * 2 * n_donors
+
+
+# what the model is given
+
+
+def test_edited_pixels_are_preprocessed_as_the_images_are() -> None:
+    normalize = Normalize([0.4] * 3, [0.25] * 3)
+    plain, prepared = probe(ground=True), probe(ground=True, preprocess=normalize)
+    model = Reader(CORNER, certainty=4.0)
+
+    report = look(model, prepared)
+
+    expected = examine(nn.Sequential(normalize, model), plain, layer="1.conv")
+    torch.testing.assert_close(report.logits, expected.logits)
+    for cue, effect in expected.effects.items():
+        torch.testing.assert_close(report.effects[cue], effect, atol=1e-4, rtol=0)
+
+
+def test_preprocess_is_given_pixels_and_edits_are_too() -> None:
+    prepared, edited = [], []
+
+    def preprocess(pixels: Tensor) -> Tensor:
+        prepared.append(pixels.clone())
+        return 10 * pixels - 100
+
+    def mixed(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        assert torch.equal(images, looked_at.images)
+        edited.append((images + donors) / 2)
+        return edited[-1]
+
+    looked_at = probe(n=8, preprocess=preprocess)
+    look(Reader(MIDDLE), looked_at, trials=[Trial("mixed", mixed)], n_donors=1)
+
+    assert len(edited) == 2
+    assert all(pixels.min() >= 0 and pixels.max() <= 1 for pixels in edited)
+    assert all(torch.equal(*pair) for pair in zip(prepared, [looked_at.images, *edited], strict=True))
+
+
+def test_trials_go_through_the_given_forward() -> None:
+    """A model that gives the classes in the other order, put right by ``forward``."""
+    model = Reader(CORNER, certainty=-20.0)
+
+    report = look(model, probe(ground=True), trials=[BACKGROUND], forward=lambda x: -model(x))
+
+    assert report.learned
+    assert report.scalars["cam/reliance/background"] > 0.9
+
+
+def test_batches_do_not_matter() -> None:
+    whole, parts = (look(Reader(CORNER), probe(ground=True), batch_size=n) for n in (48, 7))
+
+    for cue, effect in whole.effects.items():
+        torch.testing.assert_close(parts.effects[cue], effect, atol=1e-5, rtol=0)
+
+
+# looking does not change what is looked at
+
+
+def random_states() -> list[object]:
+    return [torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_model_probe_and_random_states_are_as_before(training: bool) -> None:
+    model = models.fixed(models.Restless).train(training)
+    model.dropout.train(not training)
+    targets = torch.arange(8) % 4
+    looked_at = Probe(torch.rand(8, 3, SIZE, SIZE), targets, masks=torch.arange(SIZE).expand(8, SIZE, SIZE) < 12)
+    before = models.fingerprint(model), looked_at.images.clone(), looked_at.masks.clone(), random_states()
+
+    examine(model, looked_at)
+
+    assert models.fingerprint(model) == before[0]
+    assert torch.equal(looked_at.images, before[1])
+    assert torch.equal(looked_at.masks, before[2])
+    assert random_states() == before[3]
+
+
+def test_evidence_leaves_the_model_as_it_was() -> None:
+    model = models.fixed(models.Restless).train()
+    looked_at = Probe(torch.rand(8, 3, SIZE, SIZE), torch.arange(8) % 4)
+    report = examine(model, looked_at, trials=[BORDER])
+    before = models.fingerprint(model), random_states()
+
+    collect_evidence(model, looked_at, report, "border")
+
+    assert (models.fingerprint(model), random_states()) == before
+
+
+def test_models_in_training_are_read_as_in_evaluation() -> None:
+    model = models.fixed(models.Net).train()
+    looked_at = Probe(torch.rand(8, 3, SIZE, SIZE), torch.arange(8) % 4)
+    modes = []
+
+    def forward(x: Tensor) -> Tensor:
+        modes.append({module.training for module in model.modules()})
+        return model(x)
+
+    report = examine(model, looked_at, trials=[BORDER], forward=forward)
+    collect_evidence(model, looked_at, report, "border", forward=forward)
+
+    assert modes == [{False}] * (2 + 2 * 2 + 1)  # the layer, the maps; two donors either way; the evidence
+    assert model.training
+
+
+def test_an_edit_that_fails_leaves_the_model_as_it_was() -> None:
+    def fails(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        raise RuntimeError("no such edit")
+
+    model = models.fixed(models.Restless).train()
+    looked_at = Probe(torch.rand(4, 3, SIZE, SIZE), torch.arange(4) % 2)
+    before = models.fingerprint(model), random_states()
+
+    with pytest.raises(RuntimeError, match="no such edit"):
+        examine(model, looked_at, trials=[Trial("fails", fails)])
+
+    assert (models.fingerprint(model), random_states()) == before
+
+
+# evidence
+
+
+def evidence_for(looked_at: Probe, trials: Sequence[Trial] = (BACKGROUND, BORDER), **options: object) -> tuple:
+    model = Reader(CORNER, certainty=4.0)
+    report = look(model, looked_at, trials=trials, n_donors=1)
+    return model, report, collect_evidence(model, looked_at, report, trials[0].cue, **options)
+
+
+def test_evidence_has_the_images_that_lost_most() -> None:
+    _, report, evidence = evidence_for(probe(ground=True), n=5)
+
+    effects = report.effects["background"]
+    assert evidence.cue == "background"
+    assert evidence.chosen.shape == (5,)
+    assert effects[evidence.chosen].min() >= effects.sort(descending=True).values[4]
+    assert effects[evidence.chosen].tolist() == sorted(effects.tolist(), reverse=True)[:5]
+
+
+def test_evidence_shows_each_image_as_it_is_and_after_either_swap() -> None:
+    looked_at = probe(ground=True)
+
+    _, _, evidence = evidence_for(looked_at)
+
+    assert evidence.images.shape == (4, 3, 3, SIZE, SIZE)
+    assert torch.equal(evidence.images[:, 0], looked_at.images[evidence.chosen])
+    corner = evidence.images[:, :, :, :6, :6].mean((2, 3, 4)) > 0.5
+    own = looked_at.targets[evidence.chosen] == 1
+    assert torch.equal(corner, torch.stack([own, own, ~own], 1))
+
+
+@pytest.mark.parametrize("preprocess", [None, Normalize([0.4] * 3, [0.25] * 3)], ids=["plain", "normalized"])
+def test_evidence_has_the_models_own_probabilities(preprocess: Callable[[Tensor], Tensor] | None) -> None:
+    looked_at = probe(ground=True, preprocess=preprocess)
+
+    model, _, evidence = evidence_for(looked_at)
+
+    for shown, said, index in zip(evidence.images, evidence.probabilities, evidence.chosen, strict=True):
+        with torch.no_grad():
+            expected = model(looked_at.prepare(shown)).softmax(1)[:, looked_at.targets[index]]
+        torch.testing.assert_close(said, expected)
+
+
+def test_evidence_shows_the_swaps_that_were_measured() -> None:
+    """With two classes and one donor either way, the effect is the difference of the two arms."""
+    _, report, evidence = evidence_for(probe(ground=True))
+
+    differences = evidence.probabilities[:, 1] - evidence.probabilities[:, 2]
+    torch.testing.assert_close(differences, report.effects["background"][evidence.chosen], atol=1e-5, rtol=0)
+
+
+def test_evidence_goes_through_the_given_forward() -> None:
+    model, looked_at = Reader(CORNER, certainty=-4.0), probe(ground=True)
+
+    def forward(x: Tensor) -> Tensor:
+        return -model(x)
+
+    report = look(model, looked_at, trials=[BORDER], n_donors=1, forward=forward)
+    evidence = collect_evidence(model, looked_at, report, "border", forward=forward)
+
+    differences = evidence.probabilities[:, 1] - evidence.probabilities[:, 2]
+    torch.testing.assert_close(differences, report.effects["border"][evidence.chosen], atol=1e-5, rtol=0)
+
+
+def test_evidence_is_at_most_the_whole_probe() -> None:
+    assert len(evidence_for(probe(n=6, ground=True), n=10)[2].chosen) == 6
+
+
+def test_evidence_has_no_images_without_an_effect() -> None:
+    full = probe(ground=True, n=8)
+    found = full.masks.clone()
+    found[:4] = False
+
+    _, report, evidence = evidence_for(Probe(full.images, full.targets, masks=found), n=8)
+
+    assert 0 < len(evidence.chosen) < 8
+    assert report.effects["background"][evidence.chosen].isfinite().all()
+    assert not math.isnan(float(evidence.probabilities.sum()))

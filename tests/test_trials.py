@@ -1,0 +1,396 @@
+"""Who lends to whom, and what a swap does to answers that can be worked out by hand."""
+
+import random
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_cam.intervention import STANDARD, Donors, Trial, can_swap, draw_donors, effects, swapped
+from lightning_cam.intervention.edits import swap_background
+
+CUES = ("background", "border", "corner", "cast", "codec", "resolution", "frequency", "position", "tone")
+BACKGROUND = Trial("background", swap_background, needs_masks=True)
+
+
+def trade(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+    """Takes the donor's left half."""
+    half = images.shape[3] // 2
+    return torch.cat([donors[..., :half], images[..., half:]], 3)
+
+
+LEFT = Trial("left", trade)
+
+# donors
+
+TARGETS = {
+    "two classes": torch.tensor([0, 0, 1, 1]),
+    "unequal": torch.tensor([0] * 2 + [1] * 9),
+    "three, mixed": torch.tensor([2, 0, 1, 2, 0, 1, 2, 2, 0]),
+    "labels with gaps": torch.tensor([7, 3, 7, 3, 3]),
+}
+probes = pytest.mark.parametrize("targets", TARGETS.values(), ids=TARGETS)
+
+
+@probes
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_donors_are_of_the_own_class_but_others_and_of_another_class(targets: Tensor, n: int) -> None:
+    for seed in range(10):
+        donors = draw_donors(targets, n, seed)
+
+        assert donors.same.shape == donors.other.shape == (len(targets), n)
+        assert (targets[donors.same] == targets[:, None]).all()
+        assert (donors.same != torch.arange(len(targets))[:, None]).all()
+        assert (targets[donors.other] != targets[:, None]).all()
+
+
+@probes
+def test_images_of_a_class_lend_equally_often_to_their_own(targets: Tensor) -> None:
+    donors = draw_donors(targets, 2, 0)
+
+    assert (donors.same.flatten().bincount(minlength=len(targets))[: len(targets)] == 2).all()
+
+
+def test_images_of_equal_classes_lend_equally_often_to_others() -> None:
+    donors = draw_donors(torch.arange(40) % 2, 2, 0)
+
+    assert (donors.other.flatten().bincount() == 2).all()
+
+
+@probes
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_no_image_lends_much_more_often_to_another_class_than_the_rest(targets: Tensor, n: int) -> None:
+    donors = draw_donors(targets, n, 0)
+
+    for label in targets.unique():
+        lent = donors.other[targets == label].flatten().bincount(minlength=len(targets))
+        assert lent[targets != label].max() - lent[targets != label].min() <= 1
+
+
+def test_an_image_has_different_donors_where_there_are_enough() -> None:
+    donors = draw_donors(torch.arange(24) % 2, 4, 0)
+
+    for kind in (donors.same, donors.other):
+        assert all(len(set(row)) == 4 for row in kind.tolist())
+
+
+def test_the_seed_decides_the_donors() -> None:
+    targets = torch.arange(20) % 2
+    drawn, again, other = (draw_donors(targets, 2, seed) for seed in (3, 3, 4))
+
+    assert torch.equal(drawn.same, again.same)
+    assert torch.equal(drawn.other, again.other)
+    assert not torch.equal(drawn.same, other.same)
+    assert not torch.equal(drawn.other, other.other)
+
+
+def test_the_first_donors_are_the_same_however_many_are_drawn() -> None:
+    """So that evidence shows what was measured."""
+    targets = torch.arange(20) % 3
+    one, three = draw_donors(targets, 1, 5), draw_donors(targets, 3, 5)
+
+    assert torch.equal(one.same, three.same[:, :1])
+    assert torch.equal(one.other, three.other[:, :1])
+
+
+def test_donors_draw_nothing_from_global_random_states() -> None:
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+
+    draw_donors(torch.arange(20) % 2, 2, 0)
+
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert random.getstate() == before[2]
+
+
+@pytest.mark.parametrize(
+    ("targets", "can"),
+    [([0, 0, 1, 1], True), ([5, 5, 2, 2], True), ([0, 0, 1], False), ([0, 0], False), ([0], False), ([1, 0], False)],
+)
+def test_swaps_need_two_classes_of_two_images(targets: list[int], can: bool) -> None:
+    assert can_swap(torch.tensor(targets)) is can
+
+    if not can:
+        with pytest.raises(ValueError, match="at least two classes with at least two images each"):
+            draw_donors(torch.tensor(targets), 1, 0)
+
+
+# effects
+
+
+def scenes(grounds: list[float], objects: list[float], size: int = 24) -> tuple[Tensor, Tensor]:
+    """Squares of one grey before another, and their masks."""
+    masks = torch.zeros(len(grounds), size, size, dtype=torch.bool)
+    masks[:, 8:16, 8:16] = True
+    ground, square = (torch.tensor(levels)[:, None, None] for levels in (grounds, objects))
+    return torch.where(masks, square, ground)[:, None], masks
+
+
+def reads(row: int, column: int, n_classes: int) -> Callable[[Tensor], Tensor]:
+    """A model that is sure of the class whose grey, ``class / (n_classes - 1)``, a pixel shows."""
+
+    def probabilities(pixels: Tensor) -> Tensor:
+        shown = (pixels[:, 0, row, column] * (n_classes - 1)).round().long()
+        return torch.nn.functional.one_hot(shown, n_classes).float()
+
+    return probabilities
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_donors", [1, 2])
+def test_a_model_that_reads_the_background_has_an_effect_of_one(n_classes: int, n_donors: int) -> None:
+    targets = torch.arange(12) % n_classes
+    levels = (targets / (n_classes - 1)).tolist()
+    images, masks = scenes(levels, [0.5] * 12)
+
+    found = effects([BACKGROUND], images, targets, masks, draw_donors(targets, n_donors, 0), reads(1, 1, n_classes))
+
+    torch.testing.assert_close(found["background"], torch.ones(12))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_model_that_reads_the_object_has_none(n_classes: int) -> None:
+    targets = torch.arange(12) % n_classes
+    levels = (targets / (n_classes - 1)).tolist()
+    images, masks = scenes(levels, levels)
+
+    found = effects([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), reads(12, 12, n_classes))
+
+    torch.testing.assert_close(found["background"], torch.zeros(12))
+
+
+def test_a_model_that_goes_by_the_opposite_background_has_an_effect_of_minus_one() -> None:
+    targets = torch.arange(8) % 2
+    images, masks = scenes((1 - targets.float()).tolist(), [0.5] * 8)
+
+    found = effects([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), reads(1, 1, 2))
+
+    torch.testing.assert_close(found["background"], -torch.ones(8))
+
+
+def test_a_background_that_says_nothing_of_the_class_has_no_effect_on_average() -> None:
+    targets = torch.tensor([0, 0, 1, 1])
+    images, masks = scenes([0.0, 1.0, 0.0, 1.0], [0.5] * 4)
+    donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    found = effects([BACKGROUND], images, targets, masks, donors, reads(1, 1, 2))
+
+    # Class 0 with its own kind's background 1, other's 0: loses 0 - 1; and so on by hand.
+    torch.testing.assert_close(found["background"], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
+
+
+PROBABILITIES = {0.0: [0.7, 0.2, 0.1], 0.25: [0.5, 0.1, 0.4], 0.5: [0.2, 0.5, 0.3], 1.0: [0.1, 0.3, 0.6]}
+
+
+def graded(pixels: Tensor) -> Tensor:
+    return torch.tensor([PROBABILITIES[level] for level in pixels[:, 0, 0, 0].tolist()])
+
+
+def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins() -> None:
+    targets = torch.tensor([0, 0, 1, 2])
+    images = torch.tensor([0.0, 0.25, 0.5, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
+    donors = Donors(same=torch.tensor([[1], [0], [2], [3]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    found = effects([LEFT], images, targets, None, donors, graded)
+
+    expected = torch.tensor(
+        [
+            ((0.5 - 0.2) + (0.5 - 0.1)) / 2,  # same 0.25, other 0.5 of class 1
+            ((0.7 - 0.1) + (0.6 - 0.1)) / 2,  # same 0, other 1 of class 2
+            ((0.5 - 0.2) + (0.7 - 0.2)) / 2,  # same itself, other 0 of class 0
+            ((0.6 - 0.4) + (0.5 - 0.1)) / 2,  # same itself, other 0.25 of class 0
+        ]
+    )
+    torch.testing.assert_close(found["left"], expected)
+
+
+def test_an_effect_is_the_mean_over_all_donors() -> None:
+    targets = torch.tensor([0, 0, 1, 2])
+    images = torch.tensor([0.0, 0.25, 0.5, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
+    first = Donors(same=torch.tensor([[1], [0], [2], [3]]), other=torch.tensor([[2], [3], [0], [1]]))
+    second = Donors(same=torch.tensor([[0], [1], [2], [3]]), other=torch.tensor([[3], [2], [1], [0]]))
+    both = Donors(torch.cat([first.same, second.same], 1), torch.cat([first.other, second.other], 1))
+
+    found = [effects([LEFT], images, targets, None, donors, graded)["left"] for donors in (first, second, both)]
+
+    torch.testing.assert_close(found[2], (found[0] + found[1]) / 2)
+    assert not torch.equal(found[0], found[1])
+
+
+def test_effects_need_no_masks_where_the_trial_needs_none() -> None:
+    targets = torch.arange(8) % 2
+    images, _ = scenes(targets.float().tolist(), [0.5] * 8)
+
+    found = effects([BACKGROUND, LEFT], images, targets, None, draw_donors(targets, 2, 0), reads(1, 1, 2))
+
+    assert list(found) == ["left"]
+    torch.testing.assert_close(found["left"], torch.ones(8))
+
+
+def test_without_masks_edits_are_told_that_none_is_known() -> None:
+    seen = []
+
+    def spy(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        seen.extend([masks, donor_masks])
+        return images
+
+    targets = torch.arange(4) % 2
+    effects([Trial("spy", spy)], torch.rand(4, 1, 5, 7), targets, None, draw_donors(targets, 1, 0), reads(1, 1, 2))
+
+    assert all(mask.shape == (4, 5, 7) and mask.dtype == torch.bool and not mask.any() for mask in seen)
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["no mask", "mask all over"])
+def test_images_and_donors_without_a_background_of_their_own_take_no_part(missing: bool) -> None:
+    targets = torch.tensor([0, 0, 0, 1, 1, 1])
+    images, masks = scenes(targets.float().tolist(), [0.5] * 6)
+    masks[0] = missing
+    donors = Donors(
+        same=torch.tensor([[1, 2], [0, 2], [1, 1], [4, 5], [3, 5], [3, 4]]),
+        other=torch.tensor([[3, 4], [3, 4], [4, 3], [0, 1], [0, 0], [1, 2]]),
+    )
+
+    found = effects([BACKGROUND, LEFT], images, targets, masks, donors, reads(1, 1, 2))
+
+    # Image 0 has none; image 1 has one pair without it; image 4 has only pairs with it.
+    torch.testing.assert_close(found["background"], torch.tensor([torch.nan, 1, 1, 1, torch.nan, 1]), equal_nan=True)
+    torch.testing.assert_close(found["left"], torch.ones(6))
+
+
+def test_swaps_that_change_nothing_have_no_effect_and_ask_no_model() -> None:
+    def asked(pixels: Tensor) -> Tensor:
+        raise AssertionError("both arms are the same")
+
+    targets = torch.tensor([0, 0, 1, 1, 1])
+    images, masks = scenes([0.3] * 5, [0.3] * 5)
+    masks[4] = False
+
+    found = effects([BACKGROUND, LEFT], images, targets, masks, draw_donors(targets, 1, 0), asked)
+
+    assert torch.equal(found["left"], torch.zeros(5))
+    assert found["background"][4].isnan()
+    assert found["background"].nansum() == 0
+
+
+def test_an_image_relies_on_a_part_as_much_as_on_the_whole_at_most() -> None:
+    def half(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        return (images + donors) / 2
+
+    targets = torch.tensor([0, 0, 1, 1])
+    levels = torch.tensor([0.0, 0.2, 0.8, 1.0])
+    images = levels[:, None, None, None].expand(4, 1, 2, 2)
+    donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    def graded(pixels: Tensor) -> Tensor:
+        bright = pixels[:, 0, 0, 0]
+        return torch.stack([1 - bright, bright], 1)
+
+    wholes = Trial("whole", half), Trial("part", trade, part_of="whole")
+    alone, below = (effects(t, images, targets, None, donors, graded) for t in (wholes[1:], wholes))
+    reverse = effects(
+        [Trial("whole", trade), Trial("part", half, part_of="whole")], images, targets, None, donors, graded
+    )
+
+    torch.testing.assert_close(alone["part"], torch.tensor([0.6, 1.0, 1.0, 0.6]))
+    torch.testing.assert_close(below["part"], torch.tensor([0.3, 0.5, 0.5, 0.3]))
+    torch.testing.assert_close(reverse["part"], torch.tensor([0.3, 0.5, 0.5, 0.3]))
+
+
+def test_a_part_counts_by_itself_where_the_whole_is_undefined() -> None:
+    targets = torch.tensor([0, 0, 0, 1, 1, 1])
+    images, masks = scenes(targets.float().tolist(), [0.5] * 6)
+    masks[0] = False
+
+    found = effects(
+        [BACKGROUND, Trial("left", trade, part_of="background")],
+        images,
+        targets,
+        masks,
+        draw_donors(targets, 1, 0),
+        reads(1, 1, 2),
+    )
+
+    assert found["background"][0].isnan()
+    torch.testing.assert_close(found["left"], torch.ones(6))
+
+
+def test_the_probe_is_not_written_to() -> None:
+    targets = torch.arange(6) % 2
+    images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
+    before = images.clone(), masks.clone()
+
+    effects(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), lambda x: x.mean((2, 3)).softmax(1))
+
+    assert torch.equal(images, before[0])
+    assert torch.equal(masks, before[1])
+
+
+def test_effects_draw_nothing_from_global_random_states() -> None:
+    targets = torch.arange(6) % 2
+    images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
+
+    effects(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), lambda x: x.mean((2, 3)).softmax(1))
+
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+    assert random.getstate() == before[2]
+
+
+def test_a_model_that_gives_everything_the_same_has_no_effects() -> None:
+    targets = torch.arange(6) % 3
+    images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
+
+    found = effects(
+        STANDARD, images, targets, masks, draw_donors(targets, 2, 0), lambda x: torch.full((len(x), 3), 1 / 3)
+    )
+
+    assert tuple(found) == CUES
+    assert all(torch.equal(effect, torch.zeros(6)) for effect in found.values())
+
+
+# swapped
+
+
+def test_chosen_images_come_with_their_first_donors() -> None:
+    images = torch.arange(4.0)[:, None, None, None].expand(4, 1, 2, 2)
+    donors = Donors(same=torch.tensor([[1, 0], [0, 1], [3, 3], [2, 2]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    same, other = swapped(LEFT, images, None, donors, torch.tensor([3, 0]))
+
+    assert torch.equal(same, torch.tensor([[[[2.0, 3.0]] * 2], [[[1.0, 0.0]] * 2]]))
+    assert torch.equal(other, torch.tensor([[[[1.0, 3.0]] * 2], [[[2.0, 0.0]] * 2]]))
+
+
+def test_swaps_know_the_masks_of_image_and_donor() -> None:
+    images, masks = scenes([0.0, 0.2, 0.8, 1.0], [0.5, 0.6, 0.7, 0.8])
+    masks[2, 18:, 18:] = True
+    donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    same, other = swapped(BACKGROUND, images, masks, donors, torch.tensor([2]))
+
+    torch.testing.assert_close(same[0, 0, [1, 12, 22], [1, 12, 22]], torch.tensor([1.0, 0.7, 0.8]))
+    torch.testing.assert_close(other[0, 0, [1, 12, 22], [1, 12, 22]], torch.tensor([0.0, 0.7, 0.8]))
+
+
+# the standard trials
+
+
+def test_the_standard_trials_are_the_nine_cues() -> None:
+    assert tuple(trial.cue for trial in STANDARD) == CUES
+
+
+def test_only_cues_that_cannot_be_the_objects_own_may_convict() -> None:
+    assert {trial.cue for trial in STANDARD if trial.at_most != "FAIL"} == {"frequency", "position", "tone"}
+
+
+def test_border_and_corner_are_parts_of_the_background() -> None:
+    assert {trial.cue: trial.part_of for trial in STANDARD if trial.part_of} == dict.fromkeys(
+        ("border", "corner"), "background"
+    )
+
+
+def test_only_the_background_means_nothing_without_masks() -> None:
+    assert [trial.cue for trial in STANDARD if trial.needs_masks] == ["background"]

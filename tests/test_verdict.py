@@ -1,0 +1,689 @@
+"""What reliances lead to: outcomes, findings, reasons, over one check and over many."""
+
+import json
+import math
+import pickle
+from collections.abc import Sequence
+
+import pytest
+import torch
+from torch import Tensor
+
+from lightning_cam import statistics
+from lightning_cam.examination import Report
+from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
+from lightning_cam.remedies import remedy_for
+from lightning_cam.verdict import ALPHA, ShortcutError, Verdict, Vigil, judge, limits
+
+NAN = math.nan
+TRIALS = {trial.cue: trial for trial in STANDARD}
+
+
+def reliance(
+    cue: str,
+    mean: float,
+    low: float,
+    high: float,
+    p_value: float = 1.0,
+    *,
+    by_class: dict[str, tuple[float, float]] | None = None,
+    needed_n: float = 100,
+) -> Reliance:
+    return Reliance(cue, mean, low, high, p_value, by_class or {}, needed_n)
+
+
+def strong(cue: str, mean: float = 0.6, p_value: float = 1e-6) -> Reliance:
+    return reliance(cue, mean, mean - 0.1, mean + 0.1, p_value)
+
+
+def weak(cue: str) -> Reliance:
+    """Above the margin, but it may be chance."""
+    return reliance(cue, 0.15, 0.05, 0.25, 0.2)
+
+
+def absent(cue: str) -> Reliance:
+    return reliance(cue, 0.0, -0.05, 0.05, 1.0)
+
+
+def open_(cue: str, needed_n: float = 100) -> Reliance:
+    return reliance(cue, 0.05, -0.02, 0.14, 0.9, needed_n=needed_n)
+
+
+def report(*reliances: Reliance, learned: bool = True, trials: Sequence[Trial] | None = None) -> Report:
+    """As `examine` makes it where every trial was measured, unless ``trials`` has more."""
+    empty = torch.zeros(0)
+    return Report(
+        layer="layer",
+        method="grad_cam",
+        maps=empty,
+        grid_maps=empty,
+        predicted_grid_maps=empty,
+        logits=empty,
+        values={},
+        learned=learned,
+        trials=tuple(TRIALS[r.cue] for r in reliances) if trials is None else tuple(trials),
+        effects={r.cue: empty for r in reliances},
+        reliances=reliances,
+        scalars={},
+        model_seconds=0.0,
+    )
+
+
+# reliance
+
+TARGETS = torch.arange(20) % 2
+
+
+def test_a_reliance_is_the_mean_of_the_classes_means() -> None:
+    effects = torch.tensor([1.0, 0.0] * 4 + [0.0, 0.5])
+    targets = torch.tensor([0] * 8 + [1] * 2)
+
+    (found,) = weigh({"cast": effects}, targets, ["a", "b"])
+
+    assert found.cue == "cast"
+    assert found.mean == 0.375
+    assert found.low < 0.375 < found.high
+
+
+def test_reliances_come_in_the_order_of_the_effects() -> None:
+    found = weigh({cue: torch.zeros(20) for cue in ("tone", "border", "cast")}, TARGETS, ["a", "b"])
+
+    assert [one.cue for one in found] == ["tone", "border", "cast"]
+
+
+def test_p_value_is_of_a_mean_of_at_most_the_margin() -> None:
+    """Effects around the margin: every flip of their signs is as likely, and all but one sum to less."""
+    effects = torch.tensor([0.5] * 10, dtype=torch.float64)
+
+    (found,) = weigh({"cast": effects}, torch.arange(10) % 2, ["a", "b"])
+
+    assert found.p_value == pytest.approx(0.5**10)
+    (found,) = weigh({"cast": torch.full((10,), MARGIN - 0.01)}, torch.arange(10) % 2, ["a", "b"])
+    assert found.p_value == 1
+
+
+def test_undefined_effects_take_no_part() -> None:
+    effects = torch.linspace(-0.2, 0.6, 20)
+    padded = torch.cat([effects, torch.full((6,), NAN)])
+
+    (found,) = weigh({"cast": padded}, torch.cat([TARGETS, TARGETS[:6]]), ["a", "b"])
+
+    (expected,) = weigh({"cast": effects}, TARGETS, ["a", "b"])
+    assert found == expected
+
+
+@pytest.mark.parametrize("n", [0, 1, 7])
+def test_too_few_effects_have_no_interval(n: int) -> None:
+    effects = torch.full((20,), NAN)
+    effects[:n] = 0.5
+
+    (found,) = weigh({"cast": effects}, TARGETS, ["a", "b"])
+
+    assert math.isnan(found.low)
+    assert math.isnan(found.high)
+    assert found.by_class == {}
+
+
+def test_classes_are_named_with_their_means_where_the_whole_is_shown() -> None:
+    effects = torch.tensor([0.9, 0.0]).repeat(10) + torch.linspace(-0.05, 0.05, 20)
+
+    (found,) = weigh({"cast": effects}, TARGETS, ["cats", "dogs"])
+
+    assert found.by_class["cats"] == (pytest.approx(0.9, abs=0.01), pytest.approx(found.p_value, abs=0.02))
+    assert found.by_class["dogs"] == (pytest.approx(0.0, abs=0.01), pytest.approx(1, abs=0.01))
+
+
+def test_classes_are_not_looked_at_where_the_whole_is_not_shown() -> None:
+    effects = torch.tensor([0.5, -0.5]).repeat(10)
+
+    (found,) = weigh({"cast": effects}, TARGETS, ["cats", "dogs"])
+
+    assert found.p_value > ALPHA
+    assert found.by_class == {}
+
+
+def test_labels_name_classes_also_where_some_are_missing_from_the_probe() -> None:
+    (found,) = weigh({"cast": torch.full((20,), 0.8)}, TARGETS * 2 + 1, ["a", "b", "c", "d"])
+
+    assert set(found.by_class) == {"b", "d"}
+
+
+@pytest.mark.parametrize("n", [16, 64])
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.3, 0.5])
+@pytest.mark.parametrize("mean", [0.0, 0.05, 0.2])
+def test_needed_images_are_more_than_there_are_while_nothing_is_settled(n: int, spread: float, mean: float) -> None:
+    effects = mean + spread * torch.linspace(-1, 1, n)
+
+    (found,) = weigh({"cast": effects}, torch.arange(n) % 2, ["a", "b"])
+
+    settled = found.high < MARGIN or found.p_value < ALPHA
+    assert settled or found.needed_n > n
+
+
+def test_effects_that_agree_above_the_margin_need_the_fewest_images() -> None:
+    (found,) = weigh({"cast": torch.full((20,), 0.3)}, TARGETS, ["a", "b"])
+
+    assert found.needed_n == statistics.FEWEST
+
+
+def test_needed_images_settle_it() -> None:
+    """Effects with the same mean and spread."""
+    few = torch.linspace(-0.5, 0.54, 40)
+    (found,) = weigh({"cast": few}, torch.arange(40) % 2, ["a", "b"])
+    assert found.high > MARGIN
+
+    enough = int(found.needed_n) + 20
+    (settled,) = weigh({"cast": torch.linspace(-0.5, 0.54, enough)}, torch.arange(enough) % 2, ["a", "b"])
+    assert settled.high < MARGIN
+
+
+# outcomes
+
+
+def test_a_cue_shown_above_the_margin_fails() -> None:
+    verdict = judge(report(strong("background"), absent("border")))
+
+    assert verdict.outcome == "FAIL"
+    assert [(f.cue, f.outcome) for f in verdict.findings] == [("background", "FAIL")]
+    assert "background" in verdict.reason
+    assert "border" not in verdict.reason
+
+
+@pytest.mark.parametrize("cue", ["frequency", "position", "tone"])
+def test_a_cue_that_the_object_may_have_a_part_in_only_warns(cue: str) -> None:
+    verdict = judge(report(strong(cue), absent("border")))
+
+    assert verdict.outcome == "WARN"
+    assert [(f.cue, f.outcome) for f in verdict.findings] == [(cue, "WARN")]
+    assert cue in verdict.reason
+
+
+def test_a_cue_that_is_likely_but_not_shown_warns() -> None:
+    verdict = judge(report(weak("background"), absent("border")))
+
+    assert verdict.outcome == "WARN"
+    assert [(f.cue, f.outcome) for f in verdict.findings] == [("background", "WARN")]
+
+
+@pytest.mark.parametrize("low", [0.0, -0.1])
+def test_a_reliance_that_may_be_none_at_all_does_not_warn(low: float) -> None:
+    verdict = judge(report(reliance("cast", 0.2, low, 0.5, 0.2)))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.findings == ()
+
+
+@pytest.mark.parametrize("mean", [0.05, MARGIN])
+def test_a_reliance_within_the_margin_is_no_finding_however_sure(mean: float) -> None:
+    verdict = judge(report(reliance("cast", mean, mean - 0.01, mean + 0.01, 0.5)))
+
+    assert verdict.findings == ()
+
+
+def test_every_cue_shown_to_lie_below_the_margin_passes() -> None:
+    verdict = judge(report(absent("background"), absent("border")))
+
+    assert verdict.outcome == "PASS"
+    assert verdict.findings == ()
+    assert "background, border" in verdict.reason
+    assert "0.10" in verdict.reason
+
+
+def test_a_reliance_well_below_zero_passes() -> None:
+    assert judge(report(reliance("cast", -0.4, -0.5, -0.3))).outcome == "PASS"
+
+
+@pytest.mark.parametrize("high", [MARGIN, 0.3])
+def test_one_cue_that_may_lie_above_leaves_it_open(high: float) -> None:
+    unsure = reliance("border", 0.02, -0.2, high, needed_n=311)
+
+    verdict = judge(report(absent("background"), unsure))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.findings == ()
+    assert "border" in verdict.reason
+    assert "background" not in verdict.reason
+    assert "311 probe images" in verdict.reason
+
+
+def test_the_most_images_that_any_open_cue_needs_are_named() -> None:
+    verdict = judge(report(open_("background", 200), open_("border", 3000), open_("cast", 50)))
+
+    assert "3000 probe images" in verdict.reason
+    assert all(cue in verdict.reason for cue in ("background", "border", "cast"))
+
+
+@pytest.mark.parametrize("needed_n", [1e6, math.inf])
+def test_absurd_numbers_of_images_are_just_many(needed_n: float) -> None:
+    reason = judge(report(open_("background", needed_n))).reason
+
+    assert "many more probe images" in reason
+    assert "inf" not in reason
+
+
+@pytest.mark.parametrize("n", [8, 16, 24])
+def test_few_images_without_any_effect_do_not_pass(n: int) -> None:
+    targets = torch.arange(n) % 2
+    found = weigh({"cast": torch.zeros(n)}, targets, ["a", "b"])
+
+    verdict = judge(report(*found))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+
+
+def test_many_images_without_any_effect_pass() -> None:
+    found = weigh({"cast": torch.zeros(80)}, torch.arange(80) % 2, ["a", "b"])
+
+    assert judge(report(*found)).outcome == "PASS"
+
+
+def test_a_finding_goes_before_what_is_open() -> None:
+    assert judge(report(strong("cast"), open_("border"))).outcome == "FAIL"
+    assert judge(report(strong("tone"), open_("border"))).outcome == "WARN"
+
+
+def test_of_a_warning_and_a_conviction_the_conviction_counts() -> None:
+    verdict = judge(report(strong("tone", 0.9), strong("cast", 0.4)))
+
+    assert verdict.outcome == "FAIL"
+    assert [f.cue for f in verdict.findings] == ["cast", "tone"]
+    assert "cast" in verdict.reason
+    assert "tone" not in verdict.reason
+
+
+@pytest.mark.parametrize("found", [strong, absent, open_])
+def test_a_model_that_has_not_learned_cannot_be_judged(found: object) -> None:
+    measured = found("background")
+
+    verdict = judge(report(measured, learned=False))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.findings == ()
+    assert verdict.score == 0
+    assert verdict.measured == (measured,)
+    assert "does not tell the probe's classes apart" in verdict.reason
+
+
+def test_without_trials_there_is_nothing_to_judge() -> None:
+    verdict = judge(report())
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "no cue that counts" in verdict.reason
+
+
+@pytest.mark.parametrize("found", [(), (reliance("cast", 0.9, NAN, NAN, 0.001),)], ids=["none", "too few images"])
+def test_without_an_interval_nothing_is_claimed(found: tuple[Reliance, ...]) -> None:
+    verdict = judge(report(*found, trials=[TRIALS["cast"]]))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.findings == ()
+    assert verdict.score == 0
+    assert "too few probe images" in verdict.reason
+
+
+# several cues
+
+
+def test_findings_are_convictions_first_and_then_by_their_lower_bound() -> None:
+    found = [strong("tone", 0.9), strong("cast", 0.4), strong("frequency", 0.95), strong("border", 0.7)]
+
+    assert [f.cue for f in judge(report(*found)).findings] == ["border", "cast", "frequency", "tone"]
+
+
+def test_score_is_the_highest_lower_bound() -> None:
+    verdict = judge(
+        report(reliance("cast", 0.3, 0.2, 0.4, 0.01), reliance("border", 0.4, 0.1, 0.9, 0.01), absent("tone"))
+    )
+
+    assert verdict.score == 0.2
+
+
+def test_score_of_a_clean_model_may_be_negative() -> None:
+    assert judge(report(absent("cast"), reliance("border", -0.1, -0.2, 0.0))).score == -0.05
+
+
+def test_the_level_is_shared_among_the_cues_that_count() -> None:
+    """Holm: 0.02 is below 0.05 alone, and above 0.05 / 3 among three."""
+    close, expected = strong("cast", 0.3, p_value=0.02), strong("border", 0.3, p_value=1e-6)
+
+    alone = judge(report(close))
+    among_three = judge(report(close, absent("background"), absent("codec")))
+    beside_expected = judge(report(close, expected, absent("codec")), limits={"border": "PASS", "codec": "PASS"})
+
+    assert (alone.outcome, alone.findings[0].p_value) == ("FAIL", 0.02)
+    assert (among_three.outcome, among_three.findings[0].p_value) == ("WARN", pytest.approx(0.06))
+    assert (beside_expected.outcome, beside_expected.findings[0].p_value) == ("FAIL", 0.02)
+
+
+def test_the_level_is_shared_step_by_step() -> None:
+    """Bonferroni would make 0.06 of 0.03."""
+    findings = judge(report(strong("cast", p_value=0.02), strong("border", p_value=0.03))).findings
+
+    assert [finding.p_value for finding in findings] == pytest.approx([0.04, 0.04])
+    assert [finding.outcome for finding in findings] == ["FAIL", "FAIL"]
+
+
+def test_cues_without_an_interval_do_not_share_the_level() -> None:
+    verdict = judge(report(strong("cast", p_value=0.03), reliance("border", 0.0, NAN, NAN, NAN)))
+
+    assert verdict.outcome == "FAIL"
+    assert verdict.findings[0].p_value == 0.03
+
+
+def test_finding_carries_what_was_measured_and_a_remedy() -> None:
+    by_class = {"cats": (0.2, 0.001), "dogs": (0.9, 0.002), "cows": (0.95, 0.4)}
+    measured = reliance("codec", 0.5, 0.375, 0.625, 0.001, by_class=by_class)
+
+    (finding,) = judge(report(measured)).findings
+
+    assert (finding.reliance, finding.low, finding.high, finding.p_value) == (0.5, 0.375, 0.625, 0.001)
+    assert finding.classes == ("dogs", "cats")
+    assert finding.remedy == remedy_for("codec")
+    assert finding.text == (
+        "codec: with the JPEG quality of another class instead of its own, the right class loses 0.50 of its "
+        "probability (95 % interval 0.38 to 0.62)"
+    )
+
+
+def test_verdict_has_every_cue_that_was_measured() -> None:
+    measured = (strong("cast"), absent("border"), reliance("tone", 0.5, NAN, NAN, 0.2))
+
+    assert judge(report(*measured), limits={"border": "PASS"}).measured == measured
+
+
+# what is not measured
+
+
+def test_cues_that_need_masks_are_named_where_there_are_none() -> None:
+    trials = (TRIALS["background"], TRIALS["border"])
+
+    verdict = judge(report(absent("border"), trials=trials))
+
+    assert verdict.outcome == "PASS"
+    assert "not measured without masks" in verdict.reason
+    assert verdict.reason.endswith("background")
+
+
+def test_masks_are_not_missing_where_no_image_found_donors() -> None:
+    """A single class, or one image of each: `examine` measures nothing then."""
+    verdict = judge(report(trials=STANDARD))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "two classes with two images each" in verdict.reason
+    assert "without masks" not in verdict.reason
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_nothing_measured_says_so_and_why(learned: bool) -> None:
+    verdict = judge(report(trials=(TRIALS["background"],), learned=learned))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "not measured without masks" in verdict.reason
+
+
+def test_too_few_masks_are_as_none() -> None:
+    """A cue left out of the count must not be passed over in silence."""
+    verdict = judge(report(reliance("background", 0.4, NAN, NAN, 0.3), absent("border")))
+
+    assert "not measured without masks" in verdict.reason
+
+
+def test_nothing_is_missing_where_all_was_measured() -> None:
+    assert "not measured" not in judge(report(absent("background"), absent("border"))).reason
+
+
+# what the user and the audit say
+
+
+def test_limits_are_the_trials_own() -> None:
+    most = limits(STANDARD, (), ())
+
+    assert most == {cue: "WARN" if cue in ("frequency", "position", "tone") else "FAIL" for cue in TRIALS}
+
+
+def test_expected_cues_lead_to_nothing_even_where_the_audit_found_them() -> None:
+    most = limits(STANDARD, ["background", "tone"], {"background", "tone"})
+
+    assert (most["background"], most["tone"], most["cast"]) == ("PASS", "PASS", "FAIL")
+
+
+def test_audited_cues_convict() -> None:
+    most = limits(STANDARD, [], {"position", "file"})
+
+    assert (most["position"], most["tone"]) == ("FAIL", "WARN")
+    assert "file" not in most
+    assert judge(report(strong("position")), limits=most).outcome == "FAIL"
+
+
+def test_a_trial_that_judges_nothing_is_lifted_by_the_audit_alone() -> None:
+    silent = Trial("cast", TRIALS["cast"].edit, at_most="PASS")
+
+    assert limits([silent], [], [])["cast"] == "PASS"
+    assert limits([silent], [], ["cast"])["cast"] == "FAIL"
+
+
+def test_an_expected_cue_is_measured_and_never_convicts() -> None:
+    measured = (strong("background"), absent("border"))
+
+    verdict = judge(report(*measured), limits=limits(STANDARD, ["background"], ()))
+
+    assert verdict.outcome == "PASS"
+    assert verdict.findings == ()
+    assert verdict.measured == measured
+    assert verdict.score == -0.05
+    assert "background" not in verdict.reason
+
+
+def test_where_every_cue_is_expected_nothing_can_be_said() -> None:
+    verdict = judge(report(strong("background")), limits={"background": "PASS"})
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert verdict.findings == ()
+    assert "no cue that counts" in verdict.reason
+
+
+def test_an_expected_cue_that_needs_masks_is_not_missed() -> None:
+    trials = (TRIALS["background"], TRIALS["border"])
+
+    verdict = judge(report(absent("border"), trials=trials), limits=limits(trials, ["background"], ()))
+
+    assert "not measured" not in verdict.reason
+
+
+@pytest.mark.parametrize("expected", [["backgruond"], ["cast", "sound"]])
+def test_unknown_expected_cues_are_refused(expected: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"expected_cues must be a list of names out of \['background', .*, got \["):
+        limits(STANDARD, expected, ())
+
+
+def test_one_expected_cue_has_to_stand_in_a_list() -> None:
+    with pytest.raises(ValueError, match=r"must be a list of names .* got 'cast'"):
+        limits(STANDARD, "cast", ())
+    with pytest.raises(ValueError, match="must be a list of names"):
+        limits((), "cast", ())
+
+
+def test_without_trials_no_expected_cue_is_refused() -> None:
+    assert limits((), ["background"], ()) == {}
+
+
+# as text and as JSON
+
+
+def full() -> Verdict:
+    measured = reliance("cast", 0.5, 0.4, 0.6, 0.001, by_class={"cats": (0.5, 0.001)}, needed_n=math.inf)
+    return judge(report(measured, weak("tone"), reliance("border", 0.1, NAN, NAN, NAN)))
+
+
+def test_verdict_is_json() -> None:
+    verdict = full()
+
+    said = json.loads(json.dumps(verdict.as_json(), allow_nan=False))
+
+    assert set(said) == {"outcome", "score", "findings", "measured", "reason"}
+    assert (said["outcome"], said["score"], said["reason"]) == ("FAIL", 0.4, verdict.reason)
+    assert [f["cue"] for f in said["findings"]] == ["cast", "tone"]
+    assert said["findings"][0]["classes"] == ["cats"]
+    assert said["findings"][0]["remedy"] == {"what": remedy_for("cast").what, "code": remedy_for("cast").code}
+    assert said["measured"][0] == {
+        "cue": "cast",
+        "mean": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "p_value": 0.001,
+        "by_class": {"cats": [0.5, 0.001]},
+        "needed_n": None,
+    }
+    assert said["measured"][2]["low"] is None
+
+
+def test_verdict_reads_as_its_reason_and_a_line_per_finding() -> None:
+    verdict = full()
+
+    lines = str(verdict).split("\n")
+
+    assert lines[0] == f"FAIL: {verdict.reason}"
+    assert lines[1:] == [f"  {finding.text}" for finding in verdict.findings]
+
+
+def test_verdict_survives_pickling() -> None:
+    verdict = full()
+
+    read = pickle.loads(pickle.dumps(verdict))
+
+    assert str(read) == str(verdict)
+    assert json.dumps(read.as_json()) == json.dumps(verdict.as_json())
+
+
+def test_shortcut_error_carries_the_verdict() -> None:
+    verdict = full()
+    error = ShortcutError(verdict)
+
+    assert isinstance(error, RuntimeError)
+    assert error.verdict is verdict
+    assert str(error) == str(verdict)
+    assert pickle.loads(pickle.dumps(error)).verdict.reason == verdict.reason
+
+
+# a run
+
+FIRST_LEVEL = ALPHA / 20  # of a single cue, at each of the first 20 checks
+
+
+def outcomes(vigil: Vigil, *reports: Report) -> list[str]:
+    return [vigil.judge(one).outcome for one in reports]
+
+
+def test_one_check_never_convicts_and_two_in_a_row_do() -> None:
+    bad = report(strong("cast"))
+
+    assert outcomes(Vigil({}), bad, bad, bad) == ["WARN", "FAIL", "FAIL"]
+
+
+def test_a_check_in_between_ends_the_streak() -> None:
+    bad, good = report(strong("cast")), report(absent("cast"))
+
+    assert outcomes(Vigil({}), bad, good, bad, bad) == ["WARN", "PASS", "WARN", "FAIL"]
+
+
+def test_a_check_that_cannot_measure_ends_the_streak() -> None:
+    bad, undefined = report(strong("cast")), report(reliance("cast", NAN, NAN, NAN, NAN))
+
+    assert outcomes(Vigil({}), bad, undefined, bad) == ["WARN", "INCONCLUSIVE", "WARN"]
+
+
+def test_a_check_of_a_model_that_has_not_learned_ends_the_streak() -> None:
+    bad = report(strong("cast"))
+
+    assert outcomes(Vigil({}), bad, report(strong("cast"), learned=False), bad) == ["WARN", "INCONCLUSIVE", "WARN"]
+
+
+def test_two_checks_with_different_cues_convict_neither() -> None:
+    one, other = report(strong("cast"), absent("border")), report(absent("cast"), strong("border"))
+
+    assert outcomes(Vigil({}), one, other) == ["WARN", "WARN"]
+
+
+def test_streaks_may_be_longer() -> None:
+    bad = report(strong("cast"))
+
+    assert outcomes(Vigil({}, streak=3), bad, bad, bad) == ["WARN", "WARN", "FAIL"]
+
+
+@pytest.mark.parametrize(("p_value", "expected"), [(0.9, {"cast"}), (1.1, set())])
+def test_the_level_of_a_check_is_that_of_the_run_spread_over_its_checks(p_value: float, expected: set[str]) -> None:
+    vigil = Vigil({})
+    vigil.alarmed({"cast": FIRST_LEVEL * p_value})
+
+    assert vigil.alarmed({"cast": FIRST_LEVEL * p_value}) == expected
+
+
+def test_the_level_is_shared_among_the_cues_of_a_check() -> None:
+    vigil = Vigil({})
+    values = {"cast": FIRST_LEVEL * 0.4, "border": FIRST_LEVEL * 0.6}
+    vigil.alarmed(values)
+
+    assert vigil.alarmed(values) == {"cast"}
+
+
+def test_the_level_falls_with_the_number_of_checks() -> None:
+    vigil = Vigil({})
+    for _ in range(199):
+        vigil.alarmed({"cast": 1.0})
+    level = ALPHA * 20 / 201**2
+
+    assert vigil.alarmed({"cast": level * 0.9}) == set()
+    assert vigil.alarmed({"cast": level * 0.9}) == {"cast"}
+    assert vigil.alarmed({"cast": level * 1.1}) == set()
+
+
+def test_checks_that_test_nothing_use_up_none_of_the_level() -> None:
+    vigil = Vigil({})
+    for _ in range(199):
+        vigil.judge(report(strong("cast"), learned=False))
+
+    vigil.alarmed({"cast": FIRST_LEVEL * 0.9})
+    assert vigil.alarmed({"cast": FIRST_LEVEL * 0.9}) == {"cast"}
+
+
+def test_a_lower_alpha_asks_for_more() -> None:
+    vigil = Vigil({}, alpha=ALPHA / 10)
+    values = {"cast": FIRST_LEVEL * 0.9}
+    vigil.alarmed(values)
+
+    assert vigil.alarmed(values) == set()
+
+
+def test_expected_cues_neither_share_the_level_nor_convict() -> None:
+    close = strong("cast", p_value=FIRST_LEVEL * 0.9)
+    both = report(close, strong("border"))
+
+    assert outcomes(Vigil({}), both, both) == ["WARN", "FAIL"]
+    sharing = Vigil({"cast": "FAIL", "border": "WARN"})
+    assert outcomes(sharing, both, both) == ["WARN", "WARN"]
+    expecting = Vigil({"cast": "FAIL", "border": "PASS"})
+    assert outcomes(expecting, both, both) == ["WARN", "FAIL"]
+
+
+def test_cues_that_only_warn_do_so_however_long() -> None:
+    bad = report(strong("tone"))
+
+    assert outcomes(Vigil({}), *[bad] * 5) == ["WARN"] * 5
+
+
+def test_a_later_clean_check_passes() -> None:
+    bad, good = report(strong("cast")), report(absent("cast"))
+
+    assert outcomes(Vigil({}), bad, bad, good) == ["WARN", "FAIL", "PASS"]
+
+
+def test_vigil_calls_nothing_above_the_margin_that_is_not() -> None:
+    noise = torch.Generator().manual_seed(0)
+    vigil = Vigil({})
+    targets = torch.arange(40) % 2
+
+    def look() -> str:
+        effects: dict[str, Tensor] = {cue: 0.2 * torch.randn(40, generator=noise) for cue in ("cast", "border")}
+        return vigil.judge(report(*weigh(effects, targets, ["a", "b"]))).outcome
+
+    assert "FAIL" not in {look() for _ in range(20)}
