@@ -332,8 +332,9 @@ class CAMCallback(_Callback):
 
     def _conclude(self, trainer: Any) -> bool:
         """Turns the verdict so far into the one on the model as it is, the same on every rank; whether it is news."""
-        if self._report is not None and self._verdict is not None:
-            self._verdict = judge(self._report, limits=self.limits)
+        with self._surviving():
+            if self._report is not None and self._verdict is not None:
+                self._verdict = judge(self._report, limits=self.limits)
         if trainer.world_size > 1:
             self._verdict = trainer.strategy.broadcast(self._verdict)
         return self._verdict is not None and self._is_news(self._verdict)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .attribution import cams, engine, layers, measures, targets
 from .attribution.guard import untouched
-from .intervention import STANDARD, Donors, Reliance, Trial, can_swap, draw_donors, effects, swapped, weigh
+from .intervention import STANDARD, Donors, Reliance, Trial, can_swap, context, draw_donors, effects, swapped, weigh
 from .probe import Probe
 from .spatial import upsample
 from .statistics import has_learned
@@ -109,10 +109,10 @@ def examine(
     with untouched(model):
         inputs = probe.inputs()
         layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
-        started = time.perf_counter()
-        batches = list(_looks(model, inputs, probe.targets, layer, method, forward, batch_size))
-        changes = _effects(model, probe, chosen, n_donors, forward, batch_size)
-        model_seconds = time.perf_counter() - started
+        in_model = _Stopwatch()
+        with in_model:
+            batches = list(_looks(model, inputs, probe.targets, layer, method, forward, batch_size))
+        changes, known_from_parts = _use(model, probe, chosen, n_donors, forward, batch_size, in_model)
     logits, grid_maps, predicted_grid_maps = (torch.cat(parts) for parts in zip(*batches, strict=True))
     maps = upsample(grid_maps, (probe.images.shape[-2], probe.images.shape[-1]))
     values = _values(maps, grid_maps, probe.masks, previous)
@@ -129,8 +129,10 @@ def examine(
         trials=chosen,
         effects=changes,
         reliances=reliances,
-        scalars=_scalars(values, grid_maps, logits, probe.targets) | _reliance_scalars(reliances),
-        model_seconds=model_seconds,
+        scalars=_scalars(values, grid_maps, logits, probe.targets)
+        | _reliance_scalars(reliances)
+        | {f"cam/{name}": value for name, value in known_from_parts.items()},
+        model_seconds=in_model.seconds,
     )
 
 
@@ -177,6 +179,19 @@ def collect_evidence(
     return Evidence(cue, chosen, images, probabilities)
 
 
+class _Stopwatch:
+    """Adds up the wall time of its ``with`` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+
 def _donors(probe: Probe, n: int) -> Donors:
     """The same at every check of a run, since they depend on the probe alone."""
     return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
@@ -199,23 +214,27 @@ def _looks(
         yield seen.logits.cpu(), true_maps, predicted_maps
 
 
-def _effects(
+def _use(
     model: nn.Module,
     probe: Probe,
     trials: Sequence[Trial],
     n_donors: int,
     forward: Callable[[Tensor], Any] | None,
     batch_size: int,
-) -> Mapping[str, Tensor]:
-    """Nothing where classes are too small to find donors in."""
-    if not can_swap(probe.targets):
-        return {}
+    in_model: "_Stopwatch",
+) -> tuple[Mapping[str, Tensor], Mapping[str, float]]:
+    """Effects and context; nothing without trials, or where classes are too small to find donors in."""
+    if not trials or not can_swap(probe.targets):
+        return {}, {}
 
     def probabilities(pixels: Tensor) -> Tensor:
         inputs = probe.prepare(pixels)
-        return engine.predict_inside(model, inputs, forward=forward, batch_size=batch_size).softmax(1).cpu()
+        with in_model:
+            return engine.predict_inside(model, inputs, forward=forward, batch_size=batch_size).softmax(1).cpu()
 
-    return effects(trials, probe.images, probe.targets, probe.masks, _donors(probe, n_donors), probabilities)
+    seen = (probe.images, probe.targets, probe.masks)
+    donors = _donors(probe, n_donors)
+    return effects(trials, *seen, donors, probabilities), context(*seen, probabilities)
 
 
 def _checked_true_class(labels: Tensor) -> targets.Target:

@@ -295,6 +295,7 @@ def test_every_scalar_of_the_contract_is_read(tmp_path: Path) -> None:
             "background_attention_ratio", "background_attention_lift", "pointing_accuracy", "box_iou",
             "border_attention_ratio", "attention_entropy", "attention_drift", "probe_accuracy", "zero_map_rate",
             "undefined_rate", "seconds", "seconds_outside_model", "overhead", "shortcut_score",
+            "periphery_accuracy", "foreground_only_accuracy", "background_only_accuracy",
             *(f"reliance/{trial.cue}{end}" for trial in STANDARD for end in ("", "_low", "_high")),
         )
     }  # fmt: skip

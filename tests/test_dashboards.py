@@ -79,6 +79,7 @@ def trained(folder: Path, logger: Any) -> tuple[CAMCallback, Any]:
     callback = CAMCallback(on_error="raise")
     trainer = pl.Trainer(
         max_epochs=2, callbacks=[callback], logger=logger, log_every_n_steps=1, accelerator="cpu",
+        default_root_dir=folder,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(Net(), DataLoader(train, 4, shuffle=True), DataLoader(val, 4))

@@ -237,7 +237,7 @@ def test_preprocess_is_given_pixels_and_edits_are_too() -> None:
 
     assert len(edited) == 2
     assert all(pixels.min() >= 0 and pixels.max() <= 1 for pixels in edited)
-    assert all(torch.equal(*pair) for pair in zip(prepared, [looked_at.images, *edited], strict=True))
+    assert all(torch.equal(*pair) for pair in zip(prepared[:3], [looked_at.images, *edited], strict=True))
 
 
 def test_trials_go_through_the_given_forward() -> None:
@@ -303,7 +303,7 @@ def test_models_in_training_are_read_as_in_evaluation() -> None:
     report = examine(model, looked_at, trials=[BORDER], forward=forward)
     collect_evidence(model, looked_at, report, "border", forward=forward)
 
-    assert modes == [{False}] * (2 + 2 * 2 + 1)  # the layer, the maps; two donors either way; the evidence
+    assert modes == [{False}] * (2 + 2 * 2 + 1 + 1)  # the layer, the maps; two donors either way; periphery; evidence
     assert model.training
 
 

@@ -1,5 +1,6 @@
 """What predictions hang on: paired edits of one cue at a time, and what they do to the model's answers."""
 
+from .context import context
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
 from .trials import STANDARD, Donors, Trial, can_swap, draw_donors, effects, swapped
@@ -12,6 +13,7 @@ __all__ = [
     "Reliance",
     "Trial",
     "can_swap",
+    "context",
     "draw_donors",
     "effects",
     "swapped",
