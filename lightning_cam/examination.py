@@ -11,7 +11,19 @@ from torch import Tensor, nn
 
 from .attribution import cams, engine, layers, measures, targets
 from .attribution.guard import untouched
-from .intervention import STANDARD, Donors, Reliance, Trial, can_swap, context, draw_donors, effects, swapped, weigh
+from .intervention import (
+    STANDARD,
+    Donors,
+    Reliance,
+    Trial,
+    as_masked,
+    can_swap,
+    context,
+    draw_donors,
+    effects,
+    swapped,
+    weigh,
+)
 from .probe import Probe
 from .spatial import upsample
 from .statistics import has_learned
@@ -30,7 +42,7 @@ class Report:
         logits: ``(N, n_classes)`` float32.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
         learned: Whether the model tells the probe's classes apart better than chance: without that no cue is judged.
-        trials: The cues that were to be swapped.
+        trials: The cues that were to be swapped, with what they may lead to on this probe.
         effects: One ``(N,)`` tensor per cue that was swapped: how much of its class an image loses, -1 to 1.
         reliances: The same over the probe, with intervals and tests.
         scalars: Means over the defined probes, by their logged key.
@@ -105,7 +117,7 @@ def examine(
     Raises:
         ValueError: The layer does not exist, none can be found, or a target is no class of the model.
     """
-    chosen = tuple(STANDARD if trials is None else trials)
+    chosen = tuple(as_masked(trial, probe.masks) for trial in (STANDARD if trials is None else trials))
     with untouched(model):
         inputs = probe.inputs()
         layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)

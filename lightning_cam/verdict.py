@@ -70,7 +70,7 @@ class Verdict:
 
 
 def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: Collection[str]) -> dict[str, str]:
-    """The most that each cue may lead to: "FAIL", "WARN", or "PASS" where it is reported and no more.
+    """What the user declares of cues instead of what their trials say: "PASS" is reported and no more, "FAIL" convicts.
 
     Args:
         trials: What is put to the test.
@@ -85,7 +85,7 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
     if isinstance(expected_cues, str) or (unknown and cues):
         raise ValueError(f"expected_cues must be a list of names out of {cues}, got {expected_cues!r}")
     declared = dict.fromkeys(audited_cues, FAIL) | dict.fromkeys(expected_cues, PASS)
-    return {trial.cue: declared.get(trial.cue, trial.at_most) for trial in trials}
+    return {cue: most for cue, most in declared.items() if cue in cues}
 
 
 def judge(
@@ -95,10 +95,10 @@ def judge(
 
     Args:
         report: What `examine` saw.
-        limits: The most that each cue may lead to; None takes what its trial says.
+        limits: The most that cues may lead to, where that is not what their trials say.
         alarmed: Cues shown to lie above the margin, where several checks were looked at; None tests this one alone.
     """
-    most = {trial.cue: trial.at_most for trial in report.trials} | dict(limits or {})
+    most = _most(report, limits or {})
     counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
     missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
     if not report.learned or not counted:
@@ -117,11 +117,16 @@ def judge(
     return Verdict(outcome, score, findings, report.reliances, reason + _unmeasured(missing))
 
 
+def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
+    """The most that each cue may lead to."""
+    return {trial.cue: limits.get(trial.cue, trial.at_most) for trial in report.trials}
+
+
 class Vigil:
     """Judges a run check by check; the false alarms of 20 checks together stay below ``alpha``.
 
     Args:
-        limits: The most that each cue may lead to.
+        limits: The most that cues may lead to, where that is not what their trials say.
         alpha: Chance of any false alarm in 20 checks, see `statistics.check_level`.
         streak: Checks in a row that must agree: trainings wobble from check to check.
     """
@@ -135,7 +140,8 @@ class Vigil:
 
     def judge(self, report: Report) -> Verdict:
         """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
-        counted = [r for r in report.reliances if self._limits.get(r.cue) != PASS] if report.learned else []
+        most = _most(report, self._limits)
+        counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
         return judge(report, limits=self._limits, alarmed=self.alarmed({r.cue: r.p_value for r in counted}))
 
     def alarmed(self, p_values: Mapping[str, float]) -> set[str]:

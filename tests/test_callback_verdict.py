@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from shortcut import BORDER, Framed, framed, trained_on_frames
+from shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict
+from lightning_cam import CAMCallback, ShortcutError, Verdict
 from lightning_cam.audit import audit_dataset
 from lightning_cam.intervention import Trial
 from lightning_cam.sinks.memory import MemorySink
@@ -60,7 +60,7 @@ def test_the_alarm_needs_two_checks_and_comes_once(tmp_path: Path) -> None:
 
 
 def test_warn_says_so_on_the_terminal_and_trains_on(tmp_path: Path) -> None:
-    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=BORDER, sinks=[], every_n_epochs=1)
+    callback = CAMCallback(framed_probe(), trials=BORDER, sinks=[], every_n_epochs=1)
     with pytest.warns(UserWarning, match="lightning_cam: FAIL: the model relies on something that is not the object"):
         trainer = fit(tmp_path, callback, epochs=6)
 
@@ -131,7 +131,7 @@ def test_a_failing_trial_costs_the_check_and_not_the_training(tmp_path: Path) ->
     def broken(*_: Any) -> Any:
         raise RuntimeError("no edit")
 
-    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=(Trial("own", broken),), sinks=[])
+    callback = CAMCallback(framed_probe(), trials=(Trial("own", broken),), sinks=[])
     with pytest.warns(UserWarning, match="no edit"):
         trainer = fit(tmp_path, callback, epochs=2)
 
@@ -140,7 +140,7 @@ def test_a_failing_trial_costs_the_check_and_not_the_training(tmp_path: Path) ->
 
 def test_the_training_is_the_same_with_trials_and_verdict(tmp_path: Path) -> None:
     weights = []
-    for callbacks in ([], [CAMCallback(Probe(*framed(64, seed=1)), sinks=[], every_n_train_steps=3)]):
+    for callbacks in ([], [CAMCallback(framed_probe(), sinks=[], every_n_train_steps=3)]):
         torch.manual_seed(0)
         model = Framed()
         with warnings.catch_warnings():

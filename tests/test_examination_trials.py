@@ -148,9 +148,22 @@ def test_classes_too_small_for_donors_are_looked_at_without_trials(targets: list
 
     report = look(Reader(MIDDLE), looked_at)
 
-    assert report.trials == STANDARD
+    assert [trial.cue for trial in report.trials] == [trial.cue for trial in STANDARD]
     assert report.reliances == ()
     assert judge(report).outcome == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize(("masked", "outcome"), [(64, "FAIL"), (58, "FAIL"), (57, "WARN"), (0, "WARN")])
+def test_what_lies_in_the_border_convicts_only_where_masks_say_it_is_not_the_object(masked: int, outcome: str) -> None:
+    ground = probe(n=64, ground=True)
+    masks = ground.masks.clone()
+    masks[masked:] = False
+    seen = Probe(ground.images, ground.targets, masks=masks, preprocess=ground.preprocess)
+
+    verdict = judge(look(Reader(CORNER), seen, trials=[BORDER]))
+
+    assert verdict.outcome == outcome
+    assert verdict.findings[0].cue == "border"
 
 
 def test_without_masks_the_background_is_left_out() -> None:

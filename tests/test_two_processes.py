@@ -45,12 +45,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from lightning_cam import CAMCallback, Probe
-from shortcut import BORDER, Framed, framed
+from lightning_cam import CAMCallback
+from shortcut import BORDER, Framed, framed, framed_probe
 
 if __name__ == "__main__":
     told = []
-    callback = CAMCallback(Probe(*framed(64, seed=1)), trials=BORDER, every_n_epochs=1, on_shortcut={then})
+    callback = CAMCallback(framed_probe(), trials=BORDER, every_n_epochs=1, on_shortcut={then})
     trainer = pl.Trainer(
         max_epochs=40, accelerator="cpu", devices=2, strategy="ddp", callbacks=[callback],
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

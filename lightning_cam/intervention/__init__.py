@@ -3,7 +3,7 @@
 from .context import context
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
-from .trials import STANDARD, Donors, Trial, can_swap, draw_donors, effects, swapped
+from .trials import STANDARD, Donors, Trial, as_masked, can_swap, draw_donors, effects, swapped
 
 __all__ = [
     "MARGIN",
@@ -12,6 +12,7 @@ __all__ = [
     "Edit",
     "Reliance",
     "Trial",
+    "as_masked",
     "can_swap",
     "context",
     "draw_donors",
