@@ -2,10 +2,9 @@
 
 import importlib
 import importlib.util
+import pickle
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,28 @@ from torch import Tensor, nn
 from . import sinks as keeping
 from .attribution import cams, layers
 from .audit import AuditResult
-from .examination import Evidence, Reading, Report, collect_evidence, examine
-from .intervention import STANDARD, Trial
+from .examination import Evidence, Reading, Report, collect_evidence
+from .failures import MOST_IN_A_ROW, Failures, warn
+from .intervention import STANDARD, Trial, region_trial
+from .observer import Failure, Observer
 from .probe import Probe
-from .rhythm import Rhythm
+from .ranks import from_everyone, from_first, n_ranks
+from .rhythm import Rhythm, is_affordable
 from .sinks.background import Background
 from .sinks.folder import FolderSink
 from .sinks.pages import Frame, check_page, final_page, last_words, shown_probes
-from .trainer import drawn_probe, forward_of, free_folder, has_whole_model, logged_step, run_folder, validates
-from .verdict import FAIL, ShortcutError, Verdict, Vigil, judge, limits
+from .trainer import (
+    cannot_be_sent,
+    drawn_probe,
+    forward_of,
+    free_folder,
+    has_run,
+    has_whole_model,
+    logged_step,
+    run_folder,
+    validates,
+)
+from .verdict import FAIL, ShortcutError, Verdict, judge, limits
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -33,9 +45,12 @@ else:
     _MODULES = [importlib.import_module("lightning.pytorch" if n == "lightning" else n) for n in _NAMESPACES]
     _Callback = type("_Callback", tuple(module.Callback for module in _MODULES), {})
 
-MAX_FAILURES = 3  # in a row, then the callback switches itself off
 MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
 MAX_EVIDENCE = 3  # findings that get a picture
+SECONDS_AFTER_EXCEPTION = 10.0  # for pictures; a checkpoint may wait to be saved, and a cluster waits 30 s
+CHECK = "a check"
+SENT = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")  # arguments that may hold functions
+EMPTY = "the class scores do not depend on this layer there, or nothing speaks for a class; try another layer='...'"
 MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
 
 
@@ -47,7 +62,8 @@ class CAMCallback(_Callback):
     to the trainer's loggers and to a folder beside them.
 
     Args:
-        probe: The fixed images to look at; None draws 64 from the validation data (without it, the training data).
+        probe: The fixed images to look at, best images that the model is not trained on, which nothing here can tell;
+            None draws 64 from the validation data (without it, the training data).
         layer: Dotted name of the layer to look at; None finds the last spatial one.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         every_n_epochs: Look after every n-th epoch instead of the default rhythm.
@@ -56,7 +72,8 @@ class CAMCallback(_Callback):
         expected_cues: Cues that the model may rely on, such as "background" where context is part of the task: they
             are measured and shown, but lead to no verdict.
         audit: What `audit_dataset` found in the training data. A cue that may belong to the object, such as the
-            position, can lead to "FAIL" only if the data set gives it away too.
+            position, can lead to "FAIL" only if the data set gives it away too; and parts of the picture that tell the
+            label are swapped as well, where pictures are resized as a whole.
         on_shortcut: Once a fit, when the verdict is "FAIL" at two checks in a row or at the end: "warn", "stop" the
             training, "raise" a `ShortcutError`, or call a function with the `Verdict` (on the first process).
         forward: ``(module, inputs) -> class scores`` for modules whose ``forward`` gives something else.
@@ -65,6 +82,8 @@ class CAMCallback(_Callback):
         log_images: Whether to log pictures at all; without them only scalars are logged.
         n_images: How many probe images get a picture series; all of them are measured.
         batch_size: Probe images per forward pass.
+        max_overhead: Share of the fit's time so far that looking may take under the default rhythm, ten seconds at
+            least; checks beyond that are skipped, but never the first and the last. From 1 on none is.
         name: First part of every logged key; two callbacks on one trainer need two names.
 
     Raises:
@@ -90,6 +109,7 @@ class CAMCallback(_Callback):
         log_images: bool = True,
         n_images: int = 16,
         batch_size: int = 32,
+        max_overhead: float = 0.02,
         name: str = "cam",
     ) -> None:
         if probe is not None and not isinstance(probe, Probe):
@@ -102,13 +122,15 @@ class CAMCallback(_Callback):
             raise ValueError(f'on_shortcut must be "warn", "stop", "raise" or a function, got {on_shortcut!r}')
         if min(n_images, batch_size) < 1:
             raise ValueError(f"n_images and batch_size must be 1 or more, got {n_images} and {batch_size}")
+        if not max_overhead > 0:
+            raise ValueError(f"max_overhead must be above 0, such as 0.02 for 2 % of the fit, got {max_overhead}")
         if not name or not name.replace("_", "").replace("-", "").isalnum():
             raise ValueError(f"name must be letters, digits, - and _, since it begins every logged key; got {name!r}")
         self.rhythm = Rhythm(every_n_epochs, every_n_train_steps)
         self.probe = probe
         self.layer = layer
         self.method = method
-        self.trials = tuple(STANDARD if trials is None else trials)
+        self.trials = tuple(_standard_trials(audit) if trials is None else trials)
         self.limits = limits(self.trials, expected_cues, {found.cue for found in audit.findings} if audit else ())
         self.on_shortcut = on_shortcut
         self.forward = forward
@@ -117,24 +139,32 @@ class CAMCallback(_Callback):
         self.log_images = log_images
         self.n_images = n_images
         self.batch_size = batch_size
+        self.max_overhead = max_overhead
         self.name = name
         self._history: list[Reading] = []
         self._restored_fingerprint: str | None = None
+        self._draws_probe = probe is None
         self._reset()
 
     def _reset(self) -> None:
         """What belongs to one fit."""
-        self._report: Report | None = None
         self._verdict: Verdict | None = None
-        self._vigil = Vigil(self.limits)
         self._acted = False
         self._frames: list[Frame] = []
         self._background: Background | None = None
         self._openings: list[str] = []  # where a person finds the pictures
         self._looked_at = -1  # global step of the last check
-        self._failures = 0
+        self._failures = Failures(raises=self.on_error == "raise")
+        self._observer = Observer(
+            layer=self.layer,
+            method=self.method,
+            forward=self.forward,
+            batch_size=self.batch_size,
+            limits=self.limits,
+            failures=self._failures,
+        )
         self._off = False
-        self._fit_started = self._spent = 0.0
+        self._fit_started = self._spent = self._last_took = 0.0
 
     @property
     def history(self) -> tuple[Reading, ...]:
@@ -166,8 +196,8 @@ class CAMCallback(_Callback):
         try:
             history = [Reading.from_json(entry) for entry in state_dict["history"]]
             self._restored_fingerprint = str(state_dict["fingerprint"])
-        except (KeyError, TypeError, ValueError) as error:
-            _warn(f"the checkpoint's series cannot be read ({error!r}); starting a new one")
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            warn(f"the checkpoint's series cannot be read ({error!r}); starting a new one")
             return
         self._history = history
 
@@ -189,14 +219,18 @@ class CAMCallback(_Callback):
         if not has_whole_model(trainer):
             self._switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
             return
-        if self.probe is None:
-            self.probe = drawn_probe(trainer)
+        if self.probe is None or self._draws_probe:
+            self.probe = _drawn_in_every_process(trainer)
+        self._observer.meet(self.probe)
+        if trainer.global_step == 0:  # a new run, whatever this callback has seen before
+            self._history = []
         self._compare_with_restored(self.probe)
+        if trainer.is_global_zero:
+            self._say_copies(self.probe)
         self._looked_at = trainer.global_step if self._history else -1
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            with self._surviving():
-                self._open_sinks(trainer)
-        if not self._history:
+            self._open_sinks(trainer)
+        if not self._history and has_run(pl_module):
             self._look(trainer, pl_module, logged_step(trainer), self._log_directly, before_training=True)
 
     def on_train_batch_end(
@@ -213,7 +247,7 @@ class CAMCallback(_Callback):
         ):
             return
         leave_to_validation = self.rhythm.every_n_train_steps is None and batch_idx + 1 == trainer.num_training_batches
-        if not leave_to_validation:
+        if not leave_to_validation and self._can_afford(trainer):
             self._look(trainer, pl_module, logged_step(trainer), self._log_directly)
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -231,31 +265,44 @@ class CAMCallback(_Callback):
         if self._history and trainer.global_step != self._looked_at:  # the same on every rank, unlike the report
             self._look(trainer, pl_module, logged_step(trainer) - 1, self._log_directly)
         alert = self._conclude(trainer)
-        if self._background is not None and self._report is not None and self.probe is not None and self._history:
-            evidence = self._collect_evidence(pl_module, self.probe, self._report)
-            frames, verdict = tuple(self._frames), self._verdict
-            last = partial(final_page, self.probe, frames, self.history, self.name, verdict, evidence, alert=alert)
-            self._background.submit(last, wait=True)
-            words = last_words(self.probe, self._report, len(self._history), self._openings, verdict)
-            print("\n" + words)  # noqa: T201 - once a fit
+        with self._failures.surviving("the summary"):
+            self._sum_up(pl_module, alert=alert)
         self._close()
         if alert and self._verdict is not None:
             self._act(trainer, self._verdict)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps what was seen until here; Lightning calls no `teardown` after an exception."""
-        self._close()
+        self._close(timeout=SECONDS_AFTER_EXCEPTION)
+        if isinstance(exception, (pickle.PicklingError, AttributeError, TypeError)) and "pickle" in str(exception):
+            for argument in cannot_be_sent({name: vars(self)[name] for name in SENT}):
+                warn(f"{argument}= of CAMCallback cannot be sent to other processes; define it at the top of a module")
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
         self._close()
-        self._report = None
+        self._observer.report = None
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def _after_epoch(self, trainer: Any, pl_module: Any, step: int) -> None:
-        if self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at:
-            self._look(trainer, pl_module, step, partial(_log_through_lightning, pl_module))
+        is_due = self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
+        if is_due and self._can_afford(trainer):
+            self._look(trainer, pl_module, step, partial(self._log_through_lightning, pl_module))
+
+    def _can_afford(self, trainer: Any) -> bool:
+        """Whether a check fits into what looking may cost; the first process decides for all."""
+        if self._off or self.rhythm.was_chosen:
+            return True
+        elapsed = time.perf_counter() - self._fit_started
+        can = from_first(is_affordable(self._spent, self._last_took, elapsed, self.max_overhead))
+        if not can:
+            self._failures.say_once(
+                "overhead",
+                f"looking has taken {self._spent:.0f} s of the fit's {elapsed:.0f} s; checks are skipped while one "
+                f"more would make it more than {self.max_overhead:.0%} (max_overhead; every_n_epochs=1 keeps them all)",
+            )
+        return can
 
     def _look(
         self,
@@ -267,85 +314,71 @@ class CAMCallback(_Callback):
         before_training: bool = False,
     ) -> None:
         """One check, from the forward pass to the queue of pictures. Rank 0 looks, every rank logs the same numbers."""
-        if self._off or self.probe is None:
+        if self._off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
             return
         started = time.perf_counter()
         self._looked_at = trainer.global_step
-        seen, failure = self._examined(trainer, pl_module, self.probe, before_training=before_training)
-        if seen is None:
-            self._count_failure(failure)
+        seen = self._observer.check(
+            pl_module,
+            self.probe,
+            () if before_training else self.trials,
+            lets_through=lambda error: self.on_error == "raise" or (before_training and isinstance(error, ValueError)),
+        )
+        if isinstance(seen, Failure):
+            self._cope(seen)
             return
-        self._failures = 0
-        scalars, self._verdict = seen
+        self._failures.succeeded(CHECK)
+        self._verdict = seen.verdict
+        scalars = {key.replace("cam/", f"{self.name}/", 1): value for key, value in seen.scalars.items()}
         seconds = time.perf_counter() - started
         self._spent += seconds
+        self._last_took = seconds
         scalars[f"{self.name}/seconds"] = seconds
-        scalars[f"{self.name}/seconds_outside_model"] = seconds - scalars.pop("model_seconds")
+        scalars[f"{self.name}/seconds_outside_model"] = seconds - seen.model_seconds
         if not before_training:
             scalars[f"{self.name}/overhead"] = self._spent / (time.perf_counter() - self._fit_started)
         reading = Reading(step, trainer.current_epoch, scalars)
         self._history.append(reading)
-        with self._surviving():
+        with self._failures.surviving("logging"):
             log(trainer, reading.defined, step)
             for key in scalars:  # what was never defined is no point on a curve, but who monitors it must find it
                 trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
         alert = self._is_news(self._verdict)
-        with self._surviving():
+        if not before_training and scalars[f"{self.name}/zero_map_rate"] == 1:  # a head may begin with zeros
+            self._failures.say_once("empty maps", f"every map of the check at step {step} is empty; {EMPTY}")
+        with self._failures.surviving("drawing"):
             self._hand_over_pictures(reading, self._verdict, alert=alert)
         if alert:
             self._act(trainer, self._verdict)
 
-    def _examined(
-        self, trainer: Any, pl_module: Any, probe: Probe, *, before_training: bool
-    ) -> tuple[tuple[dict[str, float], Verdict] | None, str]:
-        """Scalars and verdict, or None and what failed; the same on every rank, and so is an exception."""
-        seen, failure, raised = None, "", None
-        if trainer.is_global_zero:
-            try:
-                self._report = self._examine(pl_module, probe, () if before_training else self.trials)
-                verdict = self._vigil.judge(self._report)
-                scalars = {key.replace("cam/", f"{self.name}/", 1): v for key, v in self._report.scalars.items()}
-                scalars[f"{self.name}/shortcut_score"] = verdict.score
-                scalars["model_seconds"] = self._report.model_seconds
-                seen = scalars, verdict
-            except Exception as error:  # the promise: nothing of ours stops a training
-                raised, failure = error, f"{type(error).__name__}: {error}"
-        must_raise = self.on_error == "raise" or (before_training and isinstance(raised, ValueError))
-        if trainer.world_size > 1:
-            seen, failure, must_raise = trainer.strategy.broadcast((seen, failure, must_raise))
-        if seen is None and must_raise:
-            raise raised or RuntimeError(f"rank 0: {failure}")
-        return seen, failure
-
-    def _examine(self, pl_module: Any, probe: Probe, trials: Sequence[Trial]) -> Report:
-        last = self._report
-        return examine(
-            pl_module,
-            probe,
-            layer=last.layer if last else self.layer,
-            method=self.method,
-            trials=trials,
-            previous=last.grid_maps if last else None,
-            forward=forward_of(pl_module, self.forward),
-            batch_size=self.batch_size,
-        )
-
     def _conclude(self, trainer: Any) -> bool:
         """Turns the verdict so far into the one on the model as it is, the same on every rank; whether it is news."""
-        with self._surviving():
-            if self._report is not None and self._verdict is not None:
-                self._verdict = judge(self._report, limits=self.limits)
-        if trainer.world_size > 1:
-            self._verdict = trainer.strategy.broadcast(self._verdict)
+        with self._failures.surviving("the verdict"):
+            if self._observer.report is not None and self._verdict is not None:
+                self._verdict = judge(self._observer.report, limits=self.limits)
+        self._verdict = from_first(self._verdict)
         return self._verdict is not None and self._is_news(self._verdict)
+
+    def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
+        """Hands over the last page and says on the terminal what came out."""
+        if self._background is None or self._observer.report is None or self.probe is None or not self._history:
+            return
+        evidence = self._collect_evidence(pl_module, self.probe, self._observer.report)
+        frames, verdict = tuple(self._frames), self._verdict
+        last = partial(final_page, self.probe, frames, self.history, self.name, verdict, evidence, alert=alert)
+        self._background.submit(last, wait=True)
+        print("\n" + last_words(self.probe, self._observer.report, len(self._history), self._openings, verdict))  # noqa: T201 - once a fit
 
     def _collect_evidence(self, pl_module: Any, probe: Probe, report: Report) -> list[Evidence]:
         """Pictures of what led to the findings; without them the verdict still stands."""
         collected: list[Evidence] = []
-        with self._surviving():
+        with self._failures.surviving("the evidence"):
             for finding in self._verdict.findings[:MAX_EVIDENCE] if self._verdict and self.log_images else ():
                 run = forward_of(pl_module, self.forward)
-                collected.append(collect_evidence(pl_module, probe, report, finding.cue, forward=run))
+                seen = collect_evidence(
+                    pl_module, probe, report, finding.cue, forward=run, batch_size=self._observer.images_a_pass
+                )
+                collected.append(seen)
         return collected
 
     def _is_news(self, verdict: Verdict) -> bool:
@@ -363,13 +396,13 @@ class CAMCallback(_Callback):
             raise ShortcutError(verdict)
         else:
             trainer.should_stop = trainer.should_stop or self.on_shortcut == "stop"
-            _warn(str(verdict))
+            warn(str(verdict))
 
     def _hand_over_pictures(self, reading: Reading, verdict: Verdict, *, alert: bool) -> None:
-        if self._background is None or self._report is None or self.probe is None:
+        if self._background is None or self._observer.report is None or self.probe is None:
             return
         frame = Frame.of(
-            self._report, reading, shown_probes(self.probe.targets, self.n_images if self.log_images else 0)
+            self._observer.report, reading, shown_probes(self.probe.targets, self.n_images if self.log_images else 0)
         )
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
@@ -378,67 +411,96 @@ class CAMCallback(_Callback):
 
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
+    def _log_through_lightning(self, pl_module: Any, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
+        """To the progress bar's metrics, EarlyStopping and ModelCheckpoint.
+
+        Not to the loggers: there Lightning lets a failure stop the training.
+        """
+        pl_module.log_dict(dict(scalars), logger=False)
+        self._log_to_loggers(trainer, scalars, step)
+
     def _log_directly(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
-        """Where ``self.log`` is not allowed or would write at another step; monitorable all the same."""
+        """Where ``self.log`` is not allowed; monitorable all the same."""
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in scalars.items()})
+        self._log_to_loggers(trainer, scalars, step)
+
+    def _log_to_loggers(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
         for logger in trainer.loggers:
-            with self._surviving():
-                logger.log_metrics(dict(scalars), step=step)
+            what = f"logging to {type(logger).__name__}"
+            if not self._failures.too_many(what):
+                with self._failures.surviving(what):
+                    logger.log_metrics(dict(scalars), step=step)
 
     def _open_sinks(self, trainer: Any) -> None:
-        if self.sinks is not None:
-            chosen = list(self.sinks)
-        else:
-            folder = free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))
-            found = (keeping.for_logger(logger) for logger in trainer.loggers)
-            chosen = [sink for sink in found if sink is not None] + [FolderSink(folder)]
-            self._openings = [str(folder)]
-        self._openings += [where for where in map(keeping.opening, trainer.loggers) if where]
+        """The given ones, or one for each logger and the folder. One that cannot be opened costs the others nothing."""
+        chosen = list(self.sinks or ())
+        if self.sinks is None:
+            with self._failures.surviving("choosing a folder for pictures"):
+                folder = free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))
+                chosen.append(FolderSink(folder))
+                self._openings.append(str(folder))
+        for logger in trainer.loggers:
+            with self._failures.surviving(f"opening {type(logger).__name__} for pictures"):
+                chosen += [sink for sink in [keeping.for_logger(logger)] if sink is not None and self.sinks is None]
+                self._openings += [where for where in [keeping.opening(logger)] if where]
         self._background = Background(chosen, max_pending=MAX_PENDING)
 
     def _compare_with_restored(self, probe: Probe) -> None:
         if self._history and self._restored_fingerprint not in (None, probe.fingerprint):
-            _warn("the checkpoint's series was taken on another probe set; starting a new one")
+            warn("the checkpoint's series was taken on another probe set; starting a new one")
             self._history = []
+
+    def _say_copies(self, probe: Probe) -> None:
+        """Copies count twice in every mean, and make every interval look narrower than it is."""
+        if copies := probe.copies():
+            warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
+
+    def _cope(self, failure: Failure) -> None:
+        if failure.has_touched:
+            self._switch_off(failure.text.removeprefix("TouchedError: "))
+        self._count_failure(failure.text)
 
     def _count_failure(self, failure: str) -> None:
         """Says the first failure of a fit once, and gives up after several in a row."""
-        self._failures += 1
-        if self._failures == 1:
-            _warn(f"a check failed, training goes on ({failure!r})")
-        if self._failures == MAX_FAILURES:
-            self._switch_off(f"{MAX_FAILURES} checks in a row failed, last with {failure!r}")
+        if self._off:
+            return
+        self._failures.count(CHECK, failure)
+        if self._failures.too_many(CHECK):
+            self._switch_off(f"{MOST_IN_A_ROW} checks in a row failed, last with {failure!r}")
 
     def _switch_off(self, reason: str) -> None:
         self._off = True
-        _warn(f"switched off for this fit, training goes on; {reason}")
+        warn(f"switched off for this fit, training goes on; {reason}")
 
-    def _close(self) -> None:
+    def _close(self, timeout: float = 60.0) -> None:
         """Flushes what waits to be drawn; safe to call twice."""
         background, self._background = self._background, None
         if background is None:
             return
-        background.close()
+        background.close(timeout)
         if background.dropped:
-            _warn(f"pictures of {background.dropped} checks were dropped, drawing was too slow")
-        for failure in background.failures:
-            _warn(f"pictures could not be kept ({failure!r})")
-
-    @contextmanager
-    def _surviving(self) -> Iterator[None]:
-        """The promise: nothing of ours stops a training, unless that was asked for."""
-        try:
-            yield
-        except Exception as error:
-            if self.on_error == "raise":
-                raise
-            self._count_failure(f"{type(error).__name__}: {error}")
+            warn(f"pictures of {background.dropped} checks were dropped, drawing was too slow")
+        for failure in dict.fromkeys(background.failures):
+            warn(f"pictures could not be kept ({failure!r})")
 
 
-def _log_through_lightning(pl_module: Any, _trainer: Any, scalars: Mapping[str, float], _step: int) -> None:
-    """To every logger at Lightning's step, the progress bar's metrics, EarlyStopping and ModelCheckpoint."""
-    pl_module.log_dict(dict(scalars))
+def _drawn_in_every_process(trainer: Any) -> Probe:
+    """The probe, or the same `ValueError` everywhere: none waits for one that has failed."""
+    drawn: Probe | str
+    try:
+        drawn = drawn_probe(trainer)
+    except ValueError as error:
+        if n_ranks() == 1:
+            raise
+        drawn = str(error)
+    failures = [said for said in from_everyone(drawn if isinstance(drawn, str) else "") if said]
+    if failures or isinstance(drawn, str):
+        raise ValueError(failures[0])
+    return drawn
 
 
-def _warn(text: str) -> None:
-    warnings.warn(f"lightning_cam: {text}", stacklevel=3)
+def _standard_trials(audit: AuditResult | None) -> tuple[Trial, ...]:
+    """The standard trials, and one of the parts of a picture from which an audit can tell the label."""
+    if audit is None or not audit.candidate_region.any():
+        return STANDARD
+    return (*STANDARD, region_trial(torch.from_numpy(audit.candidate_region)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import __version__
 from .reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
-from .sinks.wording import printable
+from .untrusted import printable
 
 NOTHING_TO_READ = 2  # exit code
 
@@ -119,7 +119,7 @@ def _audit(chosen: argparse.Namespace) -> int:
             options = {"per_class": chosen.per_class, "seed": chosen.seed, "workers": chosen.workers}
             result = audit_dataset(chosen.source, **options, progress=show)
     except (ValueError, OSError) as error:
-        print(f"lightning-cam audit: {error}", file=sys.stderr)
+        print(f"lightning-cam audit: {printable(error)}", file=sys.stderr)
         return 2
     print(json.dumps(result.as_json(), indent=2) if chosen.json else result.as_table())
     return result.exit_code
@@ -142,7 +142,7 @@ def _read_back(command: str, folder: Path, told: Callable[[Kept], list[str]]) ->
         kept = newest(folder)
         text = "\n".join(told(kept))
     except (ValueError, OSError) as error:
-        print(f"lightning-cam {command}: {printable(str(error))}", file=sys.stderr)
+        print(f"lightning-cam {command}: {printable(error)}", file=sys.stderr)
         return None
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))  # a traceback's exit code would read as FAIL

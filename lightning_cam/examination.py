@@ -1,29 +1,24 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .attribution import cams, engine, layers, measures, targets
-from .attribution.guard import untouched
+from .attribution import cams, engine, measures
 from .intervention import (
     STANDARD,
-    Donors,
     Reliance,
     Trial,
     as_masked,
-    can_swap,
-    context,
-    draw_donors,
-    effects,
+    summary,
     swapped,
     weigh,
 )
+from .look import Look, donors_of, look
 from .probe import Probe
 from .spatial import upsample
 from .statistics import has_learned
@@ -117,34 +112,49 @@ def examine(
     Raises:
         ValueError: The layer does not exist, none can be found, or a target is no class of the model.
     """
-    chosen = tuple(as_masked(trial, probe.masks) for trial in (STANDARD if trials is None else trials))
-    with untouched(model):
-        inputs = probe.inputs()
-        layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
-        in_model = _Stopwatch()
-        with in_model:
-            batches = list(_looks(model, inputs, probe.targets, layer, method, forward, batch_size))
-        changes, known_from_parts = _use(model, probe, chosen, n_donors, forward, batch_size, in_model)
-    logits, grid_maps, predicted_grid_maps = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    maps = upsample(grid_maps, (probe.images.shape[-2], probe.images.shape[-1]))
-    values = _values(maps, grid_maps, probe.masks, previous)
-    reliances = weigh(changes, probe.targets, probe.classes)
+    chosen = _chosen(trials)
+    everything = torch.arange(len(probe))
+    seen = look(
+        model,
+        probe,
+        everything,
+        chosen,
+        layer=layer,
+        method=method,
+        n_donors=n_donors,
+        forward=forward,
+        batch_size=batch_size,
+    )
+    return report_on(seen, probe, method=method, trials=chosen, previous=previous)
+
+
+def report_on(
+    seen: Look,
+    probe: Probe,
+    *,
+    method: cams.CamMethod = cams.grad_cam,
+    trials: Sequence[Trial] | None = None,
+    previous: Tensor | None = None,
+) -> Report:
+    """What a look at all of a probe amounts to: measures and statistics, without the model. See `examine`."""
+    values = _values(seen.grid_maps, probe.masks, previous)
+    reliances = weigh(seen.effects, probe.targets, probe.classes)
     return Report(
-        layer=layers.check_layer(model, layer),
+        layer=seen.layer,
         method=getattr(method, "__name__", type(method).__name__),
-        maps=maps,
-        grid_maps=grid_maps,
-        predicted_grid_maps=predicted_grid_maps,
-        logits=logits,
+        maps=upsample(seen.grid_maps, (probe.images.shape[-2], probe.images.shape[-1])),
+        grid_maps=seen.grid_maps,
+        predicted_grid_maps=seen.predicted_grid_maps,
+        logits=seen.logits,
         values=values,
-        learned=has_learned(logits.argmax(1) == probe.targets, probe.targets),
-        trials=chosen,
-        effects=changes,
+        learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
+        trials=tuple(as_masked(trial, probe.masks) for trial in _chosen(trials)),
+        effects=seen.effects,
         reliances=reliances,
-        scalars=_scalars(values, grid_maps, logits, probe.targets)
+        scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
         | _reliance_scalars(reliances)
-        | {f"cam/{name}": value for name, value in known_from_parts.items()},
-        model_seconds=in_model.seconds,
+        | {f"cam/{name}": summary(column) for name, column in seen.context.items()},
+        model_seconds=seen.model_seconds,
     )
 
 
@@ -182,7 +192,7 @@ def collect_evidence(
     trial = next(trial for trial in report.trials if trial.cue == cue)
     lost = report.effects[cue]
     chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
-    pairs = swapped(trial, probe.images, probe.masks, _donors(probe, 1), chosen)
+    pairs = swapped(trial, probe.images, probe.masks, donors_of(probe, 1), chosen)
     images = torch.stack([probe.images[chosen], *pairs], 1)
     inputs = probe.prepare(images.flatten(0, 1))
     logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()
@@ -191,86 +201,12 @@ def collect_evidence(
     return Evidence(cue, chosen, images, probabilities)
 
 
-class _Stopwatch:
-    """Adds up the wall time of its ``with`` blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = self._since = 0.0
-
-    def __enter__(self) -> None:
-        self._since = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self.seconds += time.perf_counter() - self._since
+def _chosen(trials: Sequence[Trial] | None) -> tuple[Trial, ...]:
+    return STANDARD if trials is None else tuple(trials)
 
 
-def _donors(probe: Probe, n: int) -> Donors:
-    """The same at every check of a run, since they depend on the probe alone."""
-    return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
-
-
-def _looks(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    layer: str,
-    method: cams.CamMethod,
-    forward: Callable[[Tensor], Any] | None,
-    batch_size: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Logits, maps of the true and maps of the predicted class, a batch at a time, on the CPU."""
-    for batch, true in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
-        wanted = (_checked_true_class(true), targets.predicted_class())
-        seen = engine.capture(model, batch, wanted, layer=layer, forward=forward)
-        true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
-        yield seen.logits.cpu(), true_maps, predicted_maps
-
-
-def _use(
-    model: nn.Module,
-    probe: Probe,
-    trials: Sequence[Trial],
-    n_donors: int,
-    forward: Callable[[Tensor], Any] | None,
-    batch_size: int,
-    in_model: "_Stopwatch",
-) -> tuple[Mapping[str, Tensor], Mapping[str, float]]:
-    """Effects and context; nothing without trials, or where classes are too small to find donors in."""
-    if not trials or not can_swap(probe.targets):
-        return {}, {}
-
-    def probabilities(pixels: Tensor) -> Tensor:
-        inputs = probe.prepare(pixels)
-        with in_model:
-            return engine.predict_inside(model, inputs, forward=forward, batch_size=batch_size).softmax(1).cpu()
-
-    seen = (probe.images, probe.targets, probe.masks)
-    donors = _donors(probe, n_donors)
-    return effects(trials, *seen, donors, probabilities), context(*seen, probabilities)
-
-
-def _checked_true_class(labels: Tensor) -> targets.Target:
-    """The score of the true class, checked on the host: an index out of range would end a CUDA context."""
-    highest = int(labels.max())
-
-    def scores(logits: Tensor) -> Tensor:
-        if highest >= logits.shape[1]:
-            raise ValueError(
-                f"the probe has label {highest}, the model gives {logits.shape[1]} class scores; "
-                "pass a probe whose labels the model knows, or forward= that returns the class scores"
-            )
-        return targets.true_class(labels)(logits)
-
-    return scores
-
-
-def _on_device_of(model: nn.Module, images: Tensor) -> Tensor:
-    parameter = next(model.parameters(), None)
-    return images if parameter is None else images.to(parameter.device, parameter.dtype)
-
-
-def _values(maps: Tensor, grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:
-    """Every measure that can be taken: mass on the layer's grid, peak and box at image size."""
+def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:
+    """Every measure that can be taken. Of the layer's own maps: stretched, a constant one would have a peak."""
     values = {
         "border_attention_ratio": measures.border_attention_ratio(grid_maps),
         "attention_entropy": measures.attention_entropy(grid_maps),
@@ -280,7 +216,7 @@ def _values(maps: Tensor, grid_maps: Tensor, masks: Tensor | None, previous: Ten
             "background_attention_ratio": measures.background_attention_ratio(grid_maps, masks),
             "background_attention_lift": measures.background_attention_lift(grid_maps, masks),
             "pointing_accuracy": measures.pointing_accuracy(grid_maps, masks),
-            "box_iou": measures.box_iou(maps, masks),
+            "box_iou": measures.box_iou(grid_maps, masks),
         }
     if previous is not None and previous.shape == grid_maps.shape:
         values["attention_drift"] = measures.attention_drift(grid_maps, previous)

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from .intervention import Reliance
 from .remedies import Remedy
 from .sinks.folder import HISTORY, VERDICT, read_history
-from .sinks.wording import lines, printable
+from .sinks.wording import lines
+from .untrusted import printable
 from .verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Verdict
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
@@ -42,7 +43,8 @@ def newest(folder: Path) -> Kept:
     Raises:
         ValueError: There is none, or it cannot be read.
     """
-    found = sorted(folder.rglob(VERDICT), key=lambda path: (path.stat().st_mtime_ns, path))
+    files = (path for path in folder.rglob(VERDICT) if path.is_file())
+    found = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path))
     if not found:
         what = f"no {VERDICT} at or below" if folder.is_dir() else "there is no folder"
         raise ValueError(f"{what} '{folder}'; give the folder of a run that was trained with CAMCallback")
@@ -56,7 +58,7 @@ def newest(folder: Path) -> Kept:
 def verdict_lines(kept: Kept) -> list[str]:
     """The verdict as text, and where it comes from."""
     others = f", the newest of {kept.n_files}" if kept.n_files > 1 else ""
-    return [*lines(kept.verdict), f"from {printable(str(kept.file))} (step {kept.step}{others})"]
+    return [*lines(kept.verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
 
 
 def report_lines(kept: Kept) -> list[str]:
@@ -82,7 +84,7 @@ def _picture_lines(folder: Path) -> list[str]:
     """The pictures that there are, a line for each kind."""
     kinds = [sorted(path.name for path in folder.glob(kind)) for kind in PICTURES]
     names = [printable(name) for found in kinds for name in _few(found)]
-    return [f"in {printable(str(folder))}:", *(f"  {name}" for name in names or ["no pictures"])]
+    return [f"in {printable(folder)}:", *(f"  {name}" for name in names or ["no pictures"])]
 
 
 def _few(names: Sequence[str]) -> Sequence[str]:

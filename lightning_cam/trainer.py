@@ -1,5 +1,7 @@
 """What the callback asks of a Lightning trainer: which step, which data, which folder. Reads, never writes."""
 
+import inspect
+import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .probe import Probe
 
@@ -43,7 +46,7 @@ def drawn_probe(trainer: Any) -> Probe:
             )
         try:
             return Probe.from_dataset(dataset)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "
                 "pass CAMCallback(probe=Probe(images, targets)) or Probe.from_folder(...)"
@@ -68,11 +71,13 @@ def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | No
     """How to get class scores: as given, the module's own ``forward`` (None), or its only network.
 
     Raises:
-        ValueError: The module has no ``forward`` and not exactly one child with parameters.
+        ValueError: The module has no ``forward`` and not exactly one child with parameters, or its ``forward`` wants
+            more than images.
     """
     if given is not None:
         return partial(given, module)
     if type(module).forward.__qualname__ not in ("LightningModule.forward", "_forward_unimplemented"):
+        _check_takes_images(module)
         return None
     networks = {name: child for name, child in module.named_children() if next(child.parameters(), None) is not None}
     if len(networks) == 1:
@@ -81,6 +86,34 @@ def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | No
         f"{type(module).__name__} has no forward() and {len(networks)} networks ({', '.join(networks) or 'none'}); "
         "define forward(), or pass CAMCallback(forward=lambda module, images: class_scores)"
     )
+
+
+def _check_takes_images(module: nn.Module) -> None:
+    try:
+        inspect.signature(module.forward).bind("images")
+    except TypeError as error:
+        raise ValueError(
+            f"{type(module).__name__}.forward() must take images alone ({error}); "
+            "pass CAMCallback(forward=lambda module, images: class_scores)"
+        ) from error
+
+
+def has_run(module: nn.Module) -> bool:
+    """Whether no parameter waits for the first forward pass, which must be the training's own."""
+    return not any(map(is_lazy, module.parameters()))
+
+
+def cannot_be_sent(arguments: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments that a strategy which spawns processes cannot hand to them."""
+    return [name for name, value in arguments.items() if not _can_be_pickled(value)]
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # what a user's object raises there is its own affair
+        return False
+    return True
 
 
 def run_folder(trainer: Any) -> Path:

@@ -9,6 +9,7 @@ from . import statistics
 from .examination import Report
 from .intervention import MARGIN, Reliance, Trial
 from .remedies import Remedy, remedy_for
+from .untrusted import printable
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
 
@@ -48,7 +49,8 @@ class Verdict:
 
     Attributes:
         outcome: "PASS" only if every cue is shown to stay below `MARGIN`; "FAIL" if one that cannot be the object's
-            own is shown to lie above; "WARN" for weaker evidence or cues that may be legitimate; else "INCONCLUSIVE".
+            own is shown to lie above; "WARN" for weaker evidence of such a cue, or where one that may be the object's
+            own is shown to lie above; else "INCONCLUSIVE".
         score: For ranking runs, -1 to 1: the highest lower bound of a reliance; higher = more reliance on a shortcut.
         findings: The cues that the model relies on, strongest first.
         measured: Every cue that was put to the test, whether it counts or not.
@@ -62,7 +64,8 @@ class Verdict:
     reason: str
 
     def __str__(self) -> str:
-        return "\n".join([f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)])
+        said = [f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)]
+        return "\n".join(map(printable, said))
 
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON types; what is not finite becomes None."""
@@ -109,12 +112,15 @@ def judge(
     found = [
         _finding(r, corrected[r.cue], convicts=r.cue in shown and most[r.cue] == FAIL)
         for r in counted
-        if r.cue in shown or (r.low > 0 and r.mean > MARGIN)
+        if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
     findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
     outcome, reason = _outcome(findings, counted)
     score = max(reliance.low for reliance in counted)
-    return Verdict(outcome, score, findings, report.reliances, reason + _unmeasured(missing))
+    doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
+    return Verdict(
+        outcome, score, findings, report.reliances, reason + _perhaps_object(doubtful) + _unmeasured(missing)
+    )
 
 
 def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
@@ -234,6 +240,16 @@ def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
     if not report.effects and not all(trial.needs_masks for trial in report.trials):
         return []
     return [trial.cue for trial in report.trials if trial.needs_masks and trial.cue in uncounted]
+
+
+def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:
+    """Cues found where the object is thought not to be, which nobody knows without masks."""
+    off_object = {trial.cue for trial in report.trials if trial.off_object}
+    return [finding.cue for finding in findings if finding.cue in off_object]
+
+
+def _perhaps_object(cues: Sequence[str]) -> str:
+    return f"; the object itself may be what was swapped ({' and '.join(cues)}): only masks would tell" if cues else ""
 
 
 def _unmeasured(cues: Sequence[str]) -> str:

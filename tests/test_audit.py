@@ -471,7 +471,7 @@ def test_a_sure_but_small_skill_is_no_finding() -> None:
     labels = np.arange(6000) % 2
     weak = labels * 0.3 + np.random.default_rng(0).normal(size=6000)
 
-    facts, findings, _ = judge({"width": weak, "cells": np.zeros((6000, 8, 8, 5))}, labels, ("a", "b"), 0)
+    facts, findings, _, _ = judge({"width": weak, "cells": np.zeros((6000, 8, 8, 5))}, labels, ("a", "b"), 0)
 
     assert facts[0].p_value < 0.01
     assert 0 < facts[0].bound < 0.2
@@ -488,6 +488,8 @@ def test_the_object_in_the_middle_is_no_cue_of_a_region(tmp_path: Path) -> None:
 
     assert not cues(result) & {"background", "border", "corner", "region"}
     assert result.cue_map[3:5, 3:5].min() > 0.8 > result.cue_map[0].max()
+    assert result.candidate_region[3:5, 3:5].all()
+    assert not result.candidate_region[0].any()
 
 
 def shuffled_findings(copies: np.ndarray[Any, Any], n_classes: int, runs: int) -> int:

@@ -11,11 +11,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_cam import CAMCallback, ShortcutError, Verdict
+from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict, examine, judge
 from lightning_cam.audit import audit_dataset
-from lightning_cam.intervention import Trial
+from lightning_cam.intervention import STANDARD, Trial
 from lightning_cam.sinks.memory import MemorySink
 
 
@@ -109,6 +110,49 @@ def test_the_audit_lets_a_cue_convict_that_could_be_the_objects(tmp_path: Path) 
     outcomes = [trained_on_frames(tmp_path, trials=mild, audit=a)[0].verdict for a in (None, audit)]
 
     assert [verdict.outcome for verdict in outcomes if verdict is not None] == ["WARN", "FAIL"]
+
+
+class Reader(nn.Module):
+    """Takes pictures for class 1 whose pixel at one place is light."""
+
+    def __init__(self, row: int, column: int) -> None:
+        super().__init__()
+        self.grey = nn.Conv2d(3, 2, 1)
+        self.place = nn.Parameter(torch.zeros(64, 64))
+        with torch.no_grad():
+            self.grey.weight.copy_(torch.tensor([-10.0, 10.0])[:, None, None, None].expand(2, 3, 1, 1))
+            self.grey.bias.copy_(torch.tensor([15.0, -15.0]))
+            self.place[row, column] = 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (self.grey(images) * self.place).sum((2, 3))
+
+
+def test_a_region_that_the_audit_knows_of_is_swapped_too() -> None:
+    """A small mark inside, beside the object: neither border nor corner reach it."""
+    targets = torch.arange(64) % 2
+    images = torch.rand(64, 3, 64, 64)
+    images[:, :, 18:22, 42:46] = targets[:, None, None, None].float()  # the mark
+    images[:, :, 36:40, 36:40] = targets[:, None, None, None].float()  # the object
+    masks = torch.zeros(64, 64, 64, dtype=torch.bool)
+    masks[:, 32:44, 32:44] = True
+    trials = CAMCallback(audit=audit_dataset(TensorDataset(images, targets))).trials
+
+    assert [trial.cue for trial in trials] == [*(trial.cue for trial in STANDARD), "region"]
+    verdicts = [
+        judge(examine(Reader(*place), Probe(images, targets, masks=masks), trials=trials[-1:], layer="grey"))
+        for place in ((20, 44), (38, 38))
+    ]
+    assert "region" in [finding.cue for finding in verdicts[0].findings]
+    assert verdicts[0].outcome == "FAIL"
+    assert verdicts[1].findings == ()
+
+
+def test_an_audit_without_a_telling_region_adds_no_trial() -> None:
+    audit = audit_dataset(TensorDataset(torch.rand(64, 3, 32, 32), torch.arange(64) % 2))
+
+    assert CAMCallback(audit=audit).trials == STANDARD
+    assert CAMCallback(trials=BORDER, audit=audit).trials == BORDER
 
 
 def test_without_trials_there_is_no_verdict_to_speak_of(tmp_path: Path) -> None:

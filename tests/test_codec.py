@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from natural import natural, through_jpeg
 from torch import Tensor
 
-from lightning_cam.intervention.codec import PRISTINE, jpeg_quality, match_codec, reencoded
+from lightning_cam.intervention import STANDARD, draw_donors, effects
+from lightning_cam.intervention.codec import PRISTINE, can_lose_quality, jpeg_quality, match_codec, reencoded
 
 QUALITIES = (8, 12, 23, 40, 55, 67, 80, 88, 92, 95)
 
@@ -150,3 +151,45 @@ def test_reencoding_keeps_dtype_and_range_and_its_input(dtype: torch.dtype) -> N
     assert not torch.equal(result[0], pictures[0])
     assert torch.equal(result[1], pictures[1])
     assert torch.equal(pictures, before)
+
+
+# who can lose quality
+
+
+@pytest.mark.parametrize(
+    ("own", "same", "other", "can"),
+    [(90, 90, 20, True), (90, 20, 90, True), (20, 20, 90, False), (20, 90, 20, False), (90, 90, 90, False)],
+)
+def test_quality_can_be_lost_to_either_donor_and_never_won(own: int, same: int, other: int, can: bool) -> None:
+    pictures = torch.cat([through_jpeg(natural(1, seed=i), q) for i, q in enumerate((own, same, other))])
+
+    assert can_lose_quality(pictures, torch.tensor([1, 0, 0]), torch.tensor([2, 2, 1]))[0] == can
+
+
+def test_pictures_that_jpeg_has_not_lose_nothing() -> None:
+    assert not can_lose_quality(torch.rand(3, 4, 32, 32), torch.tensor([1, 2, 0]), torch.tensor([2, 0, 1])).any()
+
+
+def swapped_qualities(qualities: list[int], reads_class_1_from: int) -> Tensor:
+    """Effects of the codec trial on pictures of alternating classes, for a model that goes by the quality alone."""
+    pictures = torch.cat([through_jpeg(natural(1, seed=i), q) for i, q in enumerate(qualities)])
+
+    def probabilities(images: Tensor) -> Tensor:
+        low = torch.tensor([float(q < reads_class_1_from) for q in jpeg_quality(images)])
+        return torch.stack([1 - low, low], 1)
+
+    targets = torch.arange(len(qualities)) % 2
+    (codec,) = (trial for trial in STANDARD if trial.cue == "codec")
+    return effects([codec], pictures, targets, None, draw_donors(targets, 2, 0), probabilities)["codec"]
+
+
+def test_a_model_that_goes_by_quality_shows_it_where_quality_can_be_swapped() -> None:
+    """Pictures of the worse class cannot be made better: they say nothing, rather than that nothing hangs on it."""
+    found = swapped_qualities([90, 20] * 4, reads_class_1_from=50)
+
+    assert found[::2].tolist() == [1.0] * 4
+    assert found[1::2].isnan().all()
+
+
+def test_where_all_pictures_are_alike_nothing_hangs_on_the_quality() -> None:
+    assert swapped_qualities([90] * 8, reads_class_1_from=50).tolist() == [0.0] * 8

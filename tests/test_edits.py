@@ -61,7 +61,7 @@ for rows in (slice(0, 8), slice(-8, None)):
 REGION = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
 REGION[30:36, 3:20] = True
 
-swap_region = partial(edits.swap_region, region=REGION.float())
+swap_region = partial(edits.swap_region, cells=REGION)
 SWAPS = {
     "background": (edits.swap_background, torch.ones(HEIGHT, WIDTH, dtype=torch.bool)),
     "border": (edits.swap_border, RING),
@@ -150,14 +150,38 @@ def test_what_the_donors_mask_just_misses_does_not_show() -> None:
     torch.testing.assert_close(at(result, off), DONOR_GROUND.expand(3, int(off.sum())))
 
 
-@pytest.mark.parametrize("edit", [edits.swap_border, edits.swap_corners, swap_region])
-def test_without_masks_the_region_is_the_donors_whole(edit: Edit) -> None:
+OUTER_CELLS = torch.tensor([[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]], dtype=torch.bool)
+OUTER_PIXELS = OUTER_CELLS.repeat_interleave(HEIGHT // 4, 0).repeat_interleave(WIDTH // 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("edit", "region"),
+    [
+        (edits.swap_border, RING),
+        (edits.swap_corners, CORNERS),
+        (partial(edits.swap_region, cells=OUTER_CELLS), OUTER_PIXELS),
+    ],
+    ids=["border", "corner", "region"],
+)
+def test_without_masks_the_region_is_the_donors_whole(edit: Edit, region: Tensor) -> None:
     image, donor = natural(1, HEIGHT, WIDTH), natural(1, HEIGHT, WIDTH, seed=1)
-    region = {edits.swap_border: RING, edits.swap_corners: CORNERS}.get(edit, REGION)
 
     result = edit(image, unknown(), donor, unknown())
 
     assert torch.equal(result, torch.where(region, donor, image))
+
+
+def test_without_masks_the_inner_cells_of_a_region_stay() -> None:
+    """The object may lie there; the image with a mask shows that the same cells are swapped where it is known."""
+    images, donors = natural(2, HEIGHT, WIDTH), natural(2, HEIGHT, WIDTH, seed=1)
+    masks = torch.cat([unknown(), box(0, 0, 2, 2)])
+
+    result = edits.swap_region(images, masks, donors, masks, cells=torch.ones(4, 4, dtype=torch.bool))
+
+    inner = (slice(None), slice(10, 30), slice(14, 42))
+    assert torch.equal(result[0][inner], images[0][inner])
+    assert torch.equal(result[1][inner], donors[1][inner])
+    assert torch.equal(result[0][:, :10], donors[0][:, :10])
 
 
 def test_a_textured_background_arrives_as_it_is() -> None:
@@ -443,7 +467,7 @@ def test_a_picture_as_its_own_donor_stays_but_for_the_seam(edit: Edit) -> None:
 @pytest.mark.parametrize("mask", ["box", "all", "all but a row", "a pixel", "none"])
 def test_results_are_pictures_and_inputs_stay(edit: Edit, channels: int, size: tuple[int, int], mask: str) -> None:
     if edit is swap_region:
-        edit = partial(edits.swap_region, region=torch.ones(size))
+        edit = partial(edits.swap_region, cells=torch.ones(size, dtype=torch.bool))
     images = torch.rand(2, channels, *size)
     masks = torch.zeros(2, *size, dtype=torch.bool)
     top, bottom = {"box": (2, 4), "all": (0, None), "all but a row": (1, None), "a pixel": (0, 1), "none": (0, 0)}[mask]

@@ -13,13 +13,16 @@ import lightning_cam
 HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
-    ["spatial", "statistics", "render", "rhythm", "remedies", "transforms"],
+    ["untrusted", "ranks"],
+    ["spatial", "statistics", "render", "rhythm", "remedies", "transforms", "failures"],
     ["probe"],
     ["attribution", "intervention", "audit"],
-    ["examination", "metrics"],
+    ["look", "metrics"],
+    ["examination"],
     ["verdict"],
     ["sinks"],
     ["trainer"],
+    ["observer"],
     ["callback"],
     ["__init__"],  # the public names
     ["demo", "reading_back"],
@@ -114,7 +117,7 @@ def test_a_planted_violation_is_found(room: str, package: tuple[str, ...], sourc
 
 def test_importing_the_package_changes_nothing_outside_it() -> None:
     code = (
-        "import os, random, warnings, numpy, torch, pytorch_lightning, lightning.pytorch, PIL.Image\n"
+        "import os, random, warnings, numpy, scipy.stats, torch, pytorch_lightning, lightning.pytorch, PIL.Image\n"
         "def world():\n"
         "    return (dict(os.environ), random.getstate(), numpy.random.get_state()[1].tolist(),\n"
         "            torch.get_rng_state().tolist(), warnings.filters[:], torch.get_num_threads(),\n"

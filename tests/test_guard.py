@@ -1,9 +1,9 @@
 """Looking does not change what is looked at; each test names one thing that stays the same."""
 
+import copy
 import random
-import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import pytorch_lightning
 import torch
-from models import Net, fingerprint, fixed, images
+from models import Compilations, Net, fingerprint, fixed, images
 from torch import Tensor, nn
 
 from lightning_cam.attribution import engine, targets
@@ -385,26 +385,6 @@ def test_an_autocast_region_around_still_trains_afterwards() -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-class Compilations:
-    """A compiler that only counts."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, graph: torch.fx.GraphModule, _example: Any) -> Callable[..., Any]:
-        self.count += 1
-        return graph.forward
-
-
-@pytest.fixture
-def compiler() -> Iterator[Compilations]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the compiler's own, about itself
-        torch.compiler.reset()
-        yield Compilations()
-        torch.compiler.reset()
-
-
 @pytest.mark.parametrize("how", ["wrapper", "in place", "child"])
 def test_a_look_compiles_nothing(compiler: Compilations, how: str) -> None:
     model = fixed(Net)
@@ -432,15 +412,25 @@ def test_a_model_that_has_never_run_is_refused() -> None:
         pass
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpus_random_state_comes_back() -> None:
-    model = fixed(Net).cuda()
-    before = torch.cuda.get_rng_state()
+@pytest.mark.parametrize(
+    ("build", "draw"),
+    [
+        pytest.param(torch.Generator, lambda rng: torch.rand(1, generator=rng), id="torch"),
+        pytest.param(np.random.default_rng, lambda rng: rng.random(), id="numpy"),
+        pytest.param(np.random.RandomState, lambda rng: rng.rand(), id="numpy's old one"),
+        pytest.param(random.Random, lambda rng: rng.random(), id="Python"),
+    ],
+)
+def test_generators_that_modules_hold_come_back(build: Callable[[], Any], draw: Callable[[Any], float]) -> None:
+    model = fixed(Net)
+    model.rng, model.stage.several = build(), {"a": [build()]}
+    twins = copy.deepcopy([model.rng, model.stage.several["a"][0]])
 
     with untouched(model):
-        torch.rand(1, device="cuda")
+        draw(model.rng)
+        draw(model.stage.several["a"][0])
 
-    assert torch.equal(torch.cuda.get_rng_state(), before)
+    assert [draw(model.rng), draw(model.stage.several["a"][0])] == [draw(twin) for twin in twins]
 
 
 def test_training_goes_on_as_if_nobody_had_looked() -> None:

@@ -1,5 +1,6 @@
-"""Two processes train one model: one of them looks, both log the same numbers, and neither waits for the other."""
+"""Two processes train one model: they share the probe, log the same numbers, and neither waits for the other."""
 
+import json
 import os
 import re
 import subprocess
@@ -28,7 +29,7 @@ if __name__ == "__main__":
         logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         default_root_dir=Path({folder!r}), log_every_n_steps=1,
     )
-    trainer.fit(moody(good_calls=1) if {failing} else Net(), loader(), loader(8))
+    trainer.fit(moody(good_calls=1) if trainer.global_rank in {failing} else Net(), loader(), loader(8))
     entropies = [round(reading.scalars["cam/attention_entropy"], 6) for reading in callback.history]
     steps = [reading.step for reading in callback.history]
     Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(f"{{trainer.global_step}} {{steps}} {{entropies}}")
@@ -64,6 +65,140 @@ if __name__ == "__main__":
 """
 
 
+SHARED = """
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from test_callback import Net, loader, probe
+from lightning_cam import CAMCallback, Probe, examine
+
+
+class Normed(Net):
+    "Each process has statistics of its own, of the images that it has seen."
+
+    def build(self):
+        super().build()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        return super().forward(self.norm(images))
+
+
+def counted(module, images):
+    n_looked_at.append(len(images))
+    return module(images)
+
+
+if __name__ == "__main__":
+    n_looked_at = []
+    callback = CAMCallback(probe() if {same} else None, every_n_epochs=1, forward=counted, sinks=[])
+    trainer = pl.Trainer(
+        max_epochs=2, accelerator="cpu", devices=2, strategy="ddp", callbacks=[callback],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}), limit_val_batches=0,  # validation would make the buffers the same
+    )
+    torch.manual_seed(0)
+    model = Normed()
+    if not {same}:
+        images, targets = probe().images, probe().targets
+        brighter = images + int(trainer.global_rank) / 100
+        callback.probe, callback._draws_probe = Probe(brighter.clamp(0, 1), targets), False
+    trainer.fit(model, loader(), loader(8))
+    n_together = sum(n_looked_at)
+    alone = examine(model, callback.probe, forward=model).scalars
+    together = callback.history[-1].scalars
+    compared = [key for key in alone if key in together]
+    distance = max(abs(alone[key] - together[key]) for key in compared if alone[key] == alone[key])
+    with_trials = any("reliance" in key for key in compared)
+    Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(json.dumps([n_together, distance, with_trials]))
+    trainer.strategy.barrier()
+"""  # fmt: skip
+
+
+UNREADABLE = """
+import sys
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+from test_callback import Net, loader, pictures
+from lightning_cam import CAMCallback
+
+
+class Torn(type(pictures())):
+    "A disk that only one of the machines cannot read."
+
+    def __getitem__(self, index):
+        if trainer.global_rank == 1:
+            raise OSError("torn")
+        return super().__getitem__(index)
+
+
+if __name__ == "__main__":
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", devices=2, strategy="ddp", callbacks=[CAMCallback()],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}), num_sanity_val_steps=0,
+    )
+    try:
+        trainer.fit(Net(), loader(), DataLoader(Torn(*pictures(8).tensors), batch_size=4))
+    except (ValueError, SystemExit) as error:
+        said = str(error)
+    Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(said)
+"""  # fmt: skip
+
+SHARDED = """
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.strategies import ModelParallelStrategy
+from torch.distributed.fsdp import fully_shard
+
+sys.path.insert(0, {tests!r})
+from test_callback import Net, loader, probe
+from lightning_cam import CAMCallback
+
+
+class Shards(Net):
+    def configure_model(self):
+        for part in (self.body, self.head):
+            fully_shard(part, mesh=self.device_mesh["data_parallel"])
+
+
+if __name__ == "__main__":
+    callback = CAMCallback(probe())
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", devices=2, callbacks=[callback],
+        strategy=ModelParallelStrategy(data_parallel_size=2, tensor_parallel_size=1),
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}),
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(Shards(), loader(), loader(8))
+    said = [str(w.message) for w in caught if "lightning_cam" in str(w.message)]
+    Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(
+        json.dumps([trainer.global_step, len(callback.history), said])
+    )
+    trainer.strategy.barrier()
+"""  # fmt: skip
+
+
 def ranks(folder: Path, text: str = SCRIPT, **given: object) -> dict[str, str]:
     """What each process says at the end of its training, by its rank."""
     script = folder / "train.py"
@@ -78,7 +213,7 @@ def ranks(folder: Path, text: str = SCRIPT, **given: object) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -> None:
-    said = ranks(tmp_path, failing=False)
+    said = ranks(tmp_path, failing=())
 
     assert set(said) == {"0", "1"}
     assert said["0"] == said["1"]
@@ -86,8 +221,9 @@ def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_a_check_that_fails_on_rank_0_hangs_nobody(tmp_path: Path) -> None:
-    said = ranks(tmp_path, failing=True)
+@pytest.mark.parametrize("failing", [(0,), (1,), (0, 1)], ids=str)
+def test_fault_53_a_check_that_fails_on_any_rank_hangs_nobody(tmp_path: Path, failing: tuple[int, ...]) -> None:
+    said = ranks(tmp_path, failing=failing)
 
     assert set(said) == {"0", "1"}
     assert said["0"] == said["1"]
@@ -110,3 +246,40 @@ def test_a_function_is_told_on_rank_0_alone(tmp_path: Path) -> None:
 
     assert said["0"].startswith("40 1 ['FAIL'")
     assert said["1"].startswith("40 0 ['FAIL'")
+
+
+@pytest.mark.slow
+def test_each_rank_looks_at_its_share_with_the_result_of_one(tmp_path: Path) -> None:
+    """With the first one's BatchNorm: what the second makes of the same images alone is something else."""
+    said = {rank: json.loads(text) for rank, text in ranks(tmp_path, SHARED, same=True).items()}
+
+    assert said["0"][0] == said["1"][0] > 0
+    assert said["0"][1] < 1e-5
+    assert said["1"][1] > 1e-3
+    assert said["0"][2]
+
+
+@pytest.mark.slow
+def test_where_the_ranks_have_different_probes_the_first_looks_alone(tmp_path: Path) -> None:
+    said = {rank: json.loads(text) for rank, text in ranks(tmp_path, SHARED, same=False).items()}
+
+    assert said["0"][0] > 0
+    assert said["1"][0] == 0
+    assert said["0"][1] < 1e-5
+
+
+@pytest.mark.slow
+def test_a_sharded_model_is_not_looked_at_and_one_process_says_so(tmp_path: Path) -> None:
+    said = {rank: json.loads(text) for rank, text in ranks(tmp_path, SHARDED).items()}
+
+    reason = "ModelParallelStrategy shards the model, which is not supported"
+    assert said["0"] == [3, 0, [f"lightning_cam: switched off for this fit, training goes on; {reason}"]]
+    assert said["1"] == [3, 0, []]
+
+
+@pytest.mark.slow
+def test_where_one_rank_cannot_draw_the_probe_all_say_so_before_the_training(tmp_path: Path) -> None:
+    said = ranks(tmp_path, UNREADABLE)
+
+    assert set(said) == {"0", "1"}
+    assert all("no probe can be drawn" in text and "torn" in text for text in said.values())

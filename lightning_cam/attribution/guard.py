@@ -2,15 +2,16 @@
 
 What it cannot see: parameters written through ``.data`` by the model's own forward, state in objects that are neither
 modules nor containers held by one, containers of more than ten thousand items and tensors of more than 64 MiB: those
-are data rather than state, and copying them would cost more than looking.
+are data rather than state, and copying them would cost more than looking. `witness` sees these, once in a run.
 """
 
 import operator
 import random
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,13 @@ from torch.nn.parameter import is_lazy
 
 _MOST_ITEMS = 10_000
 _MOST_BYTES = 2**26
+# How the state of a generator is read and written, by its exact type: a subclass may have none.
+GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], object]]] = {
+    torch.Generator: (torch.Generator.get_state, torch.Generator.set_state),
+    np.random.Generator: (lambda g: g.bit_generator.state, lambda g, state: setattr(g.bit_generator, "state", state)),
+    np.random.RandomState: (np.random.RandomState.get_state, np.random.RandomState.set_state),
+    random.Random: (random.Random.getstate, random.Random.setstate),
+}
 
 
 @contextmanager
@@ -47,9 +55,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_torch_switches({device.type for device in devices}))
         stack.enter_context(_restored_random_states(devices))
-        stack.enter_context(_restored_generators([value for value in held if type(value) is torch.Generator]))
+        stack.enter_context(_restored_generators([value for value in held if type(value) in GENERATORS]))
         stack.enter_context(_restored_items(containers))
-        stack.enter_context(_restored_tensors(list(filter(_is_state, tensors))))
+        stack.enter_context(_restored_tensors(list(filter(is_state, tensors))))
         stack.enter_context(_evaluating(modules))
         _mute(modules)
         _detach_backward_hooks(modules)
@@ -79,26 +87,20 @@ def _torch_switches(device_types: Iterable[str]) -> Iterator[None]:
 def _restored_random_states(devices: Iterable[torch.device]) -> Iterator[None]:
     """The global states. Lightning's `isolate_rng` does not restore them after an exception."""
     with ExitStack() as stack:
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state())  # noqa: NPY002 - the global state is what is kept
-        stack.callback(torch.set_rng_state, torch.get_rng_state())
-        for device in devices:
-            if device.type not in ("cpu", "meta"):
-                backend = torch.get_device_module(device)
-                where = () if device.type == "mps" else (device,)
-                stack.callback(backend.set_rng_state, backend.get_rng_state(*where), *where)
+        for _, read, write in random_states(devices):
+            stack.callback(write, read())
         yield
 
 
 @contextmanager
-def _restored_generators(generators: Sequence[torch.Generator]) -> Iterator[None]:
+def _restored_generators(generators: Sequence[Any]) -> Iterator[None]:
     """Generators that the model draws from on its own."""
-    states = [generator.get_state() for generator in generators]
+    states = [GENERATORS[type(generator)][0](generator) for generator in generators]
     try:
         yield
     finally:
         for generator, state in zip(generators, states, strict=True):
-            generator.set_state(state)
+            GENERATORS[type(generator)][1](generator, state)
 
 
 @contextmanager
@@ -164,6 +166,19 @@ def _detach_backward_hooks(modules: Iterable[nn.Module]) -> None:
         module._backward_pre_hooks.clear()
 
 
+def random_states(devices: Iterable[torch.device]) -> Iterator[tuple[str, Callable[[], Any], Callable[[Any], None]]]:
+    """Name, getter and setter of every global random state that a model on these devices can draw from."""
+    yield "Python's random state", random.getstate, random.setstate
+    yield "numpy's random state", np.random.get_state, np.random.set_state
+    yield "torch's random state", torch.get_rng_state, torch.set_rng_state
+    for device in devices:
+        if device.type not in ("cpu", "meta"):
+            backend = torch.get_device_module(device)
+            where = {} if device.type == "mps" else {"device": device}
+            read, write = partial(backend.get_rng_state, **where), partial(backend.set_rng_state, **where)
+            yield f"random state of {device}", read, write
+
+
 def _nothing(*_: Any, **__: Any) -> None:
     """Stands in for a method that logs."""
 
@@ -204,20 +219,17 @@ def _refill(held: Any, items: Any) -> None:
         (held.update if isinstance(held, set) else held.extend)(items)
 
 
-def _is_state(tensor: Tensor) -> bool:
+def is_state(tensor: Tensor) -> bool:
     """Whether a forward may write to a tensor: a buffer, a counter, a metric's state.
 
-    Not a parameter, which is for training to write to, nor one in a graph, which is a result; and not the kinds without
-    bytes of their own: sparse, quantised, meta and wrapped tensors.
+    Not a parameter, which is for training to write to, nor one in a graph, which is a result; nor a wrapped tensor.
     """
-    return (
-        type(tensor) is Tensor
-        and tensor.grad_fn is None
-        and tensor.layout is torch.strided
-        and tensor.device.type != "meta"
-        and not tensor.is_quantized
-        and tensor.nbytes <= _MOST_BYTES
-    )
+    return type(tensor) is Tensor and tensor.grad_fn is None and has_bytes(tensor) and tensor.nbytes <= _MOST_BYTES
+
+
+def has_bytes(tensor: Tensor) -> bool:
+    """Whether a tensor's values lie in memory one after the other: not sparse, quantised or on the meta device."""
+    return tensor.layout is torch.strided and tensor.device.type != "meta" and not tensor.is_quantized
 
 
 def _bytes(tensors: Iterable[Tensor]) -> Tensor:

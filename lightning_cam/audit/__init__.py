@@ -7,7 +7,7 @@ import numpy as np
 
 from ..probe.pictures import MAX_PIXELS
 from .findings import AuditFinding, FactSkill
-from .judging import judge
+from .judging import LEAST_SKILL, judge
 from .reading import Progress, read_all
 from .result import AuditResult
 from .sources import check_classes, find_source
@@ -45,7 +45,7 @@ def audit_dataset(
     present, labels = np.unique(found.labels[kept], return_inverse=True)
     classes = tuple(found.classes[label] for label in present)
     check_classes(classes, skipped)
-    facts, findings, cue_map = judge(columns, labels, classes, seed)
+    facts, findings, cue_map, bounds = judge(columns, labels, classes, seed)
     n_found, n_read = (np.bincount(of, minlength=len(found.classes)) for of in (found.labels, found.labels[kept]))
     return AuditResult(
         classes=found.classes,
@@ -55,4 +55,5 @@ def audit_dataset(
         facts=facts,
         findings=findings,
         cue_map=cue_map,
+        candidate_region=bounds > LEAST_SKILL,
     )

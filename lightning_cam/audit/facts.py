@@ -5,12 +5,12 @@ dropped, and whatever colour it hid shows.
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Set
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
-from ..probe.pictures import FORMATS, UNREADABLE, pixels_of
+from ..probe.pictures import FORMATS, content_of, exif_of, pixels_of
 from .pixels import CROP, SIDE, texture
 
 Facts: TypeAlias = dict[str, str | float]
@@ -41,11 +41,12 @@ def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -
 
     Raises what Pillow raises on broken files, and `ValueError` before decoding more than ``max_pixels``.
     """
-    with path.open("rb") as file, Image.open(file, formats=FORMATS) as picture:
+    file = content_of(path, max_pixels)
+    with Image.open(file, formats=FORMATS) as picture:
         if picture.width * picture.height > max_pixels:
             raise ValueError(f"{picture.width}x{picture.height} pixels, more than {max_pixels}")
         picture.load()
-        facts = file_facts(picture, os.fstat(file.fileno()).st_size) | {"bit depth": _bit_depth(picture, file)}
+        facts = file_facts(picture, file.getbuffer().nbytes) | {"bit depth": _bit_depth(picture, file)}
         reading = read_picture(picture)
     return Reading(facts | place_facts(place, class_words) | reading.facts, reading.copy)
 
@@ -75,7 +76,7 @@ def read_tensor(image: Tensor) -> Reading:
 def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
     """What the file of a loaded picture says about itself."""
     width, height = picture.size
-    exif = _exif(picture)
+    exif = exif_of(picture)
     icc = picture.info.get("icc_profile")
     return {
         "format": str(picture.format),
@@ -119,14 +120,6 @@ def _jpeg_facts(picture: Image.Image) -> Facts:
     }
 
 
-def _exif(picture: Image.Image) -> Image.Exif:
-    """EXIF data, empty where they are broken: viewers and loaders show such pictures all the same."""
-    try:
-        return picture.getexif()
-    except UNREADABLE:
-        return Image.Exif()
-
-
 def _alpha(picture: Image.Image) -> str:
     if "A" in picture.getbands() or "a" in picture.getbands():
         return "channel"
@@ -143,7 +136,7 @@ def _hidden_colour(picture: Image.Image) -> str:
     return str(max(hidden)[1]) if hidden else "none"
 
 
-def _bit_depth(picture: Image.Image, file: BinaryIO) -> float:
+def _bit_depth(picture: Image.Image, file: BytesIO) -> float:
     if picture.format == "PNG":  # Pillow turns 16-bit colours into 8: the header says what they were
         file.seek(24)
         return file.read(1)[0]

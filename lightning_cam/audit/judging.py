@@ -23,8 +23,8 @@ _CORNERS = {(0, 0): "top left", (0, _LAST): "top right", (_LAST, 0): "bottom lef
 
 def judge(
     columns: dict[str, Array], labels: Array, classes: tuple[str, ...], seed: int
-) -> tuple[tuple[FactSkill, ...], tuple[AuditFinding, ...], Array]:
-    """All facts with their skill, the findings among them, and the skill of each cell ``(8, 8)``.
+) -> tuple[tuple[FactSkill, ...], tuple[AuditFinding, ...], Array, Array]:
+    """All facts with their skill, the findings among them, and the skill of each cell ``(8, 8)`` with its lower bound.
 
     A finding has a p value below `ALPHA` and a lower bound above `LEAST_SKILL`. Facts that are the same everywhere are
     left out. Of the cells along the edge only the best is put to the test, but all count in Holm's correction.
@@ -40,11 +40,13 @@ def judge(
     cells = {_cell_name(y, x): columns["cells"][:, y, x] for y, x in np.ndindex(CELLS, CELLS)}
     values = {name: column for name, column in columns.items() if name != "cells"} | cells
     tables = {name: count(encode(column), labels, folds) for name, column in values.items()}
-    cue_map = np.array([class_skill(tables[name]).max() for name in cells]).reshape(CELLS, CELLS)
+    skills = [class_skill(tables[name]) for name in cells]
+    bounds = [lower_bound(tables[name], int(skill.argmax())) for name, skill in zip(cells, skills, strict=True)]
+    cue_map, bound_map = (np.array(each).reshape(CELLS, CELLS) for each in (np.max(skills, 1), bounds))
     facts = _test({name: table for name, table in tables.items() if _is_tested(name, table)}, classes, rng)
     flagged = [fact for fact in facts if fact.p_value < ALPHA and fact.bound > LEAST_SKILL]
     findings = [finding(fact, values[fact.fact], labels, classes) for fact in flagged]
-    return facts, clearest_first(findings), cue_map
+    return facts, clearest_first(findings), cue_map, bound_map
 
 
 def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Generator) -> tuple[FactSkill, ...]:

@@ -1,17 +1,15 @@
 """Reading pictures in threads into columns of facts."""
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
-from ..probe.pictures import FORMATS, UNREADABLE
+from ..probe.pictures import FORMATS, UNREADABLE, quiet_pillow
 from .facts import Reading
 from .pixels import measure
 from .sources import Source
@@ -33,7 +31,7 @@ def read_all(
     """
     chunks = [chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK)]
     outcomes: list[_Row | str] = []
-    with _quiet_pillow(), ThreadPoolExecutor(workers if source.from_files else 1) as pool:
+    with quiet_pillow(), ThreadPoolExecutor(workers if source.from_files else 1) as pool:
         for rows in pool.map(partial(_read_chunk, source), chunks):
             outcomes += rows
             if progress:
@@ -42,18 +40,6 @@ def read_all(
     skipped = [(source.names[i], reason) for i, reason in zip(chosen, outcomes, strict=True) if isinstance(reason, str)]
     names = next(iter(read.values()), {})
     return list(read), {name: np.array([row[name] for row in read.values()]) for name in names}, tuple(skipped)
-
-
-@contextmanager
-def _quiet_pillow() -> Iterator[None]:
-    """Pillow's remarks on odd files are no news here, and a suspiciously large one is an error.
-
-    Around all threads at once, because warning filters belong to the process.
-    """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL\.")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
@@ -72,5 +58,5 @@ def _try_read(source: Source, index: int) -> Reading | str:
         return source.read(index)
     except UnidentifiedImageError:
         return f"not one of {', '.join(FORMATS)}"
-    except (*UNREADABLE, Image.DecompressionBombWarning) as error:  # Pillow's and the system's words, without the path
+    except UNREADABLE as error:  # Pillow's and the system's words, without the path
         return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..untrusted import printable
 from .findings import AuditFinding, FactSkill
 
 _COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}
@@ -27,6 +28,8 @@ class AuditResult:
         facts: Every fact that was put to the test.
         findings: The facts from which the label can be predicted, clearest first.
         cue_map: Skill of each part of the picture, ``(8, 8)``. The middle may be the object's; around it is the risk.
+        candidate_region: Parts from which the label can surely be predicted, ``(8, 8)``. Whether a model does, the
+            trials of a `CAMCallback` show.
     """
 
     classes: tuple[str, ...]
@@ -36,6 +39,7 @@ class AuditResult:
     facts: tuple[FactSkill, ...]
     findings: tuple[AuditFinding, ...]
     cue_map: npt.NDArray[np.float64]
+    candidate_region: npt.NDArray[np.bool_]
 
     @property
     def ok(self) -> bool:
@@ -57,6 +61,7 @@ class AuditResult:
             "facts": [asdict(fact) for fact in self.facts],
             "findings": [asdict(finding) for finding in self.findings],
             "cue_map": self.cue_map.tolist(),
+            "candidate_region": self.candidate_region.tolist(),
         }
 
     def as_table(self, *, colour: bool | None = None) -> str:
@@ -67,10 +72,10 @@ class AuditResult:
 
     def _counts(self) -> Iterator[str]:
         classes = list(zip(self.classes, self.n_read, self.n_found, strict=True))
-        counts = [f"{_plain(name)} {read} of {found}" for name, read, found in classes[:_SHOWN]]
+        counts = [f"{printable(name)} {read} of {found}" for name, read, found in classes[:_SHOWN]]
         yield f"read {', '.join(counts)} pictures{_more(classes)}"
         if self.skipped:
-            names = [f"\n  {_plain(name)} ({_plain(reason)})" for name, reason in self.skipped[:_SHOWN]]
+            names = [f"\n  {printable(name)} ({printable(reason)})" for name, reason in self.skipped[:_SHOWN]]
             yield f"skipped {len(self.skipped)} files that cannot be read:{''.join(names)}{_more(self.skipped)}"
 
     def _paragraphs(self, colour: bool) -> Iterator[str]:
@@ -82,7 +87,7 @@ class AuditResult:
             first, facts = found[0], ", ".join(finding.fact for finding in found)
             head = f"{first.severity:<8}  {cue:<10}  skill {first.skill:.2f} (at least {first.bound:.2f})  {facts}"
             yield f"{_COLOURS[first.severity]}{head}\033[0m" if colour else head
-            yield f"  {_plain(first.text)}"
+            yield f"  {printable(first.text)}"
             if first.remedy not in advised:
                 yield "\n      ".join([f"  to do: {first.remedy}", *first.code.splitlines()])
             advised.add(first.remedy)
@@ -90,8 +95,3 @@ class AuditResult:
 
 def _more(listed: "list[Any] | tuple[Any, ...]") -> str:
     return f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-
-
-def _plain(text: str) -> str:
-    """Text from files, without the characters that steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ..probe.folders import images_in
 from ..probe.items import own_seed, parts_of
 from ..probe.labels import class_names, known_files, known_labels, label_of
-from ..probe.pictures import SUFFIXES
+from ..probe.pictures import SUFFIXES, said_of
 from .facts import Reading, read_file, read_picture, read_tensor
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
@@ -61,25 +62,17 @@ def _from_folder(root: Path, max_pixels: int) -> Source:
     splits = [folder.name for folder in folders if folder.name.lower() in SPLITS]
     if len(splits) > 1:
         raise ValueError(f"{root.name!r} holds splits, not classes: {splits}; audit {root.name}/{splits[0]}")
-    files = [(file, folder.name) for folder in folders for file in _pictures_in(folder)]
+    files = [(file, folder.name) for folder in folders for file in images_in(folder)]
     if not files:
         raise ValueError(f"no pictures in class folders of {root.name!r}; expected {root.name}/<class>/<picture>.png")
     return _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
 
 
-def _pictures_in(folder: Path) -> list[Path]:
-    paths = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES)
-
-
 def _from_manifest(manifest: Path, max_pixels: int) -> Source:
     """Rows with the columns ``path``, seen from the manifest's folder, and ``label``, any word."""
-    with manifest.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or [])
-        if not {"path", "label"} <= set(columns):
-            raise ValueError(f"{manifest.name} must have the columns path and label, it has {columns}; rename them")
-        rows = list(reader)
+    columns, rows = _table(manifest)
+    if not {"path", "label"} <= set(columns):
+        raise ValueError(f"{manifest.name} must have the columns path and label, it has {columns}; rename them")
     unlabelled = [number for number, row in enumerate(rows, 2) if not row["path"] or not row["label"]]
     if unlabelled:
         raise ValueError(
@@ -87,7 +80,17 @@ def _from_manifest(manifest: Path, max_pixels: int) -> Source:
             "fill them in or leave them out"
         )
     root = manifest.parent
-    return _from_files(root, [root / row["path"] for row in rows], [row["label"] for row in rows], max_pixels)
+    with said_of(Path(manifest.name)):
+        return _from_files(root, [root / row["path"] for row in rows], [row["label"] for row in rows], max_pixels)
+
+
+def _table(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or []), list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{manifest.name} cannot be read as CSV ({error}); save it again, in UTF-8") from error
 
 
 def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
@@ -125,9 +128,10 @@ def _labelled(
 ) -> Source:
     if not names:
         raise ValueError("expected labelled pictures, found none; check the path or the data set")
-    classes, labels = np.unique(np.array(words), return_inverse=True)
-    check_classes(classes.tolist())
-    return Source(names, labels.astype(np.int64), tuple(classes.tolist()), read, from_files)
+    classes = tuple(sorted(set(words)))
+    check_classes(classes)
+    index = {word: i for i, word in enumerate(classes)}
+    return Source(names, np.array([index[word] for word in words], np.int64), classes, read, from_files)
 
 
 def check_classes(classes: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:

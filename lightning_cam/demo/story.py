@@ -131,7 +131,7 @@ def tell(
         with _quiet_lightning(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SmallNet()
-            callback = CAMCallback(masked_probe(pictures) if clean else None)
+            callback = CAMCallback(masked_probe(pictures) if clean else None, max_overhead=1)
             _train(model, callback, run, batches, pictures, epochs)
             outcomes.append(outcome_of(model, callback, pictures))
         print("\n".join(["", *lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)

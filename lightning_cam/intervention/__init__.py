@@ -1,9 +1,9 @@
 """What predictions hang on: paired edits of one cue at a time, and what they do to the model's answers."""
 
-from .context import context
+from .context import context, summary
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
-from .trials import STANDARD, Donors, Trial, as_masked, can_swap, draw_donors, effects, swapped
+from .trials import STANDARD, Donors, Trial, as_masked, can_swap, draw_donors, effects, region_trial, swapped
 
 __all__ = [
     "MARGIN",
@@ -17,6 +17,8 @@ __all__ = [
     "context",
     "draw_donors",
     "effects",
+    "region_trial",
+    "summary",
     "swapped",
     "weigh",
 ]

@@ -27,6 +27,14 @@ def match_codec(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tens
     return reencoded(images, jpeg_quality(donors)) if images.shape[1] in (1, 3) else images
 
 
+def can_lose_quality(images: Tensor, same: Tensor, other: Tensor) -> Tensor:
+    """Which images ``(N,)`` one of their two donors, given by index, makes worse: none can be made better."""
+    if images.shape[1] not in (1, 3):
+        return torch.zeros_like(same, dtype=torch.bool)
+    quality = torch.tensor(jpeg_quality(images))
+    return torch.minimum(quality[same], quality[other]) < quality
+
+
 def jpeg_quality(images: Tensor) -> list[int]:
     """Quality of the last JPEG encoding of each image ``(N, C, H, W)``; `PRISTINE` where none shows.
 

@@ -40,9 +40,16 @@ def swap_corners(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Ten
     return _paste(images, masks, donors, donor_masks, _corners(images))
 
 
-def swap_region(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, *, region: Tensor) -> Tensor:
-    """The donor's pixels where ``region (H, W)`` is 1; objects keep their place."""
-    return _paste(images, masks, donors, donor_masks, region.to(images))
+def swap_region(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, *, cells: Tensor) -> Tensor:
+    """The donor's pixels in the True ``cells (h, w)`` of a grid over the image; objects keep their place.
+
+    Where a mask is not known only cells along the edge are swapped: in the others the object may lie.
+    """
+    outer = cells.clone()
+    outer[1:-1, 1:-1] = False
+    known = (masks.any((1, 2)) & donor_masks.any((1, 2)))[:, None, None]
+    grids = torch.where(known, cells, outer)[:, None].to(images)
+    return _paste(images, masks, donors, donor_masks, F.interpolate(grids, size=images.shape[2:])[:, 0])
 
 
 def match_cast(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
@@ -158,7 +165,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def _paste(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, region: Tensor) -> Tensor:
-    """The donor's background on ``region (H, W)``, under the image's object."""
+    """The donor's background on ``region (H, W)`` or ``(N, H, W)``, under the image's object."""
     pasted = _blend(_object(images, masks), _background(donors, donor_masks), _soft(masks))
     return _blend(pasted, images, region.expand(len(images), -1, -1))
 

@@ -6,12 +6,13 @@ arms are edited, so what editing itself does cancels; what is left is what the m
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from . import edits
-from .codec import match_codec
+from .codec import can_lose_quality, match_codec
 from .edits import Edit
 
 
@@ -29,6 +30,8 @@ class Trial:
             the same, so that the trial leads to "WARN" at most.
         part_of: Cue that this one is a part of. Swapping the whole swaps the part without a seam inside the background,
             which can disturb a model that does not rely on either; so an image relies on the part as much at most.
+        applies: Which images ``(N,)`` of a probe, given their two donors, the edit can do anything to; None means all.
+            It must not favour either donor, or what editing itself does would not cancel.
     """
 
     cue: str
@@ -37,6 +40,7 @@ class Trial:
     at_most: str = "FAIL"
     off_object: bool = False
     part_of: str | None = None
+    applies: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
 
 STANDARD = (
@@ -44,12 +48,17 @@ STANDARD = (
     Trial("border", edits.swap_border, off_object=True, part_of="background"),
     Trial("corner", edits.swap_corners, off_object=True, part_of="background"),
     Trial("cast", edits.match_cast, off_object=True),
-    Trial("codec", match_codec),
+    Trial("codec", match_codec, applies=can_lose_quality),
     Trial("resolution", edits.match_resolution),
     Trial("frequency", edits.match_frequencies, at_most="WARN", off_object=True),
     Trial("position", edits.move_object, at_most="WARN"),
     Trial("tone", edits.match_tone, at_most="WARN"),
 )
+
+
+def region_trial(cells: Tensor) -> Trial:
+    """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
+    return Trial("region", partial(edits.swap_region, cells=cells), off_object=True, part_of="background")
 
 
 ENOUGH_MASKS = 0.9  # of a probe: the effects of the others cannot lift a mean by more than `MARGIN`
@@ -112,8 +121,9 @@ def effects(
     masks: Tensor | None,
     donors: Donors,
     probabilities: Callable[[Tensor], Tensor],
+    chosen: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where a mask is needed and missing.
+    """Reliance ``(n,)`` of each chosen image's prediction on each cue, from -1 to 1; NaN where the edit means nothing.
 
     Half of what the own class loses to the donor of another class, and half of what that class wins by it (the
     per-image form of the background gap of Xiao et al. 2021), over all donors. Trials that need masks are left out
@@ -125,21 +135,23 @@ def effects(
         targets: ``(N,)``.
         masks: ``(N, H, W)``; None without any.
         donors: Who lends to whom.
-        probabilities: Pixels to class probabilities ``(N, n_classes)``, forward only.
+        probabilities: Pixels to class probabilities ``(n, n_classes)``, forward only.
+        chosen: ``(n,)`` indices of the images to swap the cues of; None means all. Donors are any.
     """
     possible = [trial for trial in trials if masks is not None or not trial.needs_masks]
-    everyone = torch.arange(len(images))
+    chosen = torch.arange(len(images)) if chosen is None else chosen
+    own = targets[chosen]
     found: dict[str, Tensor] = {}
     for trial in possible:
         per_donor = []
         for same, other in zip(donors.same.T, donors.other.T, strict=True):
-            pair = swapped(trial, images, masks, Donors(same[:, None], other[:, None]), everyone)
+            pair = swapped(trial, images, masks, Donors(same[:, None], other[:, None]), chosen)
             if torch.equal(*pair):  # such as the JPEG quality of pictures that were never JPEG
-                halves = torch.zeros(len(images))
+                halves = torch.zeros(len(chosen))
             else:
                 change = probabilities(pair[0]) - probabilities(pair[1])
-                halves = (_of_class(change, targets) - _of_class(change, targets[other])) / 2  # lost, and won
-            per_donor.append(halves.where(_applies(trial, masks, same, other), torch.nan))
+                halves = (_of_class(change, own) - _of_class(change, targets[other[chosen]])) / 2  # lost, and won
+            per_donor.append(halves.where(_applies(trial, images, masks, same, other)[chosen], torch.nan))
         effect = torch.stack(per_donor).nanmean(0)
         found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
     return found
@@ -159,9 +171,15 @@ def _of_class(values: Tensor, classes: Tensor) -> Tensor:
     return values.gather(1, classes[:, None])[:, 0]
 
 
-def _applies(trial: Trial, masks: Tensor | None, same: Tensor, other: Tensor) -> Tensor:
-    """Whether the edit means something for an image and both its donors, ``(N,)``."""
+def _applies(trial: Trial, images: Tensor, masks: Tensor | None, same: Tensor, other: Tensor) -> Tensor:
+    """Whether the edit means something for an image and both its donors, ``(N,)``.
+
+    Where it does for none, no image has any of the cue, and all count: nothing hangs on what is not there.
+    """
+    applies = torch.ones_like(same, dtype=torch.bool) if trial.applies is None else trial.applies(images, same, other)
+    if not applies.any():
+        applies = ~applies
     if masks is None or not trial.needs_masks:
-        return torch.ones_like(same, dtype=torch.bool)
+        return applies
     known = edits.has_background(masks)
-    return known & known[same] & known[other]
+    return applies & known & known[same] & known[other]

@@ -8,12 +8,24 @@ from pathlib import Path
 
 from torch import Tensor
 
+from ..untrusted import printable
 from .drawn import Drawn, Preprocess, assemble, check_request
 from .items import Item, Size
 from .labels import balanced
 from .masking import binary
 from .names import tag
-from .pictures import SUFFIXES, alpha_mask, orientation, pixels_of, read_picture, resized, resized_mask, said_of, turned
+from .pictures import (
+    SUFFIXES,
+    alpha_mask,
+    orientation,
+    pixels_of,
+    quiet_pillow,
+    read_picture,
+    resized,
+    resized_mask,
+    said_of,
+    turned,
+)
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,9 @@ def draw_from_folder(
     chosen = balanced([target for _, target in files], n, seed)
     drawn = [files[position] for position in chosen]
     mask_files = [None] * len(drawn) if masks is None else _mask_files([file for file, _ in drawn], path, masks)
-    items, turns = zip(
-        *(_read(file, target, mask, look) for (file, target), mask in zip(drawn, mask_files, strict=True)), strict=True
-    )
+    with quiet_pillow():
+        read = [_read(file, target, mask, look) for (file, target), mask in zip(drawn, mask_files, strict=True)]
+    items, turns = zip(*read, strict=True)
     if any(turns) and not look.upright:
         warnings.warn(
             f"lightning_cam: {sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
@@ -62,7 +74,7 @@ def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Pat
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not (masks and entry.samefile(masks)))
     if not folders:
         raise ValueError(f"{path} has no sub-folders; put the images of each class into a folder with the class's name")
-    files = [(file, target) for target, folder in enumerate(folders) for file in _images_in(folder)]
+    files = [(file, target) for target, folder in enumerate(folders) for file in images_in(folder)]
     empty = [folder.name for target, folder in enumerate(folders) if target not in {target for _, target in files}]
     if empty:
         raise ValueError(
@@ -71,19 +83,29 @@ def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Pat
     return [folder.name for folder in folders], files
 
 
-def _images_in(folder: Path) -> list[Path]:
-    walk = sorted(os.walk(folder, followlinks=True))
-    paths = [Path(root, name) for root, _, names in walk for name in sorted(names)]
-    return [path for path in paths if path.suffix.lower() in SUFFIXES]
+def images_in(folder: Path) -> list[Path]:
+    """Image files at or below a folder in `ImageFolder`'s order; links are followed, but into no folder twice."""
+    found: dict[str, list[Path]] = {}
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        if place in seen:  # links that lead round in a circle have no end
+            folders.clear()
+            continue
+        seen.add(place)
+        folders.sort()
+        found[root] = [Path(root, name) for name in sorted(names)]
+    return [path for _, paths in sorted(found.items()) for path in paths if path.suffix.lower() in SUFFIXES]
 
 
 def _mask_files(files: Sequence[Path], path: Path, masks: Path) -> list[Path | None]:
     """The file in ``masks`` at the same place and with the same stem as each file in ``path``."""
-    by_place = {file.relative_to(masks).with_suffix(""): file for file in reversed(_images_in(masks))}
+    by_place = {file.relative_to(masks).with_suffix(""): file for file in reversed(images_in(masks))}
     places = [file.relative_to(path).with_suffix("") for file in files]
     found = [by_place.get(place) for place in places]
     if not any(found):
-        raise ValueError(f"no image has a mask in {masks}, not even {places[0]}.png; name masks as their images")
+        first = printable(f"{places[0]}.png")
+        raise ValueError(f"no image has a mask in {masks}, not even {first}; name masks as their images")
     return found
 
 
@@ -112,7 +134,7 @@ def _read_mask(file: Path, image_size: tuple[int, int]) -> Tensor | None:
     if picture.size != image_size:
         expected, found = ("{}x{}".format(*size) for size in (image_size, picture.size))
         raise ValueError(
-            f"mask {file} must be as large as its image as stored, {expected} pixels, got {found}; resize it"
+            f"mask {printable(file)} must be as large as its image as stored, {expected} pixels, got {found}; resize it"
         )
     seen = alpha_mask(picture)
     with said_of(file):

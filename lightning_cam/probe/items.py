@@ -15,6 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as v2_functional
 
 from ..spatial import boxes_to_masks
+from ..untrusted import printable
 from .labels import LABEL_KEYS, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
@@ -94,7 +95,7 @@ class Reader:
                 raise ValueError(f"{self._place(index)} cannot be read ({error}); repair or remove it") from error
 
     def _place(self, index: int) -> str:
-        return f"item {index}" if self.files is None else f"item {index} ({self.files[index]})"
+        return f"item {index}" if self.files is None else f"item {index} ({printable(self.files[index])})"
 
     def _check(self, mask: Tensor | None, image: Tensor, index: int) -> None:
         if mask is not None and mask.shape != image.shape[-2:]:

@@ -5,25 +5,41 @@ transparency is dropped and the colour underneath it shows. The exception is 16-
 white above 255 and which is scaled here.
 """
 
+import errno
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+
+from ..untrusted import printable
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_PIXELS = 25_000_000
 """Checked before decoding: a file of ten kilobytes can hold a gigabyte of pixels."""
+MAX_BYTES_PER_PIXEL, MAX_EXTRA_BYTES = 16, 10_000_000
+"""Of a file: four channels of floats that nobody compressed, and what else it says of itself."""
 # What Pillow's readers raise on broken files.
-UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    ValueError,
+    TypeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # an error inside `quiet_pillow`
+)
 
 _GREY = frozenset({"1", "L", "LA", "La"})
 _DEEP = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -41,17 +57,44 @@ _TURNS: dict[int, tuple[bool, tuple[int, ...]]] = {
 
 
 def read_picture(path: Path) -> Image.Image:
-    """The decoded first frame of the file at ``path``."""
-    with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is stricter.
-        with _naming(path):
-            picture = Image.open(file, formats=FORMATS)
-        if picture.width * picture.height > MAX_PIXELS:
-            size = f"{picture.width}x{picture.height}"
-            raise ValueError(f"{path} has {size} pixels, more than {MAX_PIXELS // 10**6} million; make it smaller")
-        with _naming(path):
-            picture.load()
+    """The decoded first frame of the file at ``path``. Call it inside `quiet_pillow`."""
+    with said_of(path):
+        file = content_of(path, MAX_PIXELS)
+    with _naming(path):
+        picture = Image.open(file, formats=FORMATS)
+    if picture.width * picture.height > MAX_PIXELS:
+        found = f"{printable(path)} has {picture.width}x{picture.height} pixels"
+        raise ValueError(f"{found}, more than {MAX_PIXELS // 10**6} million; make it smaller")
+    with _naming(path):
+        picture.load()
     return picture
+
+
+def content_of(path: Path, max_pixels: int) -> BytesIO:
+    """A file's bytes, in memory: Pillow allocates the gigabytes that a broken length on a disk promises.
+
+    Raises:
+        OSError: It cannot be read, or is none: opening a pipe would wait for ever, and a device has no end.
+        ValueError: It is larger than any picture of ``max_pixels``.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "is no file; take it away", str(path))
+    n_bytes, most = path.stat().st_size, MAX_BYTES_PER_PIXEL * max_pixels + MAX_EXTRA_BYTES
+    if n_bytes > most:
+        raise ValueError(f"{n_bytes} bytes, more than any picture of {max_pixels} pixels has")
+    return BytesIO(path.read_bytes())
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Pillow's remarks on odd files are no news here, and a suspiciously large one is an error.
+
+    Warning filters belong to the process: enter this around threads, not in them.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
 
 
 @contextmanager
@@ -60,7 +103,9 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); repair it or take it away") from error
+        strange = isinstance(error, UnidentifiedImageError)
+        why = f"not one of {', '.join(FORMATS)}" if strange else printable(error)
+        raise ValueError(f"{printable(path)} cannot be read as an image ({why}); repair it or take it away") from error
 
 
 @contextmanager
@@ -69,7 +114,7 @@ def said_of(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{printable(path)}: {error}") from error
 
 
 def is_grey(picture: Image.Image) -> bool:
@@ -85,7 +130,7 @@ def pixels_of(picture: Image.Image, *, grayscale: bool) -> Tensor:
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")  # Straight to RGB, Pillow warns about palettes with transparency.
     converted = np.array(picture.convert("L" if grayscale else "RGB"))
-    return torch.from_numpy(converted).reshape(*converted.shape[:2], -1).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(converted).reshape(*converted.shape[:2], -1).permute(2, 0, 1).float().div_(255)
 
 
 def _deep(picture: Image.Image) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
@@ -107,8 +152,16 @@ def alpha_mask(picture: Image.Image) -> Tensor | None:
 
 def orientation(picture: Image.Image) -> int:
     """EXIF orientation, 1 (as stored) to 8."""
-    value = picture.getexif().get(_ORIENTATION, 1)
+    value = exif_of(picture).get(_ORIENTATION, 1)
     return value if value in _TURNS else 1
+
+
+def exif_of(picture: Image.Image) -> Image.Exif:
+    """EXIF data, empty where they are broken: viewers and loaders show such pictures all the same."""
+    try:
+        return picture.getexif()
+    except UNREADABLE:
+        return Image.Exif()
 
 
 def turned(image: Tensor, orientation: int) -> Tensor:

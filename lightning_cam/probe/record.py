@@ -1,5 +1,6 @@
 """The probe: the fixed images that are looked at, what is on them and where."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from .drawn import Drawn, Preprocess
 from .folders import Look, draw_from_folder
 from .items import Regions
 from .normalization import as_written, from_written
+from .pictures import said_of
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -272,15 +274,25 @@ class Probe:
         """
         arrays, facts = storage.read(Path(folder))
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return cls(
-            tensors["images"],
-            tensors["targets"],
-            masks=tensors.get("masks"),
-            classes=facts["classes"],
-            names=facts["names"],
-            preprocess=from_written(facts["preprocess"]) if preprocess is None else preprocess,
-            mask_sources=facts["mask_sources"],
-        )
+        with said_of(Path(folder)):
+            return cls(
+                tensors["images"],
+                tensors["targets"],
+                masks=tensors.get("masks"),
+                classes=facts["classes"],
+                names=facts["names"],
+                preprocess=from_written(facts["preprocess"]) if preprocess is None else preprocess,
+                mask_sources=facts["mask_sources"],
+            )
+
+    def copies(self) -> list[str]:
+        """Names of the images that have the same pixels as an earlier one.
+
+        >>> Probe(torch.zeros(2, 3, 4, 4), torch.tensor([0, 0])).copies()
+        ['0_1']
+        """
+        pixels = [hashlib.sha256(image.numpy().tobytes()).digest() for image in self.images]
+        return [name for position, name in enumerate(self.names) if pixels[position] in pixels[:position]]
 
     def select(self, indices: Sequence[int]) -> "Probe":
         """The probe of some of the images, in the order of ``indices`` (each in 0 .. len - 1, none twice)."""

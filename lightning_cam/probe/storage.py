@@ -6,15 +6,19 @@ them replaces its predecessor in one step. Whatever interrupts a save, the folde
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..untrusted import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -22,6 +26,12 @@ MANIFEST = "manifest.json"
 _KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3)}
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
+_MOST_BYTES = 100_000_000  # of a manifest: a million long names
+# What numpy raises on broken headers, which it reads as Python literals: `MemoryError` is its parser's word for depth.
+_BROKEN_HEADER = (
+    *(OSError, ValueError, EOFError, TypeError, OverflowError),
+    *(SyntaxError, TokenError, RecursionError, MemoryError),
+)
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -57,10 +67,10 @@ def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         ValueError: There is none, it is incomplete, or something in it was changed.
     """
     facts = _facts(folder / MANIFEST)
-    arrays = {name: _array(folder, name, facts["fingerprint"]) for name in facts["arrays"]}
-    if digest(arrays, facts["classes"], facts["names"]) != facts["fingerprint"]:
+    mapped = {name: _mapped(folder, name, facts) for name in facts["arrays"]}
+    if digest(mapped, facts["classes"], facts["names"]) != facts["fingerprint"]:
         raise ValueError(f"the probe in {folder} is not the one that was saved: its arrays were changed; save it again")
-    return arrays, facts
+    return {name: np.array(array) for name, array in mapped.items()}, facts
 
 
 def _file(name: str, fingerprint: str) -> str:
@@ -90,9 +100,11 @@ def _facts(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"a saved probe was expected, {path.parent} has no {MANIFEST}; check the path, or save it again"
         )
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"{path} has more than {_MOST_BYTES // 10**6} MB, which no probe needs; save the probe again")
     try:
         facts = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); save the probe again") from error
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
@@ -104,20 +116,41 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _is_sound(facts: Mapping[str, Any]) -> bool:
-    """Whether the entries that lead to files are what `write` makes: they must not lead out of the folder."""
+    """Whether the entries are what `write` makes; those that lead to files must not lead out of the folder."""
     fingerprint, arrays = facts["fingerprint"], facts["arrays"]
+    texts = all(_are_texts(facts[key]) for key in ("arrays", "classes", "names", "mask_sources"))
     named = isinstance(fingerprint, str) and _HEX.fullmatch(fingerprint) is not None
-    return named and isinstance(arrays, list) and {"images", "targets"} <= set(arrays) <= _KINDS.keys()
+    return texts and named and _is_step(facts["preprocess"]) and {"images", "targets"} <= set(arrays) <= _KINDS.keys()
 
 
-def _array(folder: Path, name: str, fingerprint: str) -> NDArray[Any]:
-    path = folder / _file(name, fingerprint)
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) in (int, float) and abs(value) < math.inf for value in values)
+
+
+def _is_step(written: object) -> bool:
+    """Whether it is what `normalization.as_written` gives."""
+    if not isinstance(written, dict):
+        return written in (None, "callable")
+    rows = written.keys() == {"mean", "std"} and all(map(_are_numbers, written.values()))
+    return rows and len(written["mean"]) == len(written["std"]) > 0 and all(written["std"])
+
+
+def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
+    """An array on the disk: a header that promises more than the file holds is an error, not an allocation."""
+    path = folder / _file(name, facts["fingerprint"])
+    if not path.is_file():  # opening a pipe would wait for ever
+        raise ValueError(f"{path} cannot be read (there is no such file); save the probe again")
     try:
-        # Mapped, so that a header that promises more than the file holds is an error instead of an allocation.
         mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); save the probe again") from error
+    except _BROKEN_HEADER as error:
+        raise ValueError(f"{path} cannot be read ({printable(error)}); save the probe again") from error
     if (str(mapped.dtype), mapped.ndim) != _KINDS[name]:
         expected, found = "{} of {} dimensions".format(*_KINDS[name]), f"{mapped.dtype} of {mapped.ndim}"
         raise ValueError(f"{path} must hold {expected}, got {found}; save the probe again")
-    return np.array(mapped)
+    if len(mapped) != len(facts["names"]):
+        raise ValueError(f"{path} must hold {len(facts['names'])} rows, got {len(mapped)}; save the probe again")
+    return mapped

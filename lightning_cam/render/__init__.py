@@ -6,7 +6,7 @@ One colour scale over time and over probes, see `scale`. Works on any thread and
 from .evidence import Swap, evidence
 from .scale import BAND_NAMES, Picture, bands, density
 from .strips import Row, select_steps, strip
-from .summaries import escape, summary
+from .summaries import summary
 from .tiles import tile, tile_lines
 
 __all__ = [
@@ -16,7 +16,6 @@ __all__ = [
     "Swap",
     "bands",
     "density",
-    "escape",
     "evidence",
     "select_steps",
     "strip",

@@ -1,9 +1,9 @@
 """What a fit's checks saw, as markdown."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
+from ..untrusted import escape
 from .strips import select_steps
 
 MAX_COLUMNS = 6
@@ -38,16 +38,6 @@ def summary(
     table = [_row(head), "|---" + "|---:" * len(chosen) + "|", *map(_row, body)] if chosen else ["No check was made."]
     how = ["", "To open the pictures:", "", *(f"    {' '.join(line.split())}" for line in opening)] if opening else []
     return "\n".join([f"## {escape(title)}", "", *table, *how])
-
-
-def escape(text: str) -> str:
-    r"""Text that markdown and HTML show as it is: class and file names may hold anything.
-
-    >>> escape("a|b *c* <script>")
-    'a\\|b \\*c\\* &lt;script&gt;'
-    """
-    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*{}\[\]()#+.!|-]|\b_|_\b)", r"\\\1", line)
 
 
 def _row(cells: Sequence[str]) -> str:

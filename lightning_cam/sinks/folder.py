@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import math
+import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
+UNFINISHED = ".tmp"
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
@@ -37,6 +41,8 @@ class FolderSink:
     def __init__(self, path: Path | str) -> None:
         self._root = Path(path)
         self._lines: dict[int, str] = {}
+        self._ends_whole = False  # whether the history ends where we think it does
+        self._begun = False
 
     def write(self, page: Page) -> None:
         """Keeps one page.
@@ -46,6 +52,9 @@ class FolderSink:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         require_space(self._root)
+        if not self._begun:
+            _clear_unfinished(self._root)
+            self._begun = True
         if page.scalars:
             self._add_to_history(page)
         for tile in page.tiles:
@@ -61,17 +70,19 @@ class FolderSink:
             _write_whole(self._root / "summary.md", page.text.encode("utf-8", "replace"))
 
     def _add_to_history(self, page: Page) -> None:
-        """Appends a line; writes the file anew where that would not do: the first time, and for a step out of order."""
+        """Appends a line, or writes the file anew: the first time, for a step out of order, after a failure."""
         path = self._root / HISTORY
-        append = bool(self._lines) and page.step > max(self._lines) and path.exists()
+        append = self._ends_whole and page.step > max(self._lines) and path.exists()
         if not self._lines:
             self._lines = {row["step"]: _line(row) for row in read_history(self._root)}
         self._lines[page.step] = _line(_row(page))
+        self._ends_whole = False
         if append:
             with path.open("ab") as file:
                 file.write(self._lines[page.step].encode())
         else:
             _write_whole(path, "".join(line for _, line in sorted(self._lines.items())).encode())
+        self._ends_whole = True
 
 
 def read_history(folder: Path | str) -> list[dict[str, Any]]:
@@ -80,7 +91,7 @@ def read_history(folder: Path | str) -> list[dict[str, Any]]:
     A line that a killed run left unfinished is skipped. A folder without a history has no rows.
     """
     path = Path(folder) / HISTORY
-    if not path.exists():
+    if not path.is_file():
         return []
     return [
         row
@@ -106,6 +117,28 @@ def require_space(folder: Path) -> None:
         raise OSError(f"less than {MIN_FREE // 10**6} MB free at {folder}, no room for pictures")
 
 
+def require_room(folder: Path, n_bytes: int, *, behind: int = 0) -> None:
+    """Raises an OSError if ``n_bytes`` cannot be written behind the first ``behind`` bytes of a file in ``folder``.
+
+    Free space does not tell: a quota, or a limit on the size of files, may be nearer. So room is taken and given back,
+    where the system can do so without writing.
+    """
+    if not hasattr(os, "posix_fallocate") or not folder.exists():  # macOS, Windows; a remote folder
+        return
+    with tempfile.TemporaryFile(dir=folder) as file:
+        try:
+            os.posix_fallocate(file.fileno(), behind, n_bytes)
+        except OSError as error:
+            if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):  # others: this file system cannot tell
+                raise
+
+
+def _clear_unfinished(root: Path) -> None:
+    """Takes away what a killed run was writing."""
+    for left in root.rglob(f".*{UNFINISHED}"):
+        left.unlink(missing_ok=True)
+
+
 def _row(page: Page) -> dict[str, Any]:
     """The check's line; JSON knows no NaN and no infinity."""
     scalars = {key: float(value) if math.isfinite(value) else None for key, value in page.scalars.items()}
@@ -113,11 +146,18 @@ def _row(page: Page) -> dict[str, Any]:
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
+    """A row as `_row` makes it, None where the line is none: it may be torn, or not ours."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):  # nesting or digits without end
         return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        return None
+    return {key: value if _is_finite(value) else None for key, value in row.items()}
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -133,6 +173,9 @@ def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
 def _write_whole(path: Path, data: bytes) -> None:
     """Writes beside the file and then puts it in place, so that a killed run leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_bytes(data)
-    unfinished.replace(path)
+    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
+    try:
+        unfinished.write_bytes(data)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from .. import render
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..spatial import upsample
+from ..untrusted import printable
 from ..verdict import Verdict
 from . import Page, Tile, image_hint
 from .wording import lines, markdown
@@ -102,7 +103,7 @@ def last_words(
         words.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
     if min(height, width) < COARSE:
         words.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
-    return "\n".join([*said, "\n  ".join([*words, *openings])])
+    return "\n".join([*said, "\n  ".join([*words, *map(printable, openings)])])
 
 
 def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
@@ -131,7 +132,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor) -> Tile:
         "probability of the true class": float(frame.probabilities[i, true]),
         "background attention": float(frame.background[i]),
     }
-    return Tile(probe.names[index], "; ".join(lines), image, bands, values)
+    return Tile(probe.names[index], printable("; ".join(lines)), image, bands, values)
 
 
 def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:

@@ -6,13 +6,16 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .folder import require_space
+from ..untrusted import printable
+from .folder import require_room, require_space
 from .wording import markdown
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
     from . import Page
+
+SPARE = 2**20  # bytes that pictures leave to the scalars of the training, which go to the same file
 
 
 class TensorBoardSink:
@@ -32,19 +35,37 @@ class TensorBoardSink:
         """Writes one page at its step.
 
         Raises:
-            OSError: The disk is nearly full. The writer would notice later, in the training's next scalar.
+            OSError: The disk, a quota or the largest possible file is nearly full. The writer would notice later, on
+                its own thread, and raise it at the training's next scalar.
         """
-        require_space(Path(self._writer.log_dir))
+        folder = Path(self._writer.log_dir)
+        require_space(folder)
+        require_room(folder, 2 * _n_bytes(page) + SPARE, behind=_longest_file(folder))  # twice: the last page may wait
         for tile in page.tiles:
-            self._writer.add_image(f"{page.prefix}/{tile.name}", tile.image, page.step, dataformats="HWC")
+            self._writer.add_image(f"{page.prefix}/{printable(tile.name)}", tile.image, page.step, dataformats="HWC")
         if page.strip is not None:
             self._writer.add_image(f"{page.prefix}/evolution", page.strip, page.step, dataformats="HWC")
         for cue, picture in page.evidence.items():
-            self._writer.add_image(f"{page.prefix}/evidence/{cue}", picture, page.step, dataformats="HWC")
+            self._writer.add_image(f"{page.prefix}/evidence/{printable(cue)}", picture, page.step, dataformats="HWC")
         if page.verdict is not None and page.alert:
             self._writer.add_text(f"{page.prefix}/verdict", markdown(page.verdict), page.step)
         if page.text is not None:
             self._writer.add_text(f"{page.prefix}/summary", page.text, page.step)
+
+
+def _n_bytes(page: Page) -> int:
+    """At most, since pictures are compressed."""
+    pictures = [
+        *(tile.image for tile in page.tiles),
+        *page.evidence.values(),
+        *([] if page.strip is None else [page.strip]),
+    ]
+    return sum(picture.nbytes for picture in pictures) + len(page.text or "")
+
+
+def _longest_file(folder: Path) -> int:
+    """Bytes of the longest event file; 0 where there is none yet."""
+    return max((file.stat().st_size for file in folder.glob("events.out.tfevents.*")), default=0)
 
 
 def image_hint(log_dir: Path | str) -> str:

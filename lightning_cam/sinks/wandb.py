@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ..render import BAND_NAMES
+from ..untrusted import cell, key_part, message, printable
 from .wording import lines
 
 if TYPE_CHECKING:
@@ -39,10 +40,12 @@ class WandbSink:
         where = {"step": page.step, "epoch": page.epoch}
         if page.scalars:
             self._checks.append({**where, **page.scalars})
-        self._probes += [{**where, "probe": t.name, "caption": t.caption, **t.values} for t in page.tiles]
+        self._probes += [{**where, "probe": cell(t.name), "caption": cell(t.caption), **t.values} for t in page.tiles]
         self._log(page, _media(page))
         if page.alert and page.verdict is not None:
-            self._run.alert(f"{page.prefix}: {page.verdict.outcome}", "\n".join(lines(page.verdict)), level="WARN")
+            self._run.alert(
+                f"{page.prefix}: {page.verdict.outcome}", "\n".join(map(message, lines(page.verdict))), level="WARN"
+            )
         if page.strip is not None:
             self._log(page, {"evolution_table": _table(self._checks), "probe_table": _table(self._probes)})
 
@@ -62,7 +65,8 @@ def _media(page: Page) -> dict[str, Any]:
     if page.strip is not None:
         media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
     for cue, picture in page.evidence.items():
-        media[f"evidence/{cue}"] = wandb.Image(picture, caption=f"only the {cue} was swapped", file_type="png")
+        said = f"only the {printable(cue)} was swapped"
+        media[f"evidence/{key_part(cue)}"] = wandb.Image(picture, caption=said, file_type="png")
     if page.text is not None:
         media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
     return media
@@ -73,7 +77,8 @@ def _image(tile: Tile) -> Any:
     import wandb
 
     bands = {"mask_data": tile.bands, "class_labels": dict(enumerate(BAND_NAMES))}
-    return wandb.Image(tile.image, caption=f"{tile.name}\n{tile.caption}", file_type="jpg", masks={"attention": bands})
+    caption = f"{printable(tile.name)}\n{printable(tile.caption)}"
+    return wandb.Image(tile.image, caption=caption, file_type="jpg", masks={"attention": bands})
 
 
 def _table(rows: list[dict[str, Any]]) -> Any:

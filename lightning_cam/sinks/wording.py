@@ -4,7 +4,7 @@ import math
 import re
 
 from ..intervention import MARGIN, Reliance
-from ..render import escape
+from ..untrusted import escape, printable
 from ..verdict import FAIL, Finding, Verdict
 
 _LEGEND = (
@@ -33,21 +33,12 @@ def lines(verdict: Verdict) -> list[str]:
     return [printable(line) for line in said]
 
 
-def printable(text: str) -> str:
-    r"""Text without the characters that steer a terminal: names of classes, files and cues may hold anything.
-
-    >>> printable("a\x1b[31mb\n")
-    'a?[31mb?'
-    """
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 def _finding(finding: Finding) -> list[str]:
     weight = "relied on" if finding.outcome == FAIL else "perhaps relied on"
     classes = [f"Most in: {', '.join(map(_prose, finding.classes))}.", ""] if finding.classes else []
     code = ["```python", finding.remedy.code, "```"] if finding.remedy.code else []
     head = ["", f"### {_prose(finding.cue)}: {weight}", "", _prose(finding.text), "", *classes]
-    return [*head, f"To do: {finding.remedy.what}.", "", *code]
+    return [*head, f"To do: {_prose(finding.remedy.what)}.", "", *code]
 
 
 def _row(reliance: Reliance) -> str:

@@ -10,6 +10,7 @@ accuracy on the same objects with the cue of another. ``--leaves`` is optional: 
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
@@ -24,12 +25,14 @@ def main() -> None:
     parser.add_argument("--leaves", type=Path, help="photographs of leaves, an .npz file")
     parser.add_argument("--limit", type=int, help="only the first runs of the plan")
     parser.add_argument("--model", choices=("small", "resnet18"), default="small")
+    parser.add_argument("--only", default="", help="only runs whose name has this regular expression, such as k4.*-s2")
     parser.add_argument("--part", choices=("development", "reported"), help="only runs to tune on, or only the others")
     parser.add_argument("--lag", action="store_true", help="also look at every epoch; eight times as slow")
     parser.add_argument("--scores", type=Path, help="where scores are kept; by default scores.json in the cache")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    planned = plan.plan(leaves=options.leaves is not None, model=options.model)[: options.limit]
+    planned = plan.plan(leaves=options.leaves is not None, model=options.model)
+    planned = [run for run in planned if re.search(options.only, run.name)][: options.limit]
     if options.step in ("train", "all"):
         train(planned, options.cache, options.leaves)
     if options.step in ("score", "all"):

@@ -1,0 +1,45 @@
+"""What processes that train one model together tell each other. Alone, a process talks to itself.
+
+Every function here is a collective: all processes call the same ones in the same order, whatever has failed in one.
+"""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+T = TypeVar("T")
+
+
+def n_ranks() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this one is, from 0."""
+    return dist.get_rank() if n_ranks() > 1 else 0
+
+
+def share_of(n: int) -> Tensor:
+    """Which of ``n`` images this process looks at: a stretch as long as the others', or one image longer."""
+    return torch.arange(n).tensor_split(n_ranks())[rank()]
+
+
+def from_everyone(mine: T) -> list[T]:
+    """What each process has, by rank."""
+    if n_ranks() == 1:
+        return [mine]
+    found: list[Any] = [None] * n_ranks()
+    dist.all_gather_object(found, mine)
+    return found
+
+
+def from_first(mine: T) -> T:
+    """What the first process has."""
+    if n_ranks() == 1:
+        return mine
+    found: list[Any] = [mine]
+    dist.broadcast_object_list(found, src=0)
+    return found[0]  # type: ignore[no-any-return] # an object list holds anything

@@ -1,0 +1,51 @@
+r"""Text that others wrote, made harmless: names of classes, files, layers and cues may hold anything.
+
+>>> printable("a\x1b[31mb\n")
+'a?[31mb?'
+"""
+
+import re
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula (OWASP, "CSV Injection")
+
+
+def printable(text: object) -> str:
+    """One line of text without the characters that steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+
+
+def escape(text: str) -> str:
+    r"""Text that markdown and HTML show as it is.
+
+    >>> escape("a|b *c* <script>")
+    'a\\|b \\*c\\* &lt;script&gt;'
+    """
+    line = printable(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*{}\[\]()#+.!|-]|\b_|_\b)", r"\\\1", line)
+
+
+def key_part(text: str) -> str:
+    """Last part of a logged key, of which a logger makes file names.
+
+    >>> key_part("../a")
+    '.._a'
+    """
+    return re.sub(r"[/\\]", "_", printable(text))
+
+
+def message(text: str) -> str:
+    """A line for a chat or a mail, where ``<...>`` would be a link or call everybody.
+
+    >>> message("<!channel>")
+    '(!channel)'
+    """
+    return printable(text).replace("<", "(").replace(">", ")")
+
+
+def cell(text: str) -> str:
+    """A cell of a table that may end in a spreadsheet.
+
+    >>> cell("=1+1"), cell("cat_1")
+    ("'=1+1", 'cat_1')
+    """
+    return f"'{printable(text)}" if text.startswith(_FORMULA) else printable(text)
