@@ -32,6 +32,7 @@ from .trainer import (
     has_run,
     has_whole_model,
     logged_step,
+    monitored,
     run_folder,
     validates,
 )
@@ -218,6 +219,7 @@ class CAMCallback(_Callback):
         self._fit_started = time.perf_counter()
         if not has_whole_model(trainer):
             self._switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
+            self._keep_monitors_alive(trainer)
             return
         if self.probe is None or self._draws_probe:
             self.probe = _drawn_in_every_process(trainer)
@@ -313,7 +315,7 @@ class CAMCallback(_Callback):
         *,
         before_training: bool = False,
     ) -> None:
-        """One check, from the forward pass to the queue of pictures. Rank 0 looks, every rank logs the same numbers."""
+        """One check, from the forward pass to the queue of pictures. Every rank logs the same numbers."""
         if self._off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
             return
         started = time.perf_counter()
@@ -326,6 +328,7 @@ class CAMCallback(_Callback):
         )
         if isinstance(seen, Failure):
             self._cope(seen)
+            self._keep_monitors_alive(trainer)
             return
         self._failures.succeeded(CHECK)
         self._verdict = seen.verdict
@@ -454,6 +457,11 @@ class CAMCallback(_Callback):
         """Copies count twice in every mean, and make every interval look narrower than it is."""
         if copies := probe.copies():
             warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
+
+    def _keep_monitors_alive(self, trainer: Any) -> None:
+        """Early stopping raises where a scalar is missing; where it is not a number, that is up to its options."""
+        for key in monitored(trainer, f"{self.name}/"):
+            trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
 
     def _cope(self, failure: Failure) -> None:
         if failure.has_touched:

@@ -34,6 +34,12 @@ def validates(trainer: Any) -> bool:
     return bool(trainer.enable_validation and sum(trainer.num_val_batches))
 
 
+def monitored(trainer: Any, prefix: str) -> list[str]:
+    """Keys that begin so and that callbacks such as early stopping wait for."""
+    keys = (getattr(callback, "monitor", None) for callback in trainer.callbacks)
+    return [key for key in keys if isinstance(key, str) and key.startswith(prefix)]
+
+
 def drawn_probe(trainer: Any) -> Probe:
     """A probe from the validation data or, without any, from the training data."""
     for role, loaders in (("validation", trainer.val_dataloaders), ("training", trainer.train_dataloader)):

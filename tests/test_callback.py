@@ -451,6 +451,17 @@ def test_a_failing_check_is_said_once_and_training_goes_on(tmp_path: Path) -> No
     ]
 
 
+def test_who_monitors_a_scalar_that_never_comes_finds_it_undefined(tmp_path: Path) -> None:
+    """Early stopping would raise, and end the training, where it is missing."""
+    stop = pl.callbacks.EarlyStopping("cam/attention_entropy", patience=9, check_finite=False)
+    run = trainer(tmp_path, CAMCallback(probe(), layer="body.0", sinks=[]), stop)
+    with pytest.warns(UserWarning, match="lightning_cam"):
+        run.fit(moody(good_calls=0), loader(), loader())
+
+    assert run.current_epoch == 2
+    assert run.callback_metrics["cam/attention_entropy"].isnan()
+
+
 def test_a_failing_check_raises_for_those_who_asked(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="not today"):
         watched(tmp_path, CAMCallback(probe(), on_error="raise", layer="body.0"), moody(good_calls=1))

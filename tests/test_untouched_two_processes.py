@@ -71,6 +71,8 @@ import sys
 import warnings
 from pathlib import Path
 
+from torch.multiprocessing import ProcessExitedException
+
 faulthandler.enable()  # a process that dies says where
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
@@ -79,8 +81,17 @@ from twins import Twin, differences, ours, trained
 if __name__ == "__main__":
     folder = Path({folder!r})
     twin = Twin(options=dict(devices=2, strategy="ddp_spawn", max_epochs=1, limit_val_batches=1))
-    callback = ours(every_n_train_steps=1, sinks=None)
-    without, with_callback = trained(folder, twin=twin), trained(folder, [callback], twin)
+
+
+    def tried(callbacks):
+        # gloo aborts a process now and then whose peer has ended before it, with or without a callback
+        try:
+            return trained(folder, callbacks, twin)
+        except ProcessExitedException as error:
+            print(error, file=sys.stderr)
+            return trained(folder, callbacks, twin)
+
+    without, with_callback = tried([]), tried([ours(every_n_train_steps=1, sinks=None)])
     Path(folder, "rank0").write_text(json.dumps(sorted(differences(without, with_callback))))
 """
 
