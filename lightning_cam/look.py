@@ -26,6 +26,7 @@ class Look:
         effects: One ``(n,)`` tensor per cue that was swapped.
         context: What `intervention.context` read, ``(n,)`` or ``(n, n_classes)`` each.
         model_seconds: Wall time spent inside the model.
+        n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
     """
 
     layer: str
@@ -35,6 +36,7 @@ class Look:
     effects: Mapping[str, Tensor]
     context: Mapping[str, Tensor]
     model_seconds: float
+    n_calls: int
 
 
 def look(
@@ -57,7 +59,8 @@ def look(
         layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
         with in_model:
             batches = list(_maps(model, inputs, labels, layer, method, forward, batch_size))
-        logits, grid_maps, predicted_grid_maps = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        *parts, n_calls = zip(*batches, strict=True)
+        logits, grid_maps, predicted_grid_maps = map(torch.cat, parts)
 
         def probabilities(pixels: Tensor) -> Tensor:
             edited = probe.prepare(pixels)
@@ -68,7 +71,7 @@ def look(
         changes = _effects(trials, probe, chosen, n_donors, probabilities) if swaps else {}
         known = _context(probe, chosen, logits.softmax(1), probabilities) if swaps else {}
     name = layers.check_layer(model, layer)
-    return Look(name, logits, grid_maps, predicted_grid_maps, changes, known, in_model.seconds)
+    return Look(name, logits, grid_maps, predicted_grid_maps, changes, known, in_model.seconds, max(n_calls))
 
 
 def merged(looks: Sequence[Look]) -> Look:
@@ -81,6 +84,7 @@ def merged(looks: Sequence[Look]) -> Look:
         {cue: torch.cat([each.effects[cue] for each in looks]) for cue in looks[0].effects},
         {name: torch.cat([each.context[name] for each in looks]) for name in looks[0].context},
         max(each.model_seconds for each in looks),
+        max(each.n_calls for each in looks),
     )
 
 
@@ -110,13 +114,13 @@ def _maps(
     method: cams.CamMethod,
     forward: Callable[[Tensor], Any] | None,
     batch_size: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Logits, maps of the true and maps of the predicted class, a batch at a time, on the CPU."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+    """Logits, maps of the true and of the predicted class, and calls of the layer, a batch at a time, on the CPU."""
     for batch, true in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
         wanted = (_checked_true_class(true), targets.predicted_class())
         seen = engine.capture(model, batch, wanted, layer=layer, forward=forward)
         true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
-        yield seen.logits.cpu(), true_maps, predicted_maps
+        yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
 
 
 def _effects(

@@ -152,8 +152,12 @@ class Observer:
             self.images_a_pass = (min(self.images_a_pass, n_images) + 1) // 2
 
     def _judge(self, looks: Sequence[Look], probe: Probe, trials: Sequence[Trial]) -> Judged:
+        seen = merged(looks)
+        if seen.n_calls > 1:
+            said = f"layer {seen.layer!r} runs {seen.n_calls} times in a forward pass; the maps are of its last run"
+            self._failures.say_once("calls", f"{said}, choose another with layer='...'")
         previous = self.report.grid_maps if self.report else None
-        self.report = report_on(merged(looks), probe, method=self._method, trials=trials, previous=previous)
+        self.report = report_on(seen, probe, method=self._method, trials=trials, previous=previous)
         verdict = self._vigil.judge(self.report)
         scalars = {**self.report.scalars, "cam/shortcut_score": verdict.score}
         return Judged(scalars, verdict, self.report.model_seconds)

@@ -75,7 +75,11 @@ def test_odd_forwards_give_the_same(build: Callable[[], nn.Module]) -> None:
 def test_fault_35_the_last_call_counts() -> None:
     model = fixed(models.Twice)
 
-    assert_equal(looked(model), uncut(fixed(models.Twice), "stage"))
+    seen = looked(model)
+
+    assert_equal(seen, uncut(fixed(models.Twice), "stage"))
+    assert seen.n_calls == 2
+    assert looked(fixed(Net)).n_calls == 1
 
 
 @pytest.mark.parametrize(
@@ -557,5 +561,7 @@ def test_inputs_go_where_the_model_is() -> None:
     seen = looked(fixed(Net).cuda())
 
     assert seen.activations.is_cuda
-    cpu = engine.Capture(seen.layer, seen.logits.cpu(), seen.activations.cpu(), tuple(g.cpu() for g in seen.gradients))
+    cpu = engine.Capture(
+        seen.layer, seen.logits.cpu(), seen.activations.cpu(), tuple(g.cpu() for g in seen.gradients), 1
+    )
     assert_equal(cpu, uncut(fixed(lambda: Net(inplace=False)), "stage"), atol=1e-2, rtol=1e-2)

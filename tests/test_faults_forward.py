@@ -149,6 +149,27 @@ def test_fault_34_a_forward_that_wants_more_than_images_can_be_given_it(tmp_path
     assert len(callback.history) == 7
 
 
+class Again(Net):
+    def build(self) -> None:
+        super().build()
+        self.stage = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.stage(self.stage(self.body(x))).mean((2, 3)))
+
+
+def test_fault_35_a_layer_that_runs_twice_is_said_once(tmp_path: Path) -> None:
+    callback = watching(layer="stage")
+    run = beside(tmp_path, callback, Again)
+
+    assert run.untouched
+    assert len(callback.history) == 7
+    assert run.said == [
+        "lightning_cam: layer 'stage' runs 2 times in a forward pass; the maps are of its last run, "
+        "choose another with layer='...'"
+    ]
+
+
 class Chatty(Net):
     """Logs, counts and updates a metric in its forward."""
 

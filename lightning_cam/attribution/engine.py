@@ -10,7 +10,7 @@ import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -34,12 +34,14 @@ class Capture:
         logits: ``(N, n_classes)`` float32.
         activations: ``(N, K, h, w)`` float32.
         gradients: One ``(N, K, h, w)`` float32 tensor per target; zero where that score does not depend on the layer.
+        n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
     """
 
     layer: str
     logits: Tensor
     activations: Tensor
     gradients: tuple[Tensor, ...]
+    n_calls: int
 
 
 def capture(
@@ -82,7 +84,7 @@ def capture(
                 "use_reentrant=False"
             )
         logits, activations, *gradients = (torch.cat(parts) for parts in zip(*looks, strict=True))
-    return Capture(name, logits, activations, tuple(gradients))
+    return Capture(name, logits, activations, tuple(gradients), max(tap.n_calls))
 
 
 def predict(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
@@ -151,11 +153,12 @@ def _placed(model: nn.Module, inputs: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class _Tap:
-    """A layer of a model, and how to get class scores from the model."""
+    """A layer of a model, how to get class scores from the model, and how often the layer ran in each pass."""
 
     name: str
     layer: nn.Module
     forward: Forward
+    n_calls: list[int] = field(default_factory=list)
 
 
 def _looks(
@@ -186,11 +189,12 @@ def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
 
 def _look(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
     """One micro-batch of `_looks`. The hook is gone before autograd runs: checkpointed layers run again there."""
-    with torch.set_grad_enabled(graph_before), _cut(tap.layer) as leaves:
+    with torch.set_grad_enabled(graph_before), _cut(tap.layer) as cut:
         output = tap.forward(batch)
-    if not leaves:
+    if cut.leaf is None:
         raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose one that does, layer='...'")
-    leaf = leaves[-1]
+    leaf = cut.leaf
+    tap.n_calls.append(cut.n_calls)
     with torch.enable_grad():
         logits = as_logits(output)
         gradients = [_gradient(target(logits), leaf) for target in targets]
@@ -210,26 +214,35 @@ def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
     return gradient
 
 
+@dataclass
+class _Cut:
+    """The leaf of a layer's last call, and how many there were."""
+
+    leaf: Tensor | None = None
+    n_calls: int = 0
+
+
 @contextmanager
-def _cut(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """While open, the layer hands a clone of a fresh leaf downstream; the leaf of its last call is in the list.
+def _cut(layer: nn.Module) -> Iterator[_Cut]:
+    """While open, the layer hands a clone of a fresh leaf downstream.
 
     All threads share a module's hooks; in any other than this one the model may be training.
     """
     owner = threading.get_ident()
-    leaves: list[Tensor] = []
+    made = _Cut()
 
     def cut(_layer: nn.Module, _inputs: Any, output: Any) -> Any:
         if threading.get_ident() != owner:
             return output
         torch.set_grad_enabled(True)
         original = _map_in(output)
-        leaves[:] = [original.detach().requires_grad_()]
-        return _replaced(output, original, leaves[0].clone())
+        made.leaf = original.detach().requires_grad_()
+        made.n_calls += 1
+        return _replaced(output, original, made.leaf.clone())
 
     handle = layer.register_forward_hook(cut)
     try:
-        yield leaves
+        yield made
     finally:
         handle.remove()
 
