@@ -196,8 +196,18 @@ def _soft(masks: Tensor) -> Tensor:
 def _widened(masks: Tensor, reach: int | None = None) -> Tensor:
     """Masks grown by ``reach`` pixels, by default by `_MARGIN`."""
     reach = reach or max(1, round(_MARGIN * min(masks.shape[1:])))
-    rows = F.max_pool2d(masks.float(), (2 * reach + 1, 1), stride=1, padding=(reach, 0))
-    return F.max_pool2d(rows, (1, 2 * reach + 1), stride=1, padding=(0, reach)) > 0
+    return _grown(_grown(masks, reach, 1), reach, 2)
+
+
+def _grown(masks: Tensor, reach: int, dim: int) -> Tensor:
+    """True where a mask is within ``reach`` along one dimension; shifted, which beats a CPU's max pooling by far."""
+    grown = masks.clone()
+    for shift in range(1, min(reach, masks.shape[dim] - 1) + 1):
+        length = masks.shape[dim] - shift
+        before, behind = masks.narrow(dim, 0, length), masks.narrow(dim, shift, length)
+        grown.narrow(dim, 0, length).logical_or_(behind)
+        grown.narrow(dim, shift, length).logical_or_(before)
+    return grown
 
 
 def _corners(images: Tensor) -> Tensor:
