@@ -19,14 +19,14 @@ from .failures import MOST_IN_A_ROW, Failures, warn
 from .intervention import STANDARD, Trial, region_trial
 from .observer import Failure, Observer
 from .probe import Probe
-from .ranks import from_everyone, from_first, n_ranks
+from .ranks import from_first
 from .rhythm import Rhythm, is_affordable
-from .sinks.background import Background
+from .sinks.album import Album
 from .sinks.folder import FolderSink
-from .sinks.pages import Frame, check_page, final_page, last_words, shown_probes
+from .sinks.pages import last_words
 from .trainer import (
     cannot_be_sent,
-    drawn_probe,
+    drawn_in_every_process,
     forward_of,
     free_folder,
     has_run,
@@ -46,13 +46,11 @@ else:
     _MODULES = [importlib.import_module("lightning.pytorch" if n == "lightning" else n) for n in _NAMESPACES]
     _Callback = type("_Callback", tuple(module.Callback for module in _MODULES), {})
 
-MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
 MAX_EVIDENCE = 3  # findings that get a picture
 SECONDS_AFTER_EXCEPTION = 10.0  # for pictures; a checkpoint may wait to be saved, and a cluster waits 30 s
 CHECK = "a check"
 SENT = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")  # arguments that may hold functions
 EMPTY = "the class scores do not depend on this layer there, or nothing speaks for a class; try another layer='...'"
-MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
 
 
 class CAMCallback(_Callback):
@@ -151,8 +149,7 @@ class CAMCallback(_Callback):
         """What belongs to one fit."""
         self._verdict: Verdict | None = None
         self._acted = False
-        self._frames: list[Frame] = []
-        self._background: Background | None = None
+        self._album: Album | None = None
         self._openings: list[str] = []  # where a person finds the pictures
         self._looked_at = -1  # global step of the last check
         self._failures = Failures(raises=self.on_error == "raise")
@@ -222,7 +219,7 @@ class CAMCallback(_Callback):
             self._keep_monitors_alive(trainer)
             return
         if self.probe is None or self._draws_probe:
-            self.probe = _drawn_in_every_process(trainer)
+            self.probe = drawn_in_every_process(trainer)
         self._observer.meet(self.probe)
         if trainer.global_step == 0:  # a new run, whatever this callback has seen before
             self._history = []
@@ -231,7 +228,7 @@ class CAMCallback(_Callback):
             self._say_copies(self.probe)
         self._looked_at = trainer.global_step if self._history else -1
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            self._open_sinks(trainer)
+            self._open_album(trainer, self.probe)
         if not self._history and has_run(pl_module):
             self._look(trainer, pl_module, logged_step(trainer), self._log_directly, before_training=True)
 
@@ -350,7 +347,8 @@ class CAMCallback(_Callback):
         if not before_training and scalars[f"{self.name}/zero_map_rate"] == 1:  # a head may begin with zeros
             self._failures.say_once("empty maps", f"every map of the check at step {step} is empty; {EMPTY}")
         with self._failures.surviving("drawing"):
-            self._hand_over_pictures(reading, self._verdict, alert=alert)
+            if self._album is not None and self._observer.report is not None:
+                self._album.add(self._observer.report, reading, self._verdict, alert=alert)
         if alert:
             self._act(trainer, self._verdict)
 
@@ -364,12 +362,10 @@ class CAMCallback(_Callback):
 
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal what came out."""
-        if self._background is None or self._observer.report is None or self.probe is None or not self._history:
+        if self._album is None or self._observer.report is None or self.probe is None or not self._history:
             return
-        evidence = self._collect_evidence(pl_module, self.probe, self._observer.report)
-        frames, verdict = tuple(self._frames), self._verdict
-        last = partial(final_page, self.probe, frames, self.history, self.name, verdict, evidence, alert=alert)
-        self._background.submit(last, wait=True)
+        evidence, verdict = self._collect_evidence(pl_module, self.probe, self._observer.report), self._verdict
+        self._album.finish(self.history, verdict, evidence, alert=alert)
         print("\n" + last_words(self.probe, self._observer.report, len(self._history), self._openings, verdict))  # noqa: T201 - once a fit
 
     def _collect_evidence(self, pl_module: Any, probe: Probe, report: Report) -> list[Evidence]:
@@ -401,17 +397,6 @@ class CAMCallback(_Callback):
             trainer.should_stop = trainer.should_stop or self.on_shortcut == "stop"
             warn(str(verdict))
 
-    def _hand_over_pictures(self, reading: Reading, verdict: Verdict, *, alert: bool) -> None:
-        if self._background is None or self._observer.report is None or self.probe is None:
-            return
-        frame = Frame.of(
-            self._observer.report, reading, shown_probes(self.probe.targets, self.n_images if self.log_images else 0)
-        )
-        if len(self._frames) == MAX_FRAMES:
-            del self._frames[1::2]
-        self._frames.append(frame)
-        self._background.submit(partial(check_page, self.probe, frame, self.name, verdict, alert=alert))
-
     # ---- keeping -----------------------------------------------------------------------------------------------------
 
     def _log_through_lightning(self, pl_module: Any, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
@@ -434,7 +419,7 @@ class CAMCallback(_Callback):
                 with self._failures.surviving(what):
                     logger.log_metrics(dict(scalars), step=step)
 
-    def _open_sinks(self, trainer: Any) -> None:
+    def _open_album(self, trainer: Any, probe: Probe) -> None:
         """The given ones, or one for each logger and the folder. One that cannot be opened costs the others nothing."""
         chosen = list(self.sinks or ())
         if self.sinks is None:
@@ -446,7 +431,7 @@ class CAMCallback(_Callback):
             with self._failures.surviving(f"opening {type(logger).__name__} for pictures"):
                 chosen += [sink for sink in [keeping.for_logger(logger)] if sink is not None and self.sinks is None]
                 self._openings += [where for where in [keeping.opening(logger)] if where]
-        self._background = Background(chosen, max_pending=MAX_PENDING)
+        self._album = Album(probe, self.name, chosen, self.n_images if self.log_images else 0)
 
     def _compare_with_restored(self, probe: Probe) -> None:
         if self._history and self._restored_fingerprint not in (None, probe.fingerprint):
@@ -482,29 +467,9 @@ class CAMCallback(_Callback):
 
     def _close(self, timeout: float = 60.0) -> None:
         """Flushes what waits to be drawn; safe to call twice."""
-        background, self._background = self._background, None
-        if background is None:
-            return
-        background.close(timeout)
-        if background.dropped:
-            warn(f"pictures of {background.dropped} checks were dropped, drawing was too slow")
-        for failure in dict.fromkeys(background.failures):
-            warn(f"pictures could not be kept ({failure!r})")
-
-
-def _drawn_in_every_process(trainer: Any) -> Probe:
-    """The probe, or the same `ValueError` everywhere: none waits for one that has failed."""
-    drawn: Probe | str
-    try:
-        drawn = drawn_probe(trainer)
-    except ValueError as error:
-        if n_ranks() == 1:
-            raise
-        drawn = str(error)
-    failures = [said for said in from_everyone(drawn if isinstance(drawn, str) else "") if said]
-    if failures or isinstance(drawn, str):
-        raise ValueError(failures[0])
-    return drawn
+        album, self._album = self._album, None
+        for lost in album.close(timeout) if album is not None else ():
+            warn(lost)
 
 
 def _standard_trials(audit: AuditResult | None) -> tuple[Trial, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .probe import Probe
+from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
 
@@ -58,6 +59,21 @@ def drawn_probe(trainer: Any) -> Probe:
                 "pass CAMCallback(probe=Probe(images, targets)) or Probe.from_folder(...)"
             ) from error
     raise ValueError("the trainer has no data loader with a dataset; pass CAMCallback(probe=Probe(images, targets))")
+
+
+def drawn_in_every_process(trainer: Any) -> Probe:
+    """`drawn_probe`, or the same `ValueError` everywhere: none waits for one that has failed."""
+    drawn: Probe | str
+    try:
+        drawn = drawn_probe(trainer)
+    except ValueError as error:
+        if n_ranks() == 1:
+            raise
+        drawn = str(error)
+    failures = [said for said in from_everyone(drawn if isinstance(drawn, str) else "") if said]
+    if failures or isinstance(drawn, str):
+        raise ValueError(failures[0])
+    return drawn
 
 
 def _datasets(loaders: Any) -> Iterator[Any]:
