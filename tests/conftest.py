@@ -22,6 +22,8 @@ from lightning_cam import rhythm  # here, since Lightning writes to the environm
 
 # By pytest, WandbLogger, wandb and torch's compiler.
 CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORCHINDUCTOR_CACHE_DIR"}
+# pytest-timeout, and torch for good once a loader with workers has run.
+SIGNALS_OF_OTHERS = {signal.SIGALRM, signal.SIGCHLD}
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def switches() -> dict[str, Any]:
         "files in the working directory": {path.name for path in Path().iterdir() if path.name[0] != "."},
         "search path": sys.path[:],
         "warning filters": [entry for entry in warnings.filters if _is_for_all(entry)],
-        **{repr(number): signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGALRM}},  # pytest's
+        **{repr(number): signal.getsignal(number) for number in signal.valid_signals() - SIGNALS_OF_OTHERS},
         "limits of Pillow": (Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES),
         "errors of numpy": np.geterr(),
         "hooks on every module": {k: dict(v) for k, v in vars(module).items() if k[:8] == "_global_" and v},
