@@ -13,7 +13,7 @@ from .intervention import (
     STANDARD,
     Reliance,
     Trial,
-    as_masked,
+    as_seen,
     summary,
     swapped,
     weigh,
@@ -148,7 +148,7 @@ def report_on(
         logits=seen.logits,
         values=values,
         learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
-        trials=tuple(as_masked(trial, probe.masks) for trial in _chosen(trials)),
+        trials=tuple(as_seen(trial, probe.images, probe.masks, probe.targets) for trial in _chosen(trials)),
         effects=seen.effects,
         reliances=reliances,
         scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
@@ -192,7 +192,7 @@ def collect_evidence(
     trial = next(trial for trial in report.trials if trial.cue == cue)
     lost = report.effects[cue]
     chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
-    pairs = swapped(trial, probe.images, probe.masks, donors_of(probe, 1), chosen)
+    pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors_of(probe, 1), chosen)
     images = torch.stack([probe.images[chosen], *pairs], 1)
     inputs = probe.prepare(images.flatten(0, 1))
     logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()

@@ -68,7 +68,7 @@ def look(
                 return engine.predict_inside(model, edited, forward=forward, batch_size=batch_size).softmax(1).cpu()
 
         swaps = bool(trials) and can_swap(probe.targets)
-        changes = _effects(trials, probe, chosen, n_donors, probabilities) if swaps else {}
+        changes = _effects(trials, probe, chosen, n_donors, logits.softmax(1), probabilities) if swaps else {}
         known = _context(probe, chosen, logits.softmax(1), probabilities) if swaps else {}
     name = layers.check_layer(model, layer)
     return Look(name, logits, grid_maps, predicted_grid_maps, changes, known, in_model.seconds, max(n_calls))
@@ -128,10 +128,11 @@ def _effects(
     probe: Probe,
     chosen: Tensor,
     n_donors: int,
+    plain: Tensor,
     probabilities: Callable[[Tensor], Tensor],
 ) -> Mapping[str, Tensor]:
     donors = donors_of(probe, n_donors)
-    return effects(trials, probe.images, probe.targets, probe.masks, donors, probabilities, chosen)
+    return effects(trials, probe.images, probe.targets, probe.masks, donors, plain, probabilities, chosen)
 
 
 def _context(

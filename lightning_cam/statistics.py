@@ -1,12 +1,14 @@
 """Chance and doubt: tests, intervals and gates over the paired effects of probe images.
 
 An effect is one number per image, ``effects (N,)`` in -1..1; ``strata (N,)`` are the images' classes. Every class
-counts the same, however many images it has. NaN effects are undefined: they are dropped, and `n_undefined` counts them.
+counts the same, however many images it has. NaN effects are undefined: they are dropped, and `n_undefined` counts them;
+a class with some counts by the share that it keeps.
 A result that cannot be had is NaN, which neither rejects nor passes.
 """
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -27,46 +29,43 @@ def n_undefined(effects: Tensor) -> int:
     return int(effects.isnan().sum())
 
 
-def _defined(effects: Tensor, strata: Tensor) -> tuple[Values, Labels]:
-    kept = ~effects.isnan()
-    return effects[kept].detach().cpu().double().numpy(), strata[kept].cpu().numpy()
-
-
-def _weights(labels: Labels) -> Values:
-    """What each image counts in a mean of class means; sums to 1."""
+def _defined(effects: Tensor, strata: Tensor) -> tuple[Values, Labels, Values]:
+    """Effects that are not NaN, their classes, and what each counts: the same in all classes of a size; sums to 1."""
+    kept, labels = ~effects.isnan().cpu().numpy(), strata.cpu().numpy()
     _, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    return 1 / (len(counts) * counts[index])
+    weights = (1 / counts[index])[kept]
+    return effects.detach().cpu().double().numpy()[kept], labels[kept], weights / weights.sum()
 
 
-def _samples(values: Values, labels: Labels) -> list[Values]:
-    """What is resampled together: the images of a class, sorted, so that their order does not matter.
+def _samples(values: Values, labels: Labels, weights: Values) -> tuple[list[Values], list[float]]:
+    """What is resampled together: the images of a class, sorted, so that their order does not matter; and its weight.
 
     A class of one image has no spread of its own: then all images, scaled to keep the stratified mean, are one sample.
     """
     classes, counts = np.unique(labels, return_counts=True)
     if (counts > 1).all():
-        return [np.sort(values[labels == label]) for label in classes]
-    mean = _weights(labels) @ values
-    return [np.sort(mean + len(values) * _weights(labels) * (values - mean))]
+        return [np.sort(values[labels == c]) for c in classes], [float(weights[labels == c].sum()) for c in classes]
+    mean = weights @ values
+    return [np.sort(mean + len(values) * weights * (values - mean))], [1.0]
 
 
 def stratified_mean(effects: Tensor, strata: Tensor) -> float:
-    """Mean of the class means; NaN without images.
+    """Mean of the class means, each weighed by the share of its images that are defined; NaN without images.
 
     >>> import torch
     >>> stratified_mean(torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([0, 0, 0, 1]))
     0.5
     """
-    values, labels = _defined(effects, strata)
-    return float(_weights(labels) @ values) if len(values) else math.nan
+    values, _, weights = _defined(effects, strata)
+    return float(weights @ values) if len(values) else math.nan
 
 
 def standard_error(effects: Tensor, strata: Tensor) -> float:
     """Standard error of `stratified_mean`; times ``sqrt(N)`` it is the ``sd`` that `needed_n` asks for."""
-    samples = _samples(*_defined(effects, strata))
+    samples, weights = _samples(*_defined(effects, strata))
     if sum(map(len, samples)) < 2:
         return math.nan
-    return math.sqrt(sum(sample.var(ddof=1) / len(sample) for sample in samples)) / len(samples)
+    return math.sqrt(sum(w**2 * sample.var(ddof=1) / len(sample) for w, sample in zip(weights, samples, strict=True)))
 
 
 def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
@@ -77,10 +76,10 @@ def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
     Exact for effects symmetric around the margin, as an unused cue's are around 0; otherwise as good as a t test:
     cautious when a few effects lie far above the rest, too sure when a few lie far below. NaN without images.
     """
-    values, labels = _defined(effects, strata)
+    values, _, weights = _defined(effects, strata)
     if not len(values):
         return math.nan
-    moves = _weights(labels) * (values - margin)
+    moves = weights * (values - margin)
     steps = np.rint(np.abs(moves) * _STEPS / (np.linalg.norm(moves) or 1)).astype(int)
     chances = np.zeros(steps.sum() + 1)  # of the sum of the steps that go up; so long that a roll never wraps
     chances[0] = 1
@@ -100,15 +99,16 @@ def bca_interval(
     Point-wise, over images: it knows nothing of other checks, cues or training runs. Without spread it is
     `_interval_of_equals`; with fewer than `FEWEST` images NaN.
     """
-    samples = _samples(*_defined(effects, strata))
-    n = sum(map(len, samples))
+    values, labels, counted = _defined(effects, strata)
+    n = len(values)
     if n < FEWEST:
         return math.nan, math.nan
+    samples, weights = _samples(values, labels, counted)
     if max(np.ptp(sample) for sample in samples) <= _NO_SPREAD:
-        return _interval_of_equals(samples, level)
+        return _interval_of_equals(float(counted @ values), 1 / counted.max(), level)
     interval = stats.bootstrap(
         [sample.mean() + (sample - sample.mean()) * math.sqrt(len(sample) / (len(sample) - 1)) for sample in samples],
-        _mean_of_means,
+        partial(_mean_of_means, weights=weights),
         vectorized=True,
         n_resamples=resamples,
         confidence_level=2 * stats.norm.cdf(stats.t.ppf((1 + level) / 2, n - len(samples))) - 1,
@@ -118,17 +118,16 @@ def bca_interval(
     return float(interval.low), float(interval.high)
 
 
-def _mean_of_means(*samples: Values, axis: int = -1) -> Values:
-    return np.asarray(np.mean([sample.mean(axis=axis) for sample in samples], axis=0))
+def _mean_of_means(*samples: Values, weights: Sequence[float], axis: int = -1) -> Values:
+    return np.asarray(sum(w * sample.mean(axis=axis) for w, sample in zip(weights, samples, strict=True)))
 
 
-def _interval_of_equals(samples: list[Values], level: float) -> tuple[float, float]:
+def _interval_of_equals(mean: float, n: float, level: float) -> tuple[float, float]:
     """Interval when all images of a class agree: a share of unlike images may have gone unseen ("rule of three").
 
-    That share is the Clopper-Pearson bound at none seen; unlike images may lie anywhere in -1..1.
+    That share is the Clopper-Pearson bound at none seen of ``n``; unlike images may lie anywhere in -1..1.
     """
-    unseen = clopper_pearson_upper(0, len(samples) * min(map(len, samples)), level=(1 + level) / 2)
-    mean = float(_mean_of_means(*samples))
+    unseen = clopper_pearson_upper(0, round(n), level=(1 + level) / 2)
     return mean - unseen * (1 + mean), mean + unseen * (1 - mean)
 
 
@@ -163,6 +162,28 @@ def equivalent(interval: tuple[float, float], margin: float) -> bool:
     Asked of every cue, it needs no correction for their number (intersection-union test, Berger 1982).
     """
     return interval[1] < margin
+
+
+def differ(values: Tensor, strata: Tensor, *, alpha: float = 0.05) -> bool:
+    """Whether the strata have unlike means of ``values (N, P)`` in any of the ``P`` columns.
+
+    One-way analysis of variance (Fisher 1925) of each, after Bonferroni.
+
+    >>> import torch
+    >>> differ(torch.tensor([[0.1], [0.2], [0.8], [0.9]]), torch.tensor([0, 0, 1, 1]))
+    True
+    """
+    return any(_p_of_equal_means(column, strata) * values.shape[1] < alpha for column in values.T)
+
+
+def _p_of_equal_means(values: Tensor, strata: Tensor) -> float:
+    kept, labels, _ = _defined(values, strata)
+    samples = [kept[labels == label] for label in np.unique(labels)]
+    if len(samples) < 2 or len(kept) == len(samples):
+        return 1.0
+    if not any(np.ptp(sample) for sample in samples):  # of these SciPy warns
+        return float(not np.ptp(kept))
+    return float(stats.f_oneway(*samples).pvalue)
 
 
 def needed_n(sd: float, effect: float, margin: float, alpha: float, power: float = 0.8) -> float:
@@ -205,9 +226,8 @@ def has_learned(correct: Tensor, strata: Tensor) -> bool:
 
     ``correct (N,)`` bool. The bound is taken at Kish's effective number of images; with equal classes that is ``N``.
     """
-    values, labels = _defined(correct, strata)
+    values, labels, weights = _defined(correct, strata)
     if not len(values):
         return False
-    weights = _weights(labels)
     effective = float(1 / (weights @ weights))
     return wilson_lower(float(weights @ values) * effective, effective) > 1 / len(np.unique(labels))

@@ -179,7 +179,7 @@ _SWAPPED = {
     "region": "the region",
     "cast": "the colour cast, read off the object,",
     "codec": "the JPEG quality",
-    "resolution": "the sharpness, read off the object,",
+    "resolution": "the sharpness",
     "frequency": "the fine texture",
     "position": "the position",
     "tone": "the tone",
@@ -243,8 +243,8 @@ def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
 
 
 def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:
-    """Cues found where the object is thought not to be, which nobody knows without masks."""
-    off_object = {trial.cue for trial in report.trials if trial.off_object}
+    """Cues that are thought not to be the object's, which nobody knows without masks."""
+    off_object = {trial.cue for trial in report.trials if trial.off_object or trial.shows_off_object}
     return [finding.cue for finding in findings if finding.cue in off_object]
 
 

@@ -7,14 +7,9 @@ from natural import natural, through_jpeg
 from torch import Tensor
 
 from lightning_cam.intervention import STANDARD, draw_donors, effects
-from lightning_cam.intervention.codec import PRISTINE, can_lose_quality, jpeg_quality, match_codec, reencoded
+from lightning_cam.intervention.codec import PRISTINE, jpeg_quality, reencoded
 
 QUALITIES = (8, 12, 23, 40, 55, 67, 80, 88, 92, 95)
-
-
-def matched(images: Tensor, donors: Tensor) -> Tensor:
-    unknown = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool)
-    return match_codec(images, unknown, donors, unknown)
 
 
 # reading
@@ -85,57 +80,20 @@ def test_a_single_block_can_be_read() -> None:
 
 @pytest.mark.parametrize("quality", [8, 23, 40, 67, 88])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_picture_gets_the_quality_of_its_donor(quality: int, channels: int) -> None:
+def test_a_picture_is_given_a_quality(quality: int, channels: int) -> None:
     pictures = natural(4, 56, 72, channels=channels)
-    donors = through_jpeg(natural(4, 56, 72, channels=channels, seed=1), quality)
 
-    result = matched(pictures, donors)
-
-    assert jpeg_quality(result) == jpeg_quality(donors)
-    assert torch.equal(result, through_jpeg(pictures, jpeg_quality(donors)[0]))
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_pristine_donor_changes_nothing(channels: int) -> None:
-    pictures, donors = natural(2, channels=channels), natural(2, channels=channels, seed=1)
-
-    assert torch.equal(matched(pictures, donors), pictures)
-
-
-def test_quality_cannot_be_given_back() -> None:
-    pictures = through_jpeg(natural(4), 20)
-    donors = through_jpeg(natural(4, seed=1), 92)
-
-    result = matched(pictures, donors)
-
-    assert jpeg_quality(result) == [20] * 4
-    torch.testing.assert_close(result, pictures, atol=0.05, rtol=0)
+    assert torch.equal(reencoded(pictures, [quality] * 4), through_jpeg(pictures, quality))
 
 
 def test_another_encoding_at_the_own_quality_is_nearly_nothing() -> None:
     pictures = through_jpeg(natural(4), 50)
 
-    assert (matched(pictures, pictures) - pictures).abs().mean() < 1 / 255
+    assert (reencoded(pictures, [50] * 4) - pictures).abs().mean() < 1 / 255
 
 
-def test_each_picture_gets_the_quality_of_its_own_donor() -> None:
-    pictures, others = natural(3), natural(3, seed=1)
-    donors = torch.cat([through_jpeg(others[:1], 12), others[1:2], through_jpeg(others[2:], 75)])
-
-    assert jpeg_quality(matched(pictures, donors)) == [12, PRISTINE, 75]
-
-
-@pytest.mark.parametrize("channels", [2, 4])
-def test_pictures_that_jpeg_cannot_hold_stay_as_they_are(channels: int) -> None:
-    pictures = torch.rand(2, channels, 16, 16)
-
-    assert matched(pictures, pictures.flip(0)) is pictures
-
-
-def test_pictures_too_small_to_read_stay_as_they_are() -> None:
-    pictures = torch.rand(2, 3, 6, 30)
-
-    assert torch.equal(matched(pictures, pictures.flip(0)), pictures)
+def test_each_picture_gets_a_quality_of_its_own() -> None:
+    assert jpeg_quality(reencoded(natural(3), [12, PRISTINE, 75])) == [12, PRISTINE, 75]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -153,21 +111,7 @@ def test_reencoding_keeps_dtype_and_range_and_its_input(dtype: torch.dtype) -> N
     assert torch.equal(pictures, before)
 
 
-# who can lose quality
-
-
-@pytest.mark.parametrize(
-    ("own", "same", "other", "can"),
-    [(90, 90, 20, True), (90, 20, 90, True), (20, 20, 90, False), (20, 90, 20, False), (90, 90, 90, False)],
-)
-def test_quality_can_be_lost_to_either_donor_and_never_won(own: int, same: int, other: int, can: bool) -> None:
-    pictures = torch.cat([through_jpeg(natural(1, seed=i), q) for i, q in enumerate((own, same, other))])
-
-    assert can_lose_quality(pictures, torch.tensor([1, 0, 0]), torch.tensor([2, 2, 1]))[0] == can
-
-
-def test_pictures_that_jpeg_has_not_lose_nothing() -> None:
-    assert not can_lose_quality(torch.rand(3, 4, 32, 32), torch.tensor([1, 2, 0]), torch.tensor([2, 0, 1])).any()
+# swapping
 
 
 def swapped_qualities(qualities: list[int], reads_class_1_from: int) -> Tensor:
@@ -180,7 +124,9 @@ def swapped_qualities(qualities: list[int], reads_class_1_from: int) -> Tensor:
 
     targets = torch.arange(len(qualities)) % 2
     (codec,) = (trial for trial in STANDARD if trial.cue == "codec")
-    return effects([codec], pictures, targets, None, draw_donors(targets, 2, 0), probabilities)["codec"]
+    return effects(
+        [codec], pictures, targets, None, draw_donors(targets, 2, 0), probabilities(pictures), probabilities
+    )["codec"]
 
 
 def test_a_model_that_goes_by_quality_shows_it_where_quality_can_be_swapped() -> None:

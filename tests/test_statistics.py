@@ -46,8 +46,31 @@ def test_every_class_counts_the_same(dtype: torch.dtype) -> None:
 def test_undefined_effects_are_dropped_and_counted() -> None:
     effects = torch.tensor([0.5, NAN, 0.25, NAN])
 
-    assert statistics.stratified_mean(effects, torch.tensor([0, 0, 1, 2])) == 0.375
+    assert statistics.stratified_mean(effects, torch.tensor([0, 1, 2, 1])) == 0.375
     assert statistics.n_undefined(effects) == 2
+
+
+def test_a_class_counts_by_the_share_of_its_images_that_is_defined() -> None:
+    """Else a few images of a class that mostly says nothing would outweigh the others."""
+    effects = torch.tensor([NAN, NAN, NAN, 0.9, 0.1, 0.1, 0.1, 0.1])
+    strata = torch.arange(8) // 4
+
+    assert statistics.stratified_mean(effects, strata) == pytest.approx((0.9 / 4 + 0.1) / (1 / 4 + 1))
+    spread = torch.tensor([NAN, NAN, 0.5, 0.9, 0.0, 0.1, 0.1, 0.2])
+    by_hand = math.hypot(0.2 / 3, 2 / 3 * statistics.standard_error(spread[4:], torch.zeros(4)))
+    assert statistics.standard_error(spread, strata) == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("few", [2, 6])
+def test_the_interval_is_of_the_mean_with_undefined_effects_too(few: int) -> None:
+    rng = np.random.default_rng(few)
+    effects, strata = torch.from_numpy(rng.normal(0.1, 0.2, 60)), torch.arange(60) // 30
+    effects[few:30] = NAN
+
+    low, high = statistics.bca_interval(effects, strata)
+
+    mean, error = statistics.stratified_mean(effects, strata), statistics.standard_error(effects, strata)
+    assert (low, high) == pytest.approx((mean - 2 * error, mean + 2 * error), abs=0.35 * error)
 
 
 def test_no_images_have_no_mean_no_error_and_no_p() -> None:
@@ -392,3 +415,44 @@ def test_a_rare_class_makes_balanced_accuracy_less_sure() -> None:
 
 def test_nothing_is_learned_from_no_images() -> None:
     assert not statistics.has_learned(NONE, NONE)
+
+
+# unlike means
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_classes_that_are_alike_are_told_apart_in_one_of_twenty_draws(columns: int, n_classes: int) -> None:
+    generator = torch.Generator().manual_seed(columns + n_classes)
+    strata = torch.arange(30) % n_classes
+    draws = torch.randn(2000, 30, columns, generator=generator)
+
+    share = sum(statistics.differ(values, strata) for values in draws) / len(draws)
+
+    assert 0.035 < share < 0.06
+
+
+def test_one_column_of_unlike_means_is_enough() -> None:
+    generator = torch.Generator().manual_seed(0)
+    strata = torch.arange(30) % 3
+    values = torch.randn(30, 3, generator=generator)
+    values[:, 1] += 3 * strata
+
+    assert statistics.differ(values, strata)
+    assert not statistics.differ(values[:, [0, 2]], strata)
+
+
+@pytest.mark.parametrize(
+    ("values", "strata", "differ"),
+    [
+        ([1, 1, 1, 1], [0, 0, 1, 1], False),
+        ([1, 1, 2, 2], [0, 0, 1, 1], True),
+        ([1, 2, 1, 2], [0, 0, 1, 1], False),
+        ([1, 5], [0, 1], False),
+        ([1, 5, 9], [0, 0, 0], False),
+        ([math.nan, math.nan, 2, 2], [0, 0, 1, 1], False),
+        ([math.nan, 1, 1, 2, 2], [0, 0, 0, 1, 1], True),
+    ],
+)
+def test_means_without_spread_or_company(values: list[float], strata: list[int], differ: bool) -> None:
+    assert statistics.differ(torch.tensor(values)[:, None], torch.tensor(strata)) == differ

@@ -1,4 +1,4 @@
-"""What JPEG leaves in pixels: reading its quality from an image, and bringing an image to the donor's."""
+"""What JPEG leaves in pixels: reading its quality from an image, and bringing an image to another."""
 
 import math
 from functools import lru_cache
@@ -11,28 +11,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
+JPEG_CHANNELS = (1, 3)
 PRISTINE = 100  # read where no quality stands out: never encoded, or scaled since
 
 _QUALITIES = range(2, 100)
 _NEARBY = 3  # qualities whose error says what to expect
 _DIP = -0.8  # logarithm of error over expected error: -0.3 at most without an encoding, -1.6 at least with one
 _CROP = 64  # side in pixels of the piece that is read
-
-
-def match_codec(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The image as JPEG would leave it at the donor's quality; quality can be taken away, not given back.
-
-    Images of other than 1 or 3 channels stay as they are: JPEG has no such pictures.
-    """
-    return reencoded(images, jpeg_quality(donors)) if images.shape[1] in (1, 3) else images
-
-
-def can_lose_quality(images: Tensor, same: Tensor, other: Tensor) -> Tensor:
-    """Which images ``(N,)`` one of their two donors, given by index, makes worse: none can be made better."""
-    if images.shape[1] not in (1, 3):
-        return torch.zeros_like(same, dtype=torch.bool)
-    quality = torch.tensor(jpeg_quality(images))
-    return torch.minimum(quality[same], quality[other]) < quality
 
 
 def jpeg_quality(images: Tensor) -> list[int]:

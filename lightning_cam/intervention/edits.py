@@ -20,7 +20,6 @@ Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 _MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
 _SEAM = 0.015  # of the shorter side: standard deviation of the soft edge that both arms of a trial get
-_MOST_CAST = 0.12  # of full brightness
 _FLOOR = 0.5 / 255  # below half a grey level there is no detail to bring to another level
 
 
@@ -52,35 +51,16 @@ def swap_region(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tens
     return _paste(images, masks, donors, donor_masks, F.interpolate(grids, size=images.shape[2:])[:, 0])
 
 
-def match_cast(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """Colours shifted as a whole, so that off the object the mean of every channel is the donor's.
-
-    By the whole image instead, the object's own colours would count, and a fair model would react. Where masks are
-    known, a larger shift than casts have is cut: it means another background, and would bleach the object.
-    """
-    shift = _mean(donors, off_object(donor_masks)) - _mean(images, off_object(masks))
-    most = torch.where(masks.any((1, 2)) & donor_masks.any((1, 2)), _MOST_CAST, 1.0)[:, None, None, None]
-    return (images + shift.clamp(-most, most)).clamp(0, 1)
-
-
 def match_tone(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
     """Each channel scaled until its brightest pixels are as bright as the donor's (white patch, Land & McCann 1971)."""
     return (images * (_brightest(donors) / _brightest(images)).clamp(0.5, 2)).clamp(0, 1)
 
 
-def match_resolution(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """How fast detail falls off from octave to octave, as in the donor; how much there is remains the image's own."""
-    *details, rest = _octaves(images, 3)
-    own, wanted = _falls(details), _falls(_octaves(donors, 3)[:-1])
-    middle, finest = (wanted / own)[1], (wanted / own).prod(0)
-    return _weighted(rest, details, (finest.clamp(0.1, 6), middle.clamp(0.1, 4), torch.ones_like(middle)))
-
-
 def match_frequencies(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
     """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
-    *details, rest = _octaves(images, 2)
-    own = [_spread(band, off_object(masks)) + _FLOOR for band in details]
-    wanted = [_spread(band, off_object(donor_masks)) + _FLOOR for band in _octaves(donors, 2)[:-1]]
+    *details, rest = octaves(images, 2)
+    own = [spread_of(band, off_object(masks)) + _FLOOR for band in details]
+    wanted = [spread_of(band, off_object(donor_masks)) + _FLOOR for band in octaves(donors, 2)[:-1]]
     return _weighted(rest, details, [(b / a).clamp(0.1, 4) for a, b in zip(own, wanted, strict=True)])
 
 
@@ -218,27 +198,21 @@ def _corners(images: Tensor) -> Tensor:
     return region
 
 
-def _mean(images: Tensor, weights: Tensor) -> Tensor:
+def mean_of(images: Tensor, weights: Tensor) -> Tensor:
     """Of each channel under weights ``(N, H, W)``, ``(N, C, 1, 1)``."""
     shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
     return (images * shares).sum((2, 3), keepdim=True)
 
 
-def _spread(images: Tensor, weights: Tensor) -> Tensor:
-    return _mean((images - _mean(images, weights)) ** 2, weights).sqrt()
+def spread_of(images: Tensor, weights: Tensor) -> Tensor:
+    """Standard deviation of each channel under weights ``(N, H, W)``, ``(N, C, 1, 1)``."""
+    return mean_of((images - mean_of(images, weights)) ** 2, weights).sqrt()
 
 
-def _octaves(images: Tensor, n: int) -> list[Tensor]:
+def octaves(images: Tensor, n: int) -> list[Tensor]:
     """``n`` octaves of detail, finest first, and what is left; their sum is the image."""
     levels = [images, *(blurred(images, 0.7 * 2**octave) for octave in range(n))]
     return [*(fine - coarse for fine, coarse in pairwise(levels)), levels[-1]]
-
-
-def _falls(details: Sequence[Tensor]) -> Tensor:
-    """Detail of each octave over that of the next coarser one, of the brightness, ``(octaves - 1, N, 1, 1, 1)``."""
-    brightness = [band.mean(1, keepdim=True) for band in details]
-    amounts = torch.stack([_spread(band, torch.ones_like(band[:, 0])) for band in brightness]) + _FLOOR
-    return amounts[:-1] / amounts[1:]
 
 
 def _weighted(rest: Tensor, details: Sequence[Tensor], gains: Sequence[Tensor]) -> Tensor:
@@ -263,7 +237,7 @@ def _move_picture(images: Tensor, donors: Tensor) -> Tensor:
 def _centre(images: Tensor) -> Tensor:
     """Row and column ``(N, 2)`` of the centre of what differs most from the mean of the outer ring."""
     ring = off_object(torch.zeros_like(images[:, 0], dtype=torch.bool))
-    unlike = blurred(((images - _mean(images, ring)) ** 2).sum(1, keepdim=True), 0.03 * min(images.shape[2:]))[:, 0]
+    unlike = blurred(((images - mean_of(images, ring)) ** 2).sum(1, keepdim=True), 0.03 * min(images.shape[2:]))[:, 0]
     weights = (unlike - unlike.flatten(1).median(1).values[:, None, None]).clamp(0) + 1e-9
     rows, columns = (torch.arange(side, device=images.device, dtype=images.dtype) for side in images.shape[2:])
     centres = torch.stack([(weights.sum(2) * rows).sum(1), (weights.sum(1) * columns).sum(1)], 1)

@@ -1,7 +1,8 @@
 """Trials: does a prediction change when only one cue is swapped?
 
 Every probe image gets an edit twice, once from a donor of its own class and once from a donor of another class. Both
-arms are edited, so what editing itself does cancels; what is left is what the model makes of the cue.
+arms are edited, so what editing itself does cancels; what is left is what the model makes of the cue. A property of the
+picture as a whole is brought to each of the levels that the two classes have, and the answers are weighed by how often.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,17 +13,18 @@ import torch
 from torch import Tensor
 
 from . import edits
-from .codec import can_lose_quality, match_codec
 from .edits import Edit
+from .levels import Levels, LevelsOf, cast_levels, codec_levels, resolution_levels, sharpness_differs_off_object
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One cue and the edit that swaps it.
+    """One cue and what swaps it: an edit, or the levels of a property.
 
     Attributes:
         cue: Its name; two trials of one probe have different names.
-        edit: Gives images one property of their donors.
+        edit: Gives images one property of single donors.
+        levels: Finds the levels of a property among images, masks and targets, and brings images to them.
         needs_masks: Whether the edit means nothing without the objects' masks.
         at_most: What it may lead to: "FAIL"; "WARN" where the object itself may have a part in the cue; "PASS" where
             it surely has, so that the reading supports others and judges nothing.
@@ -30,29 +32,34 @@ class Trial:
             the same, so that the trial leads to "WARN" at most.
         part_of: Cue that this one is a part of. Swapping the whole swaps the part without a seam inside the background,
             which can disturb a model that does not rely on either; so an image relies on the part as much at most.
-        applies: Which images ``(N,)`` of a probe, given their two donors, the edit can do anything to; None means all.
-            It must not favour either donor, or what editing itself does would not cancel.
+        shows_off_object: Whether, by images, masks and targets, classes differ in the cue where no object is. Where
+            they do not, or masks are missing, it may be the objects' own and leads to "WARN" at most.
     """
 
     cue: str
-    edit: Edit
+    edit: Edit | None = None
+    levels: LevelsOf | None = None
     needs_masks: bool = False
     at_most: str = "FAIL"
     off_object: bool = False
     part_of: str | None = None
-    applies: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    shows_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.edit is None) == (self.levels is None):
+            raise ValueError(f"trial {self.cue!r} needs either edit= or levels=")
 
 
 STANDARD = (
     Trial("background", edits.swap_background, needs_masks=True, off_object=True),
     Trial("border", edits.swap_border, off_object=True, part_of="background"),
     Trial("corner", edits.swap_corners, off_object=True, part_of="background"),
-    Trial("cast", edits.match_cast, off_object=True),
-    Trial("codec", match_codec, applies=can_lose_quality),
-    Trial("resolution", edits.match_resolution),
+    Trial("cast", levels=cast_levels, off_object=True),
+    Trial("codec", levels=codec_levels),
+    Trial("resolution", levels=resolution_levels, shows_off_object=sharpness_differs_off_object),
     Trial("frequency", edits.match_frequencies, at_most="WARN", off_object=True),
     Trial("position", edits.move_object, at_most="WARN"),
-    Trial("tone", edits.match_tone, at_most="WARN"),
+    Trial("tone", edits.match_tone, at_most="PASS"),
 )
 
 
@@ -64,11 +71,14 @@ def region_trial(cells: Tensor) -> Trial:
 ENOUGH_MASKS = 0.9  # of a probe: the effects of the others cannot lift a mean by more than `MARGIN`
 
 
-def as_masked(trial: Trial, masks: Tensor | None) -> Trial:
-    """The trial with what it may lead to on a probe with such masks."""
-    known = 0.0 if masks is None else float(masks.any((1, 2)).float().mean())
-    careful = trial.off_object and trial.at_most == "FAIL" and known < ENOUGH_MASKS
-    return replace(trial, at_most="WARN") if careful else trial
+def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
+    """The trial with what it may lead to on such a probe."""
+    if trial.at_most != "FAIL" or not (trial.off_object or trial.shows_off_object):
+        return trial
+    if masks is None or masks.any((1, 2)).float().mean() < ENOUGH_MASKS:
+        return replace(trial, at_most="WARN")
+    shows = trial.shows_off_object is None or trial.shows_off_object(images, masks, targets)
+    return trial if shows else replace(trial, at_most="WARN")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +130,7 @@ def effects(
     targets: Tensor,
     masks: Tensor | None,
     donors: Donors,
+    plain: Tensor,
     probabilities: Callable[[Tensor], Tensor],
     chosen: Tensor | None = None,
 ) -> dict[str, Tensor]:
@@ -135,51 +146,110 @@ def effects(
         targets: ``(N,)``.
         masks: ``(N, H, W)``; None without any.
         donors: Who lends to whom.
+        plain: ``(n, n_classes)`` probabilities of the chosen images as they are.
         probabilities: Pixels to class probabilities ``(n, n_classes)``, forward only.
         chosen: ``(n,)`` indices of the images to swap the cues of; None means all. Donors are any.
     """
-    possible = [trial for trial in trials if masks is not None or not trial.needs_masks]
+    known = _known(images, masks)
     chosen = torch.arange(len(images)) if chosen is None else chosen
-    own = targets[chosen]
     found: dict[str, Tensor] = {}
-    for trial in possible:
-        per_donor = []
-        for same, other in zip(donors.same.T, donors.other.T, strict=True):
-            pair = swapped(trial, images, masks, Donors(same[:, None], other[:, None]), chosen)
-            if torch.equal(*pair):  # such as the JPEG quality of pictures that were never JPEG
-                halves = torch.zeros(len(chosen))
-            else:
-                change = probabilities(pair[0]) - probabilities(pair[1])
-                halves = (_of_class(change, own) - _of_class(change, targets[other[chosen]])) / 2  # lost, and won
-            per_donor.append(halves.where(_applies(trial, images, masks, same, other)[chosen], torch.nan))
-        effect = torch.stack(per_donor).nanmean(0)
+    for trial in trials:
+        if trial.needs_masks and masks is None:
+            continue
+        if trial.levels is not None:
+            levels = trial.levels(images, known, targets)
+            effect = _of_levels(levels, targets, donors, plain, probabilities, chosen)
+        else:
+            effect = _of_donors(trial, images, targets, known, donors, probabilities, chosen)
         found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
     return found
 
 
 def swapped(
-    trial: Trial, images: Tensor, masks: Tensor | None, donors: Donors, chosen: Tensor
+    trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor, donors: Donors, chosen: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The chosen images ``(n,)`` after the edit: with their first donor of the own class, and of another."""
-    known = torch.zeros(len(images), *images.shape[2:], dtype=torch.bool) if masks is None else masks
+    """The chosen images ``(n,)`` with the cue of their first donor of the own class, and of another."""
+    known = _known(images, masks)
     same, other = donors.same[chosen, 0], donors.other[chosen, 0]
-    arms = (trial.edit(images[chosen], known[chosen], images[d], known[d]) for d in (same, other))
+    if trial.levels is not None:
+        levels = trial.levels(images, known, targets)
+        return _at(levels, images, chosen, levels.of[same]), _at(levels, images, chosen, levels.of[other])
+    assert trial.edit is not None
+    edit = trial.edit
+    arms = (edit(images[chosen], known[chosen], images[d], known[d]) for d in (same, other))
     return next(arms), next(arms)
+
+
+def _of_donors(
+    trial: Trial,
+    images: Tensor,
+    targets: Tensor,
+    masks: Tensor,
+    donors: Donors,
+    probabilities: Callable[[Tensor], Tensor],
+    chosen: Tensor,
+) -> Tensor:
+    """Effects ``(n,)`` of the donors one by one; NaN where no background is known that the trial needs."""
+    has_all = edits.has_background(masks) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
+    own, per_donor = targets[chosen], []
+    for same, other in zip(donors.same.T, donors.other.T, strict=True):
+        pair = swapped(trial, images, masks, targets, Donors(same[:, None], other[:, None]), chosen)
+        if torch.equal(*pair):
+            halves = torch.zeros(len(chosen))
+        else:
+            change = probabilities(pair[0]) - probabilities(pair[1])
+            halves = (_of_class(change, own) - _of_class(change, targets[other[chosen]])) / 2  # lost, and won
+        per_donor.append(halves.where((has_all & has_all[same] & has_all[other])[chosen], torch.nan))
+    return torch.stack(per_donor).nanmean(0)
+
+
+def _of_levels(
+    levels: Levels,
+    targets: Tensor,
+    donors: Donors,
+    plain: Tensor,
+    probabilities: Callable[[Tensor], Tensor],
+    chosen: Tensor,
+) -> Tensor:
+    """Effects ``(n,)`` of all images of the own and of the donors' classes as donors, each level of theirs once.
+
+    NaN where no level of theirs can be reached, as the worse class cannot be made better. Where that is so everywhere
+    all are alike, and nothing hangs on what is not there.
+    """
+    strangers = targets[donors.other]
+    shares = _shares(levels, targets)
+    gaps, present = shares[targets][:, None] - shares[strangers], shares[targets][:, None] + shares[strangers] > 0
+    reached = present & levels.changes[:, None]  # (N, donors, levels)
+    if not reached.any():
+        return torch.zeros(len(chosen))
+    own, others, total = targets[chosen, None], strangers[chosen], torch.zeros(len(chosen), donors.other.shape[1])
+    for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
+        after, moved = plain.clone(), reached[chosen, :, level].any(1)
+        if moved.any():
+            at_level = levels.bring(chosen[moved], torch.full((int(moved.sum()),), level))
+            after[moved] = probabilities(at_level)
+        total += gaps[chosen, :, level] * (after.gather(1, own) - after.gather(1, others)) / 2
+    return total.where(reached[chosen].any(2), torch.nan).nanmean(1)
+
+
+def _shares(levels: Levels, targets: Tensor) -> Tensor:
+    """How often images of a class lie on each level, ``(classes, levels)``."""
+    n_classes, n_levels = int(targets.max()) + 1, levels.changes.shape[1]
+    counts = (targets * n_levels + levels.of).bincount(minlength=n_classes * n_levels).reshape(n_classes, n_levels)
+    return counts / counts.sum(1, keepdim=True).clamp_min(1)
+
+
+def _at(levels: Levels, images: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
+    """The chosen images, each brought to its level where that changes it."""
+    brought, moved = images[chosen], levels.changes[chosen, wanted]
+    if moved.any():
+        brought[moved] = levels.bring(chosen[moved], wanted[moved])
+    return brought
+
+
+def _known(images: Tensor, masks: Tensor | None) -> Tensor:
+    return torch.zeros(len(images), *images.shape[2:], dtype=torch.bool) if masks is None else masks
 
 
 def _of_class(values: Tensor, classes: Tensor) -> Tensor:
     return values.gather(1, classes[:, None])[:, 0]
-
-
-def _applies(trial: Trial, images: Tensor, masks: Tensor | None, same: Tensor, other: Tensor) -> Tensor:
-    """Whether the edit means something for an image and both its donors, ``(N,)``.
-
-    Where it does for none, no image has any of the cue, and all count: nothing hangs on what is not there.
-    """
-    applies = torch.ones_like(same, dtype=torch.bool) if trial.applies is None else trial.applies(images, same, other)
-    if not applies.any():
-        applies = ~applies
-    if masks is None or not trial.needs_masks:
-        return applies
-    known = edits.has_background(masks)
-    return applies & known & known[same] & known[other]

@@ -1,0 +1,140 @@
+"""Properties of a picture as a whole: the levels of one that a probe has, and images brought from one to another.
+
+A single picture says little about its cast or its sharpness: what it shows counts as well. So their levels are those of
+classes: medians over images, of properties in which the classes differ. JPEG qualities are read from single pictures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..statistics import differ
+from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
+from .edits import blurred, hide_object, mean_of, octaves, off_object, spread_of
+
+_MOST_CAST = 0.4  # logarithm of a gain: half as much again of a channel
+_LEAST_CAST = 0.002  # half a grey level of a bright picture
+_LEAST_BLUR = 0.02  # of the logarithm of the detail
+_SIGMAS = (0.0, *(0.3 * 1.25**i for i in range(11)))  # of the Gaussians that are tried, in pixels; 2.8 at most
+_QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
+_DARKEST = 0.02  # of full brightness
+_FLOOR = 0.5 / 255  # below half a grey level there is no detail
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How the ``N`` images of a probe lie on one property.
+
+    Attributes:
+        of: ``(N,)`` level of each image, from 0 on.
+        changes: ``(N, n_levels)`` whether bringing an image to a level does anything to it.
+        bring: Indices ``(n,)`` of images and a level for each to the images ``(n, C, H, W)`` at their levels.
+    """
+
+    of: Tensor
+    changes: Tensor
+    bring: Callable[[Tensor, Tensor], Tensor]
+
+
+LevelsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor], Levels]  # images, masks and targets
+
+
+def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """Gains of the channels that give images the colours that those of a class have off the object.
+
+    By the whole image instead, the object's own colours would count, and a fair model would react. Where masks are
+    known a larger gain than casts have is cut: it means another background, and would bleach the object.
+    """
+    colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
+    brightness = colours.mean(1, keepdim=True)
+    typical = _of_classes(brightness, targets) + _of_classes(colours - brightness, targets)
+    gains = typical - typical[targets][:, None]  # (N, classes, C)
+    most = torch.where(masks.any((1, 2)), _MOST_CAST, torch.inf)[:, None, None]
+    gains = gains * (most / gains.abs().amax(2, keepdim=True)).clamp(max=1)
+
+    def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+        return (images[chosen] * gains[chosen, wanted].exp()[:, :, None, None]).clamp(0, 1)
+
+    return Levels(targets, gains.abs().amax(2) > _LEAST_CAST, bring)
+
+
+def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """Blur that leaves images of a class as sharp as those of another; no picture can be made sharper."""
+    grey = images.mean(1, keepdim=True)
+    everywhere = torch.ones_like(grey[:, 0])
+    tried = [grey, *(blurred(grey, sigma) for sigma in _SIGMAS[1:])]
+    sharpness = torch.stack([_sharpness(picture, everywhere) for picture in tried], 1)
+    typical = _of_classes(sharpness[:, :1], targets)[:, 0]
+    curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
+    sigmas = torch.stack([_first_below(curve, typical - own) for curve, own in zip(curves, typical, strict=True)])
+
+    def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+        strengths = sigmas[targets[chosen], wanted]
+        brought = images[chosen]
+        for sigma in set(strengths.tolist()):
+            brought[strengths == sigma] = blurred(brought[strengths == sigma], sigma)
+        return brought
+
+    return Levels(targets, sigmas[targets] > 0, bring)
+
+
+def codec_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """JPEG qualities, few and typical ones; quality can be taken away, not given back.
+
+    Images of other than 1 or 3 channels have none: JPEG has no such pictures.
+    """
+    read = jpeg_quality(images) if images.shape[1] in JPEG_CHANNELS else [0] * len(images)
+    steps = _few(read)
+    of = (torch.tensor(read)[:, None] - torch.tensor(steps)).abs().argmin(1)
+
+    def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+        return reencoded(images[chosen], [steps[level] for level in wanted.tolist()])
+
+    return Levels(of, torch.arange(len(steps)) < of[:, None], bring)
+
+
+def sharpness_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
+    """Whether classes differ in sharpness where their objects, which may be smooth or rough, have no part in it."""
+    background = hide_object(images.mean(1, keepdim=True), masks)
+    return differ(_sharpness(background, off_object(masks))[:, None], targets)
+
+
+def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
+    """What is typical of a class, ``(classes, P)``: medians of its ``values (N, P)``; of all, if classes are alike."""
+    medians = _medians(values, targets)
+    return medians if differ(values, targets) else values.median(0).values.expand_as(medians)
+
+
+def _medians(values: Tensor, targets: Tensor) -> Tensor:
+    """Of each class, ``(classes, P)``; zeros for classes without an image."""
+    medians = values.new_zeros(int(targets.max()) + 1, values.shape[1])
+    for label in set(targets.tolist()):
+        medians[label] = values[targets == label].quantile(0.5, 0)
+    return medians
+
+
+def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:
+    """Logarithm of the finest octave of detail over the fourth, ``(N,)``: how it falls off, not how much there is."""
+    finest, _, _, fourth, _ = octaves(grey, 4)
+    amounts = [(spread_of(band, weights)[:, 0, 0, 0] + _FLOOR).log() for band in (finest, fourth)]
+    return amounts[0] - amounts[1]
+
+
+def _first_below(curve: Tensor, wanted: Tensor) -> Tensor:
+    """Standard deviations ``(n,)`` at which a falling ``curve`` over `_SIGMAS` reaches what is wanted, or 0."""
+    fallen = np.maximum.accumulate(-curve.double().numpy())
+    reached = torch.from_numpy(np.interp(-wanted.double().numpy(), fallen, _SIGMAS)).float()
+    return reached.where(wanted < -_LEAST_BLUR, 0.0)
+
+
+def _few(values: list[int]) -> list[int]:
+    """All of the values, or those at evenly spread ranks where there are too many, in order."""
+    different = sorted(set(values))
+    if len(different) <= _QUALITIES:
+        return different
+    ranks = (np.arange(_QUALITIES) + 0.5) / _QUALITIES
+    return sorted(set(np.quantile(values, ranks, method="inverted_cdf").tolist()))

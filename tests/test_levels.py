@@ -1,0 +1,443 @@
+"""Properties of whole pictures: what is read, what an image is at another level, and what a swap of levels says."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from natural import natural, through_jpeg
+from torch import Tensor
+
+from lightning_cam.intervention import STANDARD, Donors, Trial, as_seen, draw_donors, effects, swapped
+from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
+from lightning_cam.intervention.levels import (
+    Levels,
+    LevelsOf,
+    cast_levels,
+    codec_levels,
+    resolution_levels,
+    sharpness_differs_off_object,
+)
+
+N, SIZE = 40, 48
+TARGETS = torch.arange(N) % 2
+MASKS = torch.zeros(N, SIZE, SIZE, dtype=torch.bool)
+MASKS[:, 14:34, 14:34] = True
+UNKNOWN = torch.zeros_like(MASKS)
+EVERY = torch.arange(N)
+CAST = torch.tensor([1.15, 1.0, 0.9])[:, None, None]
+masks = pytest.mark.parametrize("masks", [MASKS, UNKNOWN], ids=["masks", "no masks"])
+
+
+def pictures(*, channels: int = 3, seed: int = 0) -> Tensor:
+    """``(N, C, H, W)`` between 0.2 and 0.7, pairwise the same for both classes."""
+    return 0.2 + 0.5 * natural(N // 2, SIZE, SIZE, channels=channels, seed=seed).repeat_interleave(2, 0)
+
+
+def of_class_1(change: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    return torch.where((TARGETS == 1)[:, None, None, None], change(images), images)
+
+
+def other(levels: Levels, images: Tensor) -> Tensor:
+    """Every image on the level of the other class, where that changes it."""
+    moved = levels.changes[EVERY, 1 - TARGETS]
+    result = images.clone()
+    result[moved] = levels.bring(EVERY[moved], 1 - TARGETS[moved])
+    return result
+
+
+# cast
+
+
+@masks
+def test_a_cast_is_brought_to_either_class(masks: Tensor) -> None:
+    images = of_class_1(lambda x: x * CAST, pictures())
+
+    result = other(cast_levels(images, masks, TARGETS), images)
+
+    swapped_pairs = images.reshape(-1, 2, 3, SIZE, SIZE).flip(1).reshape(images.shape)
+    torch.testing.assert_close(result, swapped_pairs, atol=0.02, rtol=0)
+
+
+@masks
+def test_classes_without_a_cast_have_none_to_bring(masks: Tensor) -> None:
+    assert not cast_levels(pictures(), masks, TARGETS).changes.any()
+
+
+def test_the_objects_colours_are_not_part_of_the_cast() -> None:
+    images = pictures()
+    green = torch.where(
+        (MASKS & (TARGETS == 1)[:, None, None])[:, None], torch.tensor([[[0.0]], [[1.0]], [[0.0]]]), images
+    )
+
+    assert not cast_levels(green, MASKS, TARGETS).changes.any()
+
+
+def test_the_typical_cast_is_that_of_most_pictures_of_a_class() -> None:
+    images = of_class_1(lambda x: x * CAST, pictures())
+    images[1::10] /= CAST  # a fifth of the class
+
+    levels = cast_levels(images, MASKS, TARGETS)
+
+    result = levels.bring(EVERY[::2], torch.ones(N // 2, dtype=torch.long))
+    torch.testing.assert_close(result, images[::2] * CAST, atol=0.02, rtol=0)
+
+
+def test_one_picture_of_another_cast_takes_its_class_only_a_little_along() -> None:
+    images = pictures()
+    images[1] *= 0.3
+
+    assert not cast_levels(images, MASKS, TARGETS).changes.any()
+
+
+def test_another_background_is_no_cast_where_masks_are_known() -> None:
+    """Red before green would bleach the object until no model knows it. What is cut keeps its hue."""
+    images = of_class_1(lambda x: x * torch.tensor([1.0, 0.2, 0.6])[:, None, None], pictures())
+
+    with_masks, without = (other(cast_levels(images, known, TARGETS), images) for known in (MASKS, UNKNOWN))
+
+    def gains(result: Tensor) -> Tensor:
+        return (result[::2] / images[::2]).log().mean((0, 2, 3))
+
+    torch.testing.assert_close(gains(without), torch.tensor([1.0, 0.2, 0.6]).log(), atol=0.2, rtol=0)
+    assert gains(with_masks).abs().max() == pytest.approx(0.4, abs=0.01)
+    torch.testing.assert_close(
+        F.normalize(gains(with_masks), dim=0), F.normalize(gains(without), dim=0), atol=0.01, rtol=0
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_any_number_of_channels_has_a_cast(channels: int) -> None:
+    images = of_class_1(lambda x: x * 0.8, pictures(channels=channels))
+
+    result = other(cast_levels(images, MASKS, TARGETS), images)
+
+    torch.testing.assert_close(result[::2], images[1::2], atol=0.01, rtol=0)
+
+
+# resolution
+
+
+def halved(images: Tensor, factor: int = 2) -> Tensor:
+    """What a picture is after it was stored at a lower resolution."""
+    small = F.interpolate(images, scale_factor=1 / factor, mode="bilinear", antialias=True)
+    return F.interpolate(small, size=images.shape[2:], mode="bilinear")
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_the_sharper_class_becomes_as_blurred_as_the_other(factor: int) -> None:
+    images = of_class_1(lambda x: halved(x, factor), pictures())
+
+    levels = resolution_levels(images, UNKNOWN, TARGETS)
+    result = other(levels, images)
+
+    assert levels.changes.tolist() == [[False, label == 0] for label in TARGETS.tolist()]
+    blurred, sharp = images[1::2], images[::2]
+    assert (result[::2] - blurred).square().mean() < (sharp - blurred).square().mean() / 10
+
+
+def test_classes_as_sharp_stay_as_they_are_whatever_their_contrast() -> None:
+    images = of_class_1(lambda x: 0.5 + 0.6 * (x - 0.5), natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0))
+
+    assert not resolution_levels(images, UNKNOWN, TARGETS).changes.any()
+
+
+def test_detail_below_half_a_grey_level_is_none() -> None:
+    images = of_class_1(lambda x: 0.5 + 1e-4 * x, torch.full((N, 3, SIZE, SIZE), 0.5) + 1e-4 * natural(N, SIZE, SIZE))
+
+    assert not resolution_levels(of_class_1(halved, images), UNKNOWN, TARGETS).changes.any()
+
+
+def test_each_of_three_classes_is_blurred_to_the_ones_below() -> None:
+    images, targets = natural(N // 4, SIZE, SIZE).repeat(4, 1, 1, 1), torch.arange(N) // (N // 4) % 3
+    for label, factor in ((1, 2), (2, 3)):
+        images[targets == label] = halved(images[targets == label], factor)
+
+    levels = resolution_levels(images, UNKNOWN, targets)
+
+    reached = torch.tensor([[False, True, True], [False, False, True], [False, False, False]])
+    assert torch.equal(levels.changes, reached[targets])
+    both = levels.bring(torch.tensor([0, 0, 1]), torch.tensor([1, 2, 2]))
+    assert torch.equal(both[:1], levels.bring(torch.tensor([0]), torch.tensor([1])))
+    assert (both[0] - both[1]).abs().max() > 0.01
+
+
+def test_sharpness_shows_off_the_object_where_whole_pictures_differ_in_it() -> None:
+    images = natural(N, SIZE, SIZE)
+    smooth_objects = torch.where(MASKS[:, None], of_class_1(halved, images), images)
+
+    assert sharpness_differs_off_object(of_class_1(halved, images), MASKS, TARGETS)
+    assert not sharpness_differs_off_object(smooth_objects, MASKS, TARGETS)
+    assert resolution_levels(smooth_objects, MASKS, TARGETS).changes.any()
+
+
+def test_what_the_object_throws_around_itself_is_not_sharpness_off_it() -> None:
+    """A bright object lies in the coarse octaves of its surroundings."""
+    images = natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0)
+    bright = torch.where(MASKS[:, None], of_class_1(torch.ones_like, images), images)
+
+    assert not sharpness_differs_off_object(bright, MASKS, TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("smooth", "known", "most"), [(False, MASKS, "WARN"), (True, MASKS, "FAIL"), (True, None, "WARN")]
+)
+def test_sharpness_convicts_where_masks_show_that_it_is_not_the_objects(
+    smooth: bool, known: Tensor | None, most: str
+) -> None:
+    images = natural(N, SIZE, SIZE)
+    whole = of_class_1(halved, images)
+    (trial,) = (trial for trial in STANDARD if trial.cue == "resolution")
+
+    seen = as_seen(trial, whole if smooth else torch.where(MASKS[:, None], whole, images), known, TARGETS)
+
+    assert seen.at_most == most
+
+
+# codec
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_picture_becomes_what_jpeg_would_leave_of_it(channels: int) -> None:
+    images = of_class_1(lambda x: through_jpeg(x, 20), pictures(channels=channels))
+
+    levels = codec_levels(images, UNKNOWN, TARGETS)
+
+    assert levels.of.tolist() == (1 - TARGETS).tolist()
+    assert levels.changes.tolist() == [[label == 0, False] for label in TARGETS.tolist()]
+    result = levels.bring(EVERY[::2], torch.zeros(N // 2, dtype=torch.long))
+    assert torch.equal(result, through_jpeg(images[::2], 20))
+
+
+def test_quality_is_lost_from_level_to_level_and_never_won() -> None:
+    images = pictures()
+    qualities = [15, 40, 65, 90, PRISTINE]
+    for i, quality in enumerate(qualities[:4]):
+        images[i::5] = through_jpeg(images[i::5], quality)
+
+    levels = codec_levels(images, UNKNOWN, TARGETS)
+
+    assert levels.of.tolist() == [i % 5 for i in range(N)]
+    assert torch.equal(levels.changes, torch.ones(N, 5).tril(-1)[EVERY % 5] > 0)
+    brought = levels.bring(torch.tensor([4, 4, 3]), torch.tensor([0, 3, 1]))
+    assert [abs(read - wanted) <= 1 for read, wanted in zip(jpeg_quality(brought), (15, 90, 40), strict=True)] == [
+        True
+    ] * 3
+
+
+def test_of_many_qualities_a_few_typical_ones_are_levels() -> None:
+    images = natural(N, SIZE, SIZE)
+    images = torch.cat([through_jpeg(image[None], 30 + i) for i, image in enumerate(images)])
+
+    levels = codec_levels(images, UNKNOWN, TARGETS)
+
+    assert levels.changes.shape[1] == 5
+    assert sorted(levels.of.tolist()) == levels.of.tolist()
+    assert levels.of.bincount().min() >= 5
+
+
+def test_pictures_that_jpeg_cannot_hold_have_no_quality() -> None:
+    grey = of_class_1(lambda x: through_jpeg(x, 20), natural(N, SIZE, SIZE, channels=1))
+    images = torch.cat([torch.zeros(N, 3, SIZE, SIZE), grey], 1)
+
+    assert not codec_levels(images, UNKNOWN, TARGETS).changes.any()
+
+
+@pytest.mark.parametrize("images", [torch.rand(N, 2, 16, 16), torch.rand(N, 4, 16, 16), torch.rand(N, 3, 6, 30)])
+def test_pictures_in_which_no_jpeg_can_be_read_are_all_alike(images: Tensor) -> None:
+    levels = codec_levels(images, torch.zeros(N, *images.shape[2:], dtype=torch.bool), TARGETS)
+
+    assert levels.changes.tolist() == [[False]] * N
+
+
+# every property
+
+PROPERTIES = {"cast": cast_levels, "resolution": resolution_levels, "codec": codec_levels}
+properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPERTIES)
+
+
+def test_the_standard_trials_of_properties_are_these() -> None:
+    assert {trial.cue: trial.levels for trial in STANDARD if trial.levels} == PROPERTIES
+
+
+@properties
+@pytest.mark.parametrize("channels", [1, 3, 4])
+@pytest.mark.parametrize("size", [(24, 24), (17, 40), (5, 5), (1, 1)], ids=str)
+@pytest.mark.parametrize("kind", ["noise", "black", "white", "classes black and white"])
+def test_results_are_pictures_and_inputs_stay(
+    levels_of: LevelsOf, channels: int, size: tuple[int, int], kind: str
+) -> None:
+    targets = torch.arange(8) % 2
+    images = {
+        "noise": 1 - torch.rand(8, channels, *size) * (0.2 + 0.6 * targets[:, None, None, None]),
+        "black": torch.zeros(8, channels, *size),
+        "white": torch.ones(8, channels, *size),
+        "classes black and white": targets.float()[:, None, None, None].expand(8, channels, *size),
+    }[kind]
+    known = torch.zeros(8, *size, dtype=torch.bool)
+    known[:, : size[0] // 2] = True
+    before = images.clone(), known.clone()
+
+    levels = levels_of(images, known, targets)
+
+    chosen, wanted = levels.changes.nonzero().T
+    result = levels.bring(chosen, wanted) if len(chosen) else images
+    assert result.shape[1:] == images.shape[1:]
+    assert result.isfinite().all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+    assert torch.equal(images, before[0])
+    assert torch.equal(known, before[1])
+    assert not (kind in ("black", "white") and levels.changes.any())
+
+
+@properties
+def test_labels_with_gaps_are_levels_too(levels_of: LevelsOf) -> None:
+    images = of_class_1(lambda x: through_jpeg(halved(x) * 0.8, 20), pictures())
+
+    near, far = (levels_of(images, MASKS, targets) for targets in (TARGETS, 3 + 4 * TARGETS))
+
+    chosen = near.changes.any(1).nonzero()[:, 0]
+    assert len(chosen) == (N if levels_of is cast_levels else N // 2)
+    stride = 1 if levels_of is codec_levels else 4
+    wanted = near.changes[chosen].int().argmax(1)
+    moved = far.bring(chosen, wanted if stride == 1 else 3 + stride * wanted)
+    assert torch.equal(near.bring(chosen, wanted), moved)
+
+
+# effects
+
+
+def steps(of: list[int], n_levels: int, *, lowers_only: bool = False) -> Trial:
+    """A property that is the grey of the picture."""
+
+    def levels_of(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+        own = torch.tensor(of)
+        reached = torch.arange(n_levels) < own[:, None] if lowers_only else torch.arange(n_levels) != own[:, None]
+
+        def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+            return wanted[:, None, None, None].expand(-1, *images.shape[1:]) / 10
+
+        return Levels(own, reached, bring)
+
+    return Trial("grey", levels=levels_of)
+
+
+class Graded:
+    """A model that is as sure of class 0 as is given for each level of grey; counts the images."""
+
+    def __init__(self, *sureness: float) -> None:
+        self.sureness, self.n = torch.tensor(sureness), 0
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        self.n += len(pixels)
+        sure = self.sureness[(pixels[:, 0, 0, 0] * 10).round().long()]
+        return torch.stack([sure, 1 - sure], 1)
+
+
+def swap(trial: Trial, of: list[int], targets: Tensor, model: Graded, chosen: Tensor | None = None) -> Tensor:
+    images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
+    plain = model(images if chosen is None else images[chosen])
+    model.n = 0
+    return effects([trial], images, targets, None, draw_donors(targets, 2, 0), plain, model, chosen)["grey"]
+
+
+def test_answers_are_weighed_by_how_often_each_class_has_a_level() -> None:
+    of, targets, model = [0, 0, 1, 1, 2, 2, 2, 2], torch.arange(8) // 4, Graded(0.9, 0.6, 0.1)
+
+    found = swap(steps(of, 3), of, targets, model)
+
+    # The own class has 0 and 1 half of the time each, the other one always 2; and the reverse.
+    torch.testing.assert_close(found, torch.full((8,), (0.9 + 0.6) / 2 - 0.1))
+    assert model.n == 8 * 2  # every image on the two levels that are not its own, once
+
+
+def test_shares_of_the_images_are_the_same_as_all_at_once() -> None:
+    of, targets, model = [0, 1, 1, 2, 2, 0, 2, 1], torch.arange(8) % 2, Graded(0.9, 0.5, 0.2)
+    whole = swap(steps(of, 3), of, targets, model)
+
+    parts = [swap(steps(of, 3), of, targets, model, part) for part in (torch.arange(3), torch.arange(3, 8))]
+
+    torch.testing.assert_close(torch.cat(parts), whole)
+
+
+def test_images_that_can_reach_no_level_of_their_donors_say_nothing() -> None:
+    of, targets = [1, 1, 0, 0], torch.tensor([0, 0, 1, 1])
+
+    found = swap(steps(of, 2, lowers_only=True), of, targets, Graded(0.1, 0.8))
+
+    torch.testing.assert_close(found, torch.tensor([0.7, 0.7, math.nan, math.nan]), equal_nan=True)
+
+
+def test_levels_that_neither_class_of_a_pair_has_say_nothing() -> None:
+    of, targets, model = [1, 1, 1, 1, 0, 0], torch.arange(6) // 2, Graded(0.1, 0.8)
+    images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
+    own = torch.tensor([[1], [0], [3], [2], [5], [4]])
+    donors = Donors(same=own, other=torch.tensor([[2], [3], [0], [4], [0], [1]]))
+
+    def three(pixels: Tensor) -> Tensor:
+        return torch.cat([model(pixels).flip(1), torch.zeros(len(pixels), 1)], 1)
+
+    found = effects([steps(of, 2, lowers_only=True)], images, targets, None, donors, three(images), three)["grey"]
+
+    expected = torch.tensor([math.nan] * 3 + [(0.8 - 0.1) / 2] + [math.nan] * 2)
+    torch.testing.assert_close(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("chosen", [None, torch.tensor([2, 3])], ids=["all", "a share"])
+def test_where_all_are_alike_nothing_hangs_on_it_and_no_model_is_asked(chosen: Tensor | None) -> None:
+    of, model = [1, 1, 1, 1], Graded(0.1, 0.8)
+
+    found = swap(steps(of, 2, lowers_only=True), of, torch.arange(4) % 2, model, chosen)
+
+    assert found.tolist() == [0.0] * len(found)
+    assert model.n == 0
+
+
+def test_a_class_counts_against_those_of_its_donors_alone() -> None:
+    of, targets = [0, 0, 1, 1, 2, 2], torch.tensor([0, 0, 1, 1, 2, 2])
+    images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
+    answers = torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
+
+    def model(pixels: Tensor) -> Tensor:
+        return answers[(pixels[:, 0, 0, 0] * 10).round().long()]
+
+    donors = Donors(
+        same=torch.tensor([[1], [0], [3], [2], [5], [4]]), other=torch.tensor([[2], [4], [0], [4], [0], [2]])
+    )
+
+    found = effects([steps(of, 3)], images, targets, None, donors, model(images), model)["grey"]
+
+    # Image 0 with class 1: loses 0.7 - 0.3, which wins 0.4 - 0.2; image 1 with class 2; and so on.
+    by_hand = [(0.4 + 0.2) / 2, (0.5 + 0.5) / 2, (0.2 + 0.4) / 2, (0.2 + 0.3) / 2, (0.5 + 0.5) / 2, (0.3 + 0.2) / 2]
+    torch.testing.assert_close(found, torch.tensor(by_hand))
+
+
+def test_evidence_is_at_the_levels_of_the_first_donors() -> None:
+    of, targets = [0, 1, 2, 2], torch.tensor([0, 0, 1, 1])
+    images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
+    donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
+
+    same, others = swapped(steps(of, 3), images, None, targets, donors, torch.tensor([0, 3]))
+
+    torch.testing.assert_close(same[:, 0, 0, 0], torch.tensor([0.1, 0.2]))
+    torch.testing.assert_close(others[:, 0, 0, 0], torch.tensor([0.2, 0.1]))
+
+
+@pytest.mark.parametrize("cue", PROPERTIES)
+def test_evidence_leaves_what_cannot_change_as_it_is(cue: str) -> None:
+    images = of_class_1(lambda x: through_jpeg(halved(x), 20), pictures())
+    (trial,) = (trial for trial in STANDARD if trial.cue == cue)
+
+    same, others = swapped(trial, images, MASKS, TARGETS, draw_donors(TARGETS, 1, 0), EVERY)
+
+    assert torch.equal(same, images)
+    assert torch.equal(others[1::2], images[1::2])
+    assert torch.equal(others[::2], images[::2]) == (cue == "cast")
+
+
+@pytest.mark.parametrize("given", [{}, {"edit": lambda *_: None, "levels": cast_levels}], ids=["neither", "both"])
+def test_a_trial_is_an_edit_or_levels(given: dict[str, Callable[..., Tensor]]) -> None:
+    with pytest.raises(ValueError, match="needs either edit= or levels="):
+        Trial("grey", **given)
