@@ -5,6 +5,7 @@ import importlib.util
 import pickle
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,18 @@ from torch import Tensor, nn
 from . import sinks as keeping
 from .attribution import cams, layers
 from .audit import AuditResult
-from .examination import Evidence, Reading, Report, collect_evidence
+from .examination import Reading
 from .failures import MOST_IN_A_ROW, Failures, warn
 from .intervention import STANDARD, Trial, region_trial
 from .observer import Failure, Observer
 from .probe import Probe
 from .ranks import from_first
-from .rhythm import Rhythm, is_affordable
+from .rhythm import Account, Kind, Rhythm, affordable, spare
 from .sinks.album import Album
-from .sinks.folder import FolderSink
 from .sinks.pages import last_words
 from .trainer import (
     cannot_be_sent,
     drawn_in_every_process,
-    forward_of,
     free_folder,
     has_run,
     has_whole_model,
@@ -36,7 +35,7 @@ from .trainer import (
     run_folder,
     validates,
 )
-from .verdict import FAIL, ShortcutError, Verdict, judge, limits
+from .verdict import FAIL, ShortcutError, Verdict, limits
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -82,7 +81,9 @@ class CAMCallback(_Callback):
         n_images: How many probe images get a picture series; all of them are measured.
         batch_size: Probe images per forward pass.
         max_overhead: Share of the fit's time so far that looking may take under the default rhythm, ten seconds at
-            least; checks beyond that are skipped, but never the first and the last. From 1 on none is.
+            least: half of it for checks with trials, half for checks without, which are made where the others cost too
+            much; beyond that checks are skipped. The first and the last are always made, and one with trials after the
+            first epoch. From 1 on all are made, with trials.
         name: First part of every logged key; two callbacks on one trainer need two names.
 
     Raises:
@@ -152,6 +153,7 @@ class CAMCallback(_Callback):
         self._album: Album | None = None
         self._openings: list[str] = []  # where a person finds the pictures
         self._looked_at = -1  # global step of the last check
+        self._lacks_trials = False  # whether that one can be completed
         self._failures = Failures(raises=self.on_error == "raise")
         self._observer = Observer(
             layer=self.layer,
@@ -162,7 +164,8 @@ class CAMCallback(_Callback):
             failures=self._failures,
         )
         self._off = False
-        self._fit_started = self._spent = self._last_took = 0.0
+        self._fit_started = 0.0
+        self._accounts = dict.fromkeys(Kind, Account())
 
     @property
     def history(self) -> tuple[Reading, ...]:
@@ -230,7 +233,8 @@ class CAMCallback(_Callback):
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self._open_album(trainer, self.probe)
         if not self._history and has_run(pl_module):
-            self._look(trainer, pl_module, logged_step(trainer), self._log_directly, before_training=True)
+            kind = Kind.MAPS if self.trials else Kind.FULL
+            self._look(trainer, pl_module, kind, logged_step(trainer), self._log_directly, before_training=True)
 
     def on_train_batch_end(
         self,
@@ -246,8 +250,8 @@ class CAMCallback(_Callback):
         ):
             return
         leave_to_validation = self.rhythm.every_n_train_steps is None and batch_idx + 1 == trainer.num_training_batches
-        if not leave_to_validation and self._can_afford(trainer):
-            self._look(trainer, pl_module, logged_step(trainer), self._log_directly)
+        if not leave_to_validation and (kind := self._affordable()):
+            self._look(trainer, pl_module, kind, logged_step(trainer), self._log_directly)
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks where scalars can be monitored and averaged weights (EMA) are in place."""
@@ -261,14 +265,16 @@ class CAMCallback(_Callback):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Takes the last look, keeps the evolution strip and says where all of it is."""
-        if self._history and trainer.global_step != self._looked_at:  # the same on every rank, unlike the report
-            self._look(trainer, pl_module, logged_step(trainer) - 1, self._log_directly)
-        alert = self._conclude(trainer)
+        again = trainer.global_step == self._looked_at
+        if self._history and (self._lacks_trials or not again):  # the same on every rank, unlike the report
+            self._look(trainer, pl_module, Kind.FULL, logged_step(trainer) - 1, self._log_directly, again=again)
+        self._verdict = self._observer.conclude()
+        alert = self._news()
         with self._failures.surviving("the summary"):
-            self._sum_up(pl_module, alert=alert)
+            self._sum_up(pl_module, alert=alert is not None)
         self._close()
-        if alert and self._verdict is not None:
-            self._act(trainer, self._verdict)
+        if alert:
+            self._act(trainer, alert)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps what was seen until here; Lightning calls no `teardown` after an exception."""
@@ -280,49 +286,63 @@ class CAMCallback(_Callback):
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
         self._close()
-        self._observer.report = None
+        self._observer.forget()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
     def _after_epoch(self, trainer: Any, pl_module: Any, step: int) -> None:
         is_due = self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
-        if is_due and self._can_afford(trainer):
-            self._look(trainer, pl_module, step, partial(self._log_through_lightning, pl_module))
+        if is_due and (kind := self._affordable(after_epoch=True)):
+            self._look(trainer, pl_module, kind, step, partial(self._log_through_lightning, pl_module))
 
-    def _can_afford(self, trainer: Any) -> bool:
-        """Whether a check fits into what looking may cost; the first process decides for all."""
+    def _affordable(self, *, after_epoch: bool = False) -> Kind | None:
+        """Which check fits into what looking may cost; the first process decides for all."""
         if self._off or self.rhythm.was_chosen:
-            return True
+            return Kind.FULL
         elapsed = time.perf_counter() - self._fit_started
-        can = from_first(is_affordable(self._spent, self._last_took, elapsed, self.max_overhead))
-        if not can:
+        full, maps = self._accounts[Kind.FULL], self._accounts[Kind.MAPS] if self.trials else None
+        kind = from_first(affordable(full, maps, spare(elapsed, self.max_overhead), after_epoch=after_epoch))
+        if kind is not Kind.FULL:
+            less, one = ("made without trials, or skipped,", "a full one") if self.trials else ("skipped", "one more")
             self._failures.say_once(
                 "overhead",
-                f"looking has taken {self._spent:.0f} s of the fit's {elapsed:.0f} s; checks are skipped while one "
-                f"more would make it more than {self.max_overhead:.0%} (max_overhead; every_n_epochs=1 keeps them all)",
+                f"looking has taken {self._spent:.0f} s of the fit's {elapsed:.0f} s; checks are {less} while {one} "
+                f"would make it more than {self.max_overhead:.0%} (max_overhead; every_n_epochs=1 keeps them all)",
             )
-        return can
+        return kind
+
+    @property
+    def _spent(self) -> float:
+        """Seconds of looking so far."""
+        return sum(account.spent for account in self._accounts.values())
 
     def _look(
         self,
         trainer: Any,
         pl_module: Any,
+        kind: Kind,
         step: int,
         log: Callable[[Any, Mapping[str, float], int], None],
         *,
         before_training: bool = False,
+        again: bool = False,
     ) -> None:
         """One check, from the forward pass to the queue of pictures. Every rank logs the same numbers."""
         if self._off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
             return
         started = time.perf_counter()
         self._looked_at = trainer.global_step
+        judges = before_training or kind is Kind.FULL
         seen = self._observer.check(
             pl_module,
             self.probe,
-            () if before_training else self.trials,
+            self.trials if kind is Kind.FULL else (),
+            judges=judges,
             lets_through=lambda error: self.on_error == "raise" or (before_training and isinstance(error, ValueError)),
         )
+        seconds = time.perf_counter() - started
+        self._accounts[kind] = self._accounts[kind].charged(seconds)
+        self._lacks_trials = not judges and not isinstance(seen, Failure)
         if isinstance(seen, Failure):
             self._cope(seen)
             self._keep_monitors_alive(trainer)
@@ -330,61 +350,43 @@ class CAMCallback(_Callback):
         self._failures.succeeded(CHECK)
         self._verdict = seen.verdict
         scalars = {key.replace("cam/", f"{self.name}/", 1): value for key, value in seen.scalars.items()}
-        seconds = time.perf_counter() - started
-        self._spent += seconds
-        self._last_took = seconds
         scalars[f"{self.name}/seconds"] = seconds
         scalars[f"{self.name}/seconds_outside_model"] = seconds - seen.model_seconds
         if not before_training:
             scalars[f"{self.name}/overhead"] = self._spent / (time.perf_counter() - self._fit_started)
-        reading = Reading(step, trainer.current_epoch, scalars)
+        earlier = self._history.pop() if again else Reading(step, trainer.current_epoch, {})
+        reading = replace(earlier, scalars={**scalars, **earlier.scalars})
         self._history.append(reading)
         with self._failures.surviving("logging"):
-            log(trainer, reading.defined, step)
+            new = {key: value for key, value in reading.defined.items() if key not in earlier.scalars}
+            log(trainer, new, reading.step)
             for key in scalars:  # what was never defined is no point on a curve, but who monitors it must find it
                 trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
-        alert = self._is_news(self._verdict)
+        alert = self._news()
         if not before_training and scalars[f"{self.name}/zero_map_rate"] == 1:  # a head may begin with zeros
             self._failures.say_once("empty maps", f"every map of the check at step {step} is empty; {EMPTY}")
         with self._failures.surviving("drawing"):
-            if self._album is not None and self._observer.report is not None:
-                self._album.add(self._observer.report, reading, self._verdict, alert=alert)
+            if self._album is not None and self._observer.seen is not None:
+                self._album.add(self._observer.seen, reading, self._verdict, alert=alert is not None, drawn=again)
         if alert:
-            self._act(trainer, self._verdict)
-
-    def _conclude(self, trainer: Any) -> bool:
-        """Turns the verdict so far into the one on the model as it is, the same on every rank; whether it is news."""
-        with self._failures.surviving("the verdict"):
-            if self._observer.report is not None and self._verdict is not None:
-                self._verdict = judge(self._observer.report, limits=self.limits)
-        self._verdict = from_first(self._verdict)
-        return self._verdict is not None and self._is_news(self._verdict)
+            self._act(trainer, alert)
 
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal what came out."""
-        if self._album is None or self._observer.report is None or self.probe is None or not self._history:
+        seen, verdict = self._observer.seen, self._verdict
+        if self._album is None or seen is None or self.probe is None or not self._history:
             return
-        evidence, verdict = self._collect_evidence(pl_module, self.probe, self._observer.report), self._verdict
+        found = verdict.findings[:MAX_EVIDENCE] if verdict and self.log_images else ()
+        evidence = self._observer.evidence(pl_module, self.probe, [finding.cue for finding in found])
         self._album.finish(self.history, verdict, evidence, alert=alert)
-        print("\n" + last_words(self.probe, self._observer.report, len(self._history), self._openings, verdict))  # noqa: T201 - once a fit
+        print("\n" + last_words(self.probe, seen, len(self._history), self._openings, verdict))  # noqa: T201 - once a fit
 
-    def _collect_evidence(self, pl_module: Any, probe: Probe, report: Report) -> list[Evidence]:
-        """Pictures of what led to the findings; without them the verdict still stands."""
-        collected: list[Evidence] = []
-        with self._failures.surviving("the evidence"):
-            for finding in self._verdict.findings[:MAX_EVIDENCE] if self._verdict and self.log_images else ():
-                run = forward_of(pl_module, self.forward)
-                seen = collect_evidence(
-                    pl_module, probe, report, finding.cue, forward=run, batch_size=self._observer.images_a_pass
-                )
-                collected.append(seen)
-        return collected
-
-    def _is_news(self, verdict: Verdict) -> bool:
-        """Whether this is the first bad verdict of the fit."""
-        news = verdict.outcome == FAIL and not self._acted
-        self._acted = self._acted or news
-        return news
+    def _news(self) -> Verdict | None:
+        """The verdict, where it is the first bad one of the fit."""
+        if self._verdict is None or self._verdict.outcome != FAIL or self._acted:
+            return None
+        self._acted = True
+        return self._verdict
 
     def _act(self, trainer: Any, verdict: Verdict) -> None:
         """What the user wants done about a shortcut. What this raises is meant to reach the training."""
@@ -405,33 +407,23 @@ class CAMCallback(_Callback):
         Not to the loggers: there Lightning lets a failure stop the training.
         """
         pl_module.log_dict(dict(scalars), logger=False)
-        self._log_to_loggers(trainer, scalars, step)
+        keeping.log(trainer.loggers, scalars, step, self._failures)
 
     def _log_directly(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
         """Where ``self.log`` is not allowed; monitorable all the same."""
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in scalars.items()})
-        self._log_to_loggers(trainer, scalars, step)
-
-    def _log_to_loggers(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
-        for logger in trainer.loggers:
-            what = f"logging to {type(logger).__name__}"
-            if not self._failures.too_many(what):
-                with self._failures.surviving(what):
-                    logger.log_metrics(dict(scalars), step=step)
+        keeping.log(trainer.loggers, scalars, step, self._failures)
 
     def _open_album(self, trainer: Any, probe: Probe) -> None:
-        """The given ones, or one for each logger and the folder. One that cannot be opened costs the others nothing."""
-        chosen = list(self.sinks or ())
-        if self.sinks is None:
-            with self._failures.surviving("choosing a folder for pictures"):
-                folder = free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))
-                chosen.append(FolderSink(folder))
-                self._openings.append(str(folder))
-        for logger in trainer.loggers:
-            with self._failures.surviving(f"opening {type(logger).__name__} for pictures"):
-                chosen += [sink for sink in [keeping.for_logger(logger)] if sink is not None and self.sinks is None]
-                self._openings += [where for where in [keeping.opening(logger)] if where]
-        self._album = Album(probe, self.name, chosen, self.n_images if self.log_images else 0)
+        """With the given sinks, or the folder's and one for each logger."""
+        folders = []
+        with self._failures.surviving("choosing a folder for pictures"):
+            if self.sinks is None:
+                folders = [free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))]
+        of_loggers, openings = keeping.opened(trainer.loggers, self._failures)
+        self._openings = [*map(str, folders), *openings]
+        sinks = [*map(keeping.FolderSink, folders), *of_loggers] if self.sinks is None else self.sinks
+        self._album = Album(probe, self.name, sinks, self.n_images if self.log_images else 0)
 
     def _compare_with_restored(self, probe: Probe) -> None:
         if self._history and self._restored_fingerprint not in (None, probe.fingerprint):
@@ -449,17 +441,13 @@ class CAMCallback(_Callback):
             trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
 
     def _cope(self, failure: Failure) -> None:
+        """Says the first failure of a fit once, and gives up after several in a row."""
         if failure.has_touched:
             self._switch_off(failure.text.removeprefix("TouchedError: "))
-        self._count_failure(failure.text)
-
-    def _count_failure(self, failure: str) -> None:
-        """Says the first failure of a fit once, and gives up after several in a row."""
-        if self._off:
             return
-        self._failures.count(CHECK, failure)
+        self._failures.count(CHECK, failure.text)
         if self._failures.too_many(CHECK):
-            self._switch_off(f"{MOST_IN_A_ROW} checks in a row failed, last with {failure!r}")
+            self._switch_off(f"{MOST_IN_A_ROW} checks in a row failed, last with {failure.text!r}")
 
     def _switch_off(self, reason: str) -> None:
         self._off = True

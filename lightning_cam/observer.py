@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from .attribution import cams
 from .attribution.guard import is_state, untouched
 from .attribution.witness import TouchedError, witnessed
-from .examination import Report, report_on
+from .examination import Evidence, Report, collect_evidence, report_on
 from .failures import Failures, as_text, steers_lightning
 from .intervention import Trial
 from .look import Look, look, merged
 from .probe import Probe
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .trainer import forward_of
-from .verdict import Verdict, Vigil
+from .verdict import Verdict, Vigil, judge
 
 T = TypeVar("T")
 
@@ -48,12 +48,12 @@ class Judged:
 
     Attributes:
         scalars: By their logged key.
-        verdict: The verdict so far.
+        verdict: The verdict so far; None before anything was judged.
         model_seconds: Wall time spent inside the model.
     """
 
     scalars: dict[str, float]
-    verdict: Verdict
+    verdict: Verdict | None
     model_seconds: float
 
 
@@ -61,7 +61,8 @@ class Observer:
     """Looks at one model in one fit. Every process looks at its share of the probe, the first one judges.
 
     Attributes:
-        report: What the last check saw, in the first process; None before, and in the others.
+        seen: What the last check saw, in the first process; None before, and in the others.
+        report: The same of the last check that was judged.
         images_a_pass: Images per forward pass, halved where memory did not suffice.
     """
 
@@ -75,12 +76,15 @@ class Observer:
         limits: Mapping[str, str],
         failures: Failures,
     ) -> None:
+        self.seen: Report | None = None
         self.report: Report | None = None
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
         self._forward = forward
+        self._limits = limits
         self._vigil = Vigil(limits)
+        self._verdict: Verdict | None = None
         self._failures = failures
         self._verified: set[bool] = set()  # checks without and with trials that changed nothing
         self._shares = False
@@ -90,9 +94,22 @@ class Observer:
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
 
     def check(
-        self, model: nn.Module, probe: Probe, trials: Sequence[Trial], *, lets_through: Callable[[Exception], bool]
+        self,
+        model: nn.Module,
+        probe: Probe,
+        trials: Sequence[Trial],
+        *,
+        judges: bool,
+        lets_through: Callable[[Exception], bool],
     ) -> Judged | Failure:
         """One check, with the same result in every process.
+
+        Args:
+            model: As it is now.
+            probe: What to look at.
+            trials: Cues to swap.
+            judges: Whether this counts for the verdict; otherwise the one so far stands.
+            lets_through: Which exceptions the caller wants.
 
         Raises:
             Exception: One that is let through; in company a `ValueError` or a `RuntimeError` in every process.
@@ -103,7 +120,8 @@ class Observer:
         result: Judged | Failure = next((each for each in looks if isinstance(each, Failure)), _UNKNOWN)
         if result is _UNKNOWN:
             parts = [each for each in looks if isinstance(each, Look)]
-            result = from_first(attempt(partial(self._judge, parts, probe, trials)) if rank() == 0 else _UNKNOWN)
+            judging = partial(self._judge, parts, probe, trials, judges=judges)
+            result = from_first(attempt(judging) if rank() == 0 else _UNKNOWN)
         if isinstance(result, Failure) and n_ranks() > 1:
             _raise_everywhere(result, lets_through)
         return result
@@ -151,16 +169,43 @@ class Observer:
             )
             self.images_a_pass = (min(self.images_a_pass, n_images) + 1) // 2
 
-    def _judge(self, looks: Sequence[Look], probe: Probe, trials: Sequence[Trial]) -> Judged:
+    def _judge(self, looks: Sequence[Look], probe: Probe, trials: Sequence[Trial], *, judges: bool) -> Judged:
         seen = merged(looks)
         if seen.n_calls > 1:
             said = f"layer {seen.layer!r} runs {seen.n_calls} times in a forward pass; the maps are of its last run"
             self._failures.say_once("calls", f"{said}, choose another with layer='...'")
-        previous = self.report.grid_maps if self.report else None
-        self.report = report_on(seen, probe, method=self._method, trials=trials, previous=previous)
-        verdict = self._vigil.judge(self.report)
-        scalars = {**self.report.scalars, "cam/shortcut_score": verdict.score}
-        return Judged(scalars, verdict, self.report.model_seconds)
+        previous = self.seen.grid_maps if self.seen else None
+        self.seen = report_on(seen, probe, method=self._method, trials=trials, previous=previous)
+        scalars = dict(self.seen.scalars)
+        if judges:
+            self.report = self.seen
+            self._verdict = self._vigil.judge(self.report)
+            scalars["cam/shortcut_score"] = self._verdict.score
+        return Judged(scalars, self._verdict, self.seen.model_seconds)
+
+    def conclude(self) -> Verdict | None:
+        """The verdict so far becomes the one on the last check that was judged, in every process."""
+        with self._failures.surviving("the verdict"):
+            if self.report is not None:
+                self._verdict = judge(self.report, limits=self._limits)
+        self._verdict = from_first(self._verdict)
+        return self._verdict
+
+    def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
+        """Pictures of what led to the findings; without them the verdict still stands."""
+        collected: list[Evidence] = []
+        if self.report is None:
+            return collected
+        with self._failures.surviving("the evidence"):
+            run = forward_of(model, self._forward)
+            for cue in cues:
+                seen = collect_evidence(model, probe, self.report, cue, forward=run, batch_size=self.images_a_pass)
+                collected.append(seen)
+        return collected
+
+    def forget(self) -> None:
+        """Lets go of the maps."""
+        self.seen = self.report = None
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -159,6 +159,45 @@ if __name__ == "__main__":
     Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(said)
 """  # fmt: skip
 
+CLOCKS = """
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+sys.path.insert(0, {tests!r})
+warnings.simplefilter("ignore")
+import lightning_cam.callback
+from shortcut import BORDER
+from test_callback import Net, loader, probe
+from test_overhead import Batches, Clock
+from lightning_cam import CAMCallback, cams
+
+if __name__ == "__main__":
+    lightning_cam.callback.time = clock = Clock()
+
+    def maps(activations, gradients):
+        clock.seconds += trainer.global_rank == 0  # a second for each of two classes
+        return cams.grad_cam(activations, gradients)
+
+    def edit(*given):
+        clock.seconds += 5 * (trainer.global_rank == 0)
+        return BORDER[0].edit(*given)
+
+    callback = CAMCallback(probe(), layer="body", method=maps, trials=[replace(BORDER[0], edit=edit)], sinks=[])
+    trainer = pl.Trainer(
+        max_epochs=5, accelerator="cpu", devices=2, strategy="ddp", callbacks=[Batches(clock), callback],
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        default_root_dir=Path({folder!r}),
+    )
+    trainer.fit(Net(), loader(), loader(8))
+    checks = [(reading.epoch, "cam/reliance/border" in reading.scalars) for reading in callback.history]
+    Path({folder!r}, f"rank{{trainer.global_rank}}").write_text(str(checks))
+    trainer.strategy.barrier()
+"""  # fmt: skip
+
 SHARDED = """
 import json
 import sys
@@ -246,6 +285,14 @@ def test_a_function_is_told_on_rank_0_alone(tmp_path: Path) -> None:
 
     assert said["0"].startswith("40 1 ['FAIL'")
     assert said["1"].startswith("40 0 ['FAIL'")
+
+
+@pytest.mark.slow
+def test_the_first_process_says_for_all_which_checks_are_made(tmp_path: Path) -> None:
+    """Looking is dear on its clock, so trials are given up, then looks; on the other's it is free."""
+    said = ranks(tmp_path, CLOCKS)
+
+    assert said["0"] == said["1"] == str([(0, False), (0, True), (1, False), (5, True)])
 
 
 @pytest.mark.slow

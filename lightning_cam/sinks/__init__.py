@@ -1,6 +1,6 @@
 """WHERE a report is kept: the records handed over, the one-method contract, and which sink belongs to a logger."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..failures import Failures
 from ..verdict import Verdict
 from .background import Background
 from .folder import FolderSink
@@ -26,6 +27,8 @@ __all__ = [
     "WandbSink",
     "for_logger",
     "image_hint",
+    "log",
+    "opened",
     "opening",
 ]
 
@@ -97,6 +100,26 @@ def for_logger(logger: Any) -> Sink | None:
     if "WandbLogger" in names:
         return WandbSink(logger.experiment)
     return None
+
+
+def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:
+    """The loggers' sinks, and how a person gets to see them. One that cannot be opened costs the others nothing."""
+    sinks: list[Sink] = []
+    openings: list[str] = []
+    for logger in loggers:
+        with failures.surviving(f"opening {type(logger).__name__} for pictures"):
+            sinks += [sink for sink in [for_logger(logger)] if sink is not None]
+            openings += [where for where in [opening(logger)] if where]
+    return sinks, openings
+
+
+def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failures: Failures) -> None:
+    """Hands scalars to every logger; one that fails three times in a row gets no more."""
+    for logger in loggers:
+        what = f"logging to {type(logger).__name__}"
+        if not failures.too_many(what):
+            with failures.surviving(what):
+                logger.log_metrics(dict(scalars), step=step)
 
 
 def opening(logger: Any) -> str | None:

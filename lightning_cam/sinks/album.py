@@ -31,12 +31,14 @@ class Album:
         self._frames: list[Frame] = []
         self._background = Background(sinks, max_pending=MAX_PENDING)
 
-    def add(self, report: Report, reading: Reading, verdict: Verdict, *, alert: bool) -> None:
-        """Hands over what a check saw; never waits."""
-        frame = Frame.of(report, reading, self._shown)
+    def add(
+        self, report: Report, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool = False
+    ) -> None:
+        """Hands over what a check saw, without the pictures if they are drawn already; never waits."""
+        frame = Frame.of(report, reading, self._shown[:0] if drawn else self._shown)
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
-        self._frames.append(frame)
+        self._frames += [] if drawn else [frame]
         self._background.submit(partial(check_page, self._probe, frame, self._name, verdict, alert=alert))
 
     def finish(

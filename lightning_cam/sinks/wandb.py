@@ -39,7 +39,10 @@ class WandbSink:
         """Logs one page."""
         where = {"step": page.step, "epoch": page.epoch}
         if page.scalars:
-            self._checks.append({**where, **page.scalars})
+            row = {**where, **page.scalars}
+            if self._checks and self._checks[-1].items() <= row.items():  # the same check, completed
+                self._checks.pop()
+            self._checks.append(row)
         self._probes += [{**where, "probe": cell(t.name), "caption": cell(t.caption), **t.values} for t in page.tiles]
         self._log(page, _media(page))
         if page.alert and page.verdict is not None:
