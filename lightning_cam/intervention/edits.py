@@ -58,9 +58,9 @@ def match_tone(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tenso
 
 def match_frequencies(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
     """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
-    *details, rest = octaves(images, 2)
+    *details, rest = _octaves(images, 2)
     own = [spread_of(band, off_object(masks)) + _FLOOR for band in details]
-    wanted = [spread_of(band, off_object(donor_masks)) + _FLOOR for band in octaves(donors, 2)[:-1]]
+    wanted = [spread_of(band, off_object(donor_masks)) + _FLOOR for band in _octaves(donors, 2)[:-1]]
     return _weighted(rest, details, [(b / a).clamp(0.1, 4) for a, b in zip(own, wanted, strict=True)])
 
 
@@ -209,7 +209,7 @@ def spread_of(images: Tensor, weights: Tensor) -> Tensor:
     return mean_of((images - mean_of(images, weights)) ** 2, weights).sqrt()
 
 
-def octaves(images: Tensor, n: int) -> list[Tensor]:
+def _octaves(images: Tensor, n: int) -> list[Tensor]:
     """``n`` octaves of detail, finest first, and what is left; their sum is the image."""
     levels = [images, *(blurred(images, 0.7 * 2**octave) for octave in range(n))]
     return [*(fine - coarse for fine, coarse in pairwise(levels)), levels[-1]]

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from ..statistics import differ
 from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
-from .edits import blurred, hide_object, mean_of, octaves, off_object, spread_of
+from .edits import blurred, hide_object, mean_of, off_object, spread_of
 
 _MOST_CAST = 0.4  # logarithm of a gain: half as much again of a channel
 _LEAST_CAST = 0.002  # half a grey level of a bright picture
 _LEAST_BLUR = 0.02  # of the logarithm of the detail
-_SIGMAS = (0.0, *(0.3 * 1.25**i for i in range(11)))  # of the Gaussians that are tried, in pixels; 2.8 at most
+_SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are tried, in pixels; 2.8 at most
 _QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
 _DARKEST = 0.02  # of full brightness
 _FLOOR = 0.5 / 255  # below half a grey level there is no detail
@@ -119,9 +119,9 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
 
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:
     """Logarithm of the finest octave of detail over the fourth, ``(N,)``: how it falls off, not how much there is."""
-    finest, _, _, fourth, _ = octaves(grey, 4)
-    amounts = [(spread_of(band, weights)[:, 0, 0, 0] + _FLOOR).log() for band in (finest, fourth)]
-    return amounts[0] - amounts[1]
+    bands = grey - blurred(grey, 0.7), blurred(grey, 2.8) - blurred(grey, 5.6)
+    finest, fourth = ((spread_of(band, weights)[:, 0, 0, 0] + _FLOOR).log() for band in bands)
+    return finest - fourth
 
 
 def _first_below(curve: Tensor, wanted: Tensor) -> Tensor:
