@@ -46,20 +46,22 @@ LevelsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor], Levels]  # images, mask
 def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """Gains of the channels that give images the colours that those of a class have off the object.
 
-    By the whole image instead, the object's own colours would count, and a fair model would react. Where masks are
-    known a larger gain than casts have is cut: it means another background, and would bleach the object.
+    By the whole image instead, the object's own colours would count, and a fair model would react. A larger gain than
+    casts have means another background, and would bleach the object: where masks are known, that is left to its own
+    trial; elsewhere the gain is cut.
     """
     colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
     brightness = colours.mean(1, keepdim=True)
     typical = _of_classes(brightness, targets) + _of_classes(colours - brightness, targets)
     gains = typical - typical[targets][:, None]  # (N, classes, C)
-    most = torch.where(masks.any((1, 2)), _MOST_CAST, torch.inf)[:, None, None]
-    gains = gains * (most / gains.abs().amax(2, keepdim=True)).clamp(max=1)
+    largest = gains.abs().amax(2)
+    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | ~masks.any((1, 2))[:, None])
+    gains = gains * (_MOST_CAST / largest[:, :, None]).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         return (images[chosen] * gains[chosen, wanted].exp()[:, :, None, None]).clamp(0, 1)
 
-    return Levels(targets, gains.abs().amax(2) > _LEAST_CAST, bring)
+    return Levels(targets, is_cast, bring)
 
 
 def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
