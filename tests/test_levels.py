@@ -95,7 +95,10 @@ def test_another_background_is_no_cast_where_masks_are_known() -> None:
     """Red before green would bleach the object until no model knows it. What is cut keeps its hue."""
     images = of_class_1(lambda x: x * torch.tensor([1.0, 0.2, 0.6])[:, None, None], pictures())
 
+    one_missing = MASKS & (EVERY > 0)[:, None, None]
+
     assert not cast_levels(images, MASKS, TARGETS).changes.any()
+    assert not cast_levels(images, one_missing, TARGETS).changes.any()
     result = other(cast_levels(images, UNKNOWN, TARGETS), images)
     gains = (result[::2] / images[::2]).log().mean((0, 2, 3))
     assert gains.abs().max() == pytest.approx(0.4, abs=0.01)

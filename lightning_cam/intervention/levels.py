@@ -16,6 +16,7 @@ from ..statistics import differ
 from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
 from .edits import blurred, hide_object, mean_of, off_object, spread_of
 
+ENOUGH_MASKS = 0.9  # of a probe: the effects of the others cannot lift a mean by more than `MARGIN`
 _MOST_CAST = 0.4  # logarithm of a gain: half as much again of a channel
 _LEAST_CAST = 0.002  # half a grey level of a bright picture
 _LEAST_BLUR = 0.02  # of the logarithm of the detail
@@ -55,7 +56,8 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     typical = _of_classes(brightness, targets) + _of_classes(colours - brightness, targets)
     gains = typical - typical[targets][:, None]  # (N, classes, C)
     largest = gains.abs().amax(2)
-    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | ~masks.any((1, 2))[:, None])
+    is_masked = bool(masks.any((1, 2)).float().mean() >= ENOUGH_MASKS)
+    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not is_masked))
     gains = gains * (_MOST_CAST / largest[:, :, None]).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:

@@ -14,7 +14,15 @@ from torch import Tensor
 
 from . import edits
 from .edits import Edit
-from .levels import Levels, LevelsOf, cast_levels, codec_levels, resolution_levels, sharpness_differs_off_object
+from .levels import (
+    ENOUGH_MASKS,
+    Levels,
+    LevelsOf,
+    cast_levels,
+    codec_levels,
+    resolution_levels,
+    sharpness_differs_off_object,
+)
 
 
 @dataclass(frozen=True)
@@ -66,9 +74,6 @@ STANDARD = (
 def region_trial(cells: Tensor) -> Trial:
     """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
     return Trial("region", partial(edits.swap_region, cells=cells), off_object=True, part_of="background")
-
-
-ENOUGH_MASKS = 0.9  # of a probe: the effects of the others cannot lift a mean by more than `MARGIN`
 
 
 def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
