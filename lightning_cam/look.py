@@ -68,8 +68,9 @@ def look(
                 return engine.predict_inside(model, edited, forward=forward, batch_size=batch_size).softmax(1).cpu()
 
         swaps = bool(trials) and can_swap(probe.targets)
-        changes = _effects(trials, probe, chosen, n_donors, logits.softmax(1), probabilities) if swaps else {}
-        known = _context(probe, chosen, logits.softmax(1), probabilities) if swaps else {}
+        plain = logits.softmax(1)
+        changes = _effects(trials, probe, chosen, n_donors, plain, probabilities) if swaps else {}
+        known = _context(probe, chosen, plain, probabilities) if swaps else {}
     name = layers.check_layer(model, layer)
     return Look(name, logits, grid_maps, predicted_grid_maps, changes, known, in_model.seconds, max(n_calls))
 

@@ -20,7 +20,7 @@ Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 _MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
 _SEAM = 0.015  # of the shorter side: standard deviation of the soft edge that both arms of a trial get
-_FLOOR = 0.5 / 255  # below half a grey level there is no detail to bring to another level
+FLOOR = 0.5 / 255  # below half a grey level there is no detail
 
 
 def swap_background(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ def match_tone(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tenso
 def match_frequencies(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
     """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
     *details, rest = _octaves(images, 2)
-    own = [spread_of(band, off_object(masks)) + _FLOOR for band in details]
-    wanted = [spread_of(band, off_object(donor_masks)) + _FLOOR for band in _octaves(donors, 2)[:-1]]
+    own = [spread_of(band, off_object(masks)) + FLOOR for band in details]
+    wanted = [spread_of(band, off_object(donor_masks)) + FLOOR for band in _octaves(donors, 2)[:-1]]
     return _weighted(rest, details, [(b / a).clamp(0.1, 4) for a, b in zip(own, wanted, strict=True)])
 
 
@@ -108,6 +108,11 @@ def off_object(masks: Tensor) -> Tensor:
 def has_background(masks: Tensor) -> Tensor:
     """Whether a mask is known and, widened, leaves more than a twentieth of the image to read from, ``(N,)``."""
     return masks.any((1, 2)) & ((~_widened(masks)).float().mean((1, 2)) > 0.05)
+
+
+def has_enough_masks(masks: Tensor) -> bool:
+    """Whether masks are known for so much of a probe that the rest cannot lift a mean by `MARGIN`."""
+    return bool(masks.any((1, 2)).float().mean() >= 0.9)
 
 
 def fill(images: Tensor, known: Tensor) -> Tensor:

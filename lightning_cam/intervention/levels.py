@@ -14,16 +14,14 @@ from torch import Tensor
 
 from ..statistics import differ
 from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
-from .edits import blurred, hide_object, mean_of, off_object, spread_of
+from .edits import FLOOR, blurred, has_enough_masks, hide_object, mean_of, off_object, spread_of
 
-ENOUGH_MASKS = 0.9  # of a probe: the effects of the others cannot lift a mean by more than `MARGIN`
 _MOST_CAST = 0.4  # logarithm of a gain: half as much again of a channel
 _LEAST_CAST = 0.002  # half a grey level of a bright picture
 _LEAST_BLUR = 0.02  # of the logarithm of the detail
 _SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are tried, in pixels; 2.8 at most
 _QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
 _DARKEST = 0.02  # of full brightness
-_FLOOR = 0.5 / 255  # below half a grey level there is no detail
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +54,7 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     typical = _of_classes(brightness, targets) + _of_classes(colours - brightness, targets)
     gains = typical - typical[targets][:, None]  # (N, classes, C)
     largest = gains.abs().amax(2)
-    is_masked = bool(masks.any((1, 2)).float().mean() >= ENOUGH_MASKS)
-    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not is_masked))
+    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not has_enough_masks(masks)))
     gains = gains * (_MOST_CAST / largest[:, :, None]).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
@@ -124,7 +121,7 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:
     """Logarithm of the finest octave of detail over the fourth, ``(N,)``: how it falls off, not how much there is."""
     bands = grey - blurred(grey, 0.7), blurred(grey, 2.8) - blurred(grey, 5.6)
-    finest, fourth = ((spread_of(band, weights)[:, 0, 0, 0] + _FLOOR).log() for band in bands)
+    finest, fourth = ((spread_of(band, weights)[:, 0, 0, 0] + FLOOR).log() for band in bands)
     return finest - fourth
 
 

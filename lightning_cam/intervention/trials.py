@@ -15,7 +15,6 @@ from torch import Tensor
 from . import edits
 from .edits import Edit
 from .levels import (
-    ENOUGH_MASKS,
     Levels,
     LevelsOf,
     cast_levels,
@@ -80,7 +79,7 @@ def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor)
     """The trial with what it may lead to on such a probe."""
     if trial.at_most != "FAIL" or not (trial.off_object or trial.shows_off_object):
         return trial
-    if masks is None or masks.any((1, 2)).float().mean() < ENOUGH_MASKS:
+    if masks is None or not edits.has_enough_masks(masks):
         return replace(trial, at_most="WARN")
     shows = trial.shows_off_object is None or trial.shows_off_object(images, masks, targets)
     return trial if shows else replace(trial, at_most="WARN")
@@ -179,10 +178,13 @@ def swapped(
     if trial.levels is not None:
         levels = trial.levels(images, known, targets)
         return _at(levels, images, chosen, levels.of[same]), _at(levels, images, chosen, levels.of[other])
+    return _edited(trial, images, known, chosen, same), _edited(trial, images, known, chosen, other)
+
+
+def _edited(trial: Trial, images: Tensor, masks: Tensor, chosen: Tensor, donors: Tensor) -> Tensor:
+    """The chosen images ``(n,)``, each with the cue of its donor."""
     assert trial.edit is not None
-    edit = trial.edit
-    arms = (edit(images[chosen], known[chosen], images[d], known[d]) for d in (same, other))
-    return next(arms), next(arms)
+    return trial.edit(images[chosen], masks[chosen], images[donors], masks[donors])
 
 
 def _of_donors(
@@ -198,7 +200,7 @@ def _of_donors(
     has_all = edits.has_background(masks) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
     own, per_donor = targets[chosen], []
     for same, other in zip(donors.same.T, donors.other.T, strict=True):
-        pair = swapped(trial, images, masks, targets, Donors(same[:, None], other[:, None]), chosen)
+        pair = [_edited(trial, images, masks, chosen, donor[chosen]) for donor in (same, other)]
         if torch.equal(*pair):
             halves = torch.zeros(len(chosen))
         else:
