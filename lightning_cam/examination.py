@@ -14,6 +14,7 @@ from .intervention import (
     Reliance,
     Trial,
     as_seen,
+    effects,
     summary,
     swapped,
     weigh,
@@ -138,7 +139,8 @@ def report_on(
 ) -> Report:
     """What a look at all of a probe amounts to: measures and statistics, without the model. See `examine`."""
     values = _values(seen.grid_maps, probe.masks, previous)
-    reliances = weigh(seen.effects, probe.targets, probe.classes)
+    changes = effects(_chosen(trials), seen.answers, probe.targets, probe.masks, seen.donors) if seen.donors else {}
+    reliances = weigh(changes, probe.targets, probe.classes)
     return Report(
         layer=seen.layer,
         method=getattr(method, "__name__", type(method).__name__),
@@ -149,7 +151,7 @@ def report_on(
         values=values,
         learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
         trials=tuple(as_seen(trial, probe.images, probe.masks, probe.targets) for trial in _chosen(trials)),
-        effects=seen.effects,
+        effects=changes,
         reliances=reliances,
         scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
         | _reliance_scalars(reliances)

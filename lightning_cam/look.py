@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .attribution import cams, engine, layers, targets
 from .attribution.guard import untouched
-from .intervention import Donors, Trial, can_swap, context, draw_donors, effects
+from .intervention import Donors, Trial, answers, can_swap, context, draw_donors
 from .probe import Probe
 
 
@@ -23,7 +23,8 @@ class Look:
         logits: ``(n, n_classes)`` float32.
         grid_maps: ``(n, h, w)`` float32, attention of the true class at the layer's own size.
         predicted_grid_maps: ``(n, h, w)`` float32, attention of the predicted class.
-        effects: One ``(n,)`` tensor per cue that was swapped.
+        donors: Who lent properties to whom in all of the probe; None if nothing was swapped.
+        answers: What `intervention.answers` found, by cue.
         context: What `intervention.context` read, ``(n,)`` or ``(n, n_classes)`` each.
         model_seconds: Wall time spent inside the model.
         n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
@@ -33,7 +34,8 @@ class Look:
     logits: Tensor
     grid_maps: Tensor
     predicted_grid_maps: Tensor
-    effects: Mapping[str, Tensor]
+    donors: Donors | None
+    answers: Mapping[str, Tensor]
     context: Mapping[str, Tensor]
     model_seconds: float
     n_calls: int
@@ -67,12 +69,12 @@ def look(
             with in_model:
                 return engine.predict_inside(model, edited, forward=forward, batch_size=batch_size).softmax(1).cpu()
 
-        swaps = bool(trials) and can_swap(probe.targets)
+        donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
         plain = logits.softmax(1)
-        changes = _effects(trials, probe, chosen, n_donors, plain, probabilities) if swaps else {}
-        known = _context(probe, chosen, plain, probabilities) if swaps else {}
+        said = _answers(trials, probe, chosen, donors, plain, probabilities) if donors else {}
+        known = _context(probe, chosen, plain, probabilities) if donors else {}
     name = layers.check_layer(model, layer)
-    return Look(name, logits, grid_maps, predicted_grid_maps, changes, known, in_model.seconds, max(n_calls))
+    return Look(name, logits, grid_maps, predicted_grid_maps, donors, said, known, in_model.seconds, max(n_calls))
 
 
 def merged(looks: Sequence[Look]) -> Look:
@@ -82,7 +84,8 @@ def merged(looks: Sequence[Look]) -> Look:
         torch.cat([each.logits for each in looks]),
         torch.cat([each.grid_maps for each in looks]),
         torch.cat([each.predicted_grid_maps for each in looks]),
-        {cue: torch.cat([each.effects[cue] for each in looks]) for cue in looks[0].effects},
+        looks[0].donors,
+        {cue: torch.cat([each.answers[cue] for each in looks]) for cue in looks[0].answers},
         {name: torch.cat([each.context[name] for each in looks]) for name in looks[0].context},
         max(each.model_seconds for each in looks),
         max(each.n_calls for each in looks),
@@ -90,7 +93,7 @@ def merged(looks: Sequence[Look]) -> Look:
 
 
 def donors_of(probe: Probe, n: int) -> Donors:
-    """The same at every check of a run, since they depend on the probe alone."""
+    """Who lends to whom: the same at every check of a run, since they depend on the probe alone."""
     return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
 
 
@@ -124,16 +127,15 @@ def _maps(
         yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
 
 
-def _effects(
+def _answers(
     trials: Sequence[Trial],
     probe: Probe,
     chosen: Tensor,
-    n_donors: int,
+    donors: Donors,
     plain: Tensor,
     probabilities: Callable[[Tensor], Tensor],
 ) -> Mapping[str, Tensor]:
-    donors = donors_of(probe, n_donors)
-    return effects(trials, probe.images, probe.targets, probe.masks, donors, plain, probabilities, chosen)
+    return answers(trials, probe.images, probe.targets, probe.masks, donors, plain, probabilities, chosen)
 
 
 def _context(

@@ -181,7 +181,7 @@ def _p_of_equal_means(values: Tensor, strata: Tensor) -> float:
     samples = [kept[labels == label] for label in np.unique(labels)]
     if len(samples) < 2 or len(kept) == len(samples):
         return 1.0
-    if not any(np.ptp(sample) for sample in samples):  # of these SciPy warns
+    if not any(np.ptp(sample) for sample in samples):  # of these some SciPy warns
         return float(not np.ptp(kept))
     return float(stats.f_oneway(*samples).pvalue)
 

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from natural import natural, through_jpeg
+from swapping import effects_of
 from torch import Tensor
 
-from lightning_cam.intervention import STANDARD, draw_donors, effects
+from lightning_cam.intervention import STANDARD, draw_donors
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality, reencoded
 
 QUALITIES = (8, 12, 23, 40, 55, 67, 80, 88, 92, 95)
@@ -124,9 +125,7 @@ def swapped_qualities(qualities: list[int], reads_class_1_from: int) -> Tensor:
 
     targets = torch.arange(len(qualities)) % 2
     (codec,) = (trial for trial in STANDARD if trial.cue == "codec")
-    return effects(
-        [codec], pictures, targets, None, draw_donors(targets, 2, 0), probabilities(pictures), probabilities
-    )["codec"]
+    return effects_of([codec], pictures, targets, None, draw_donors(targets, 2, 0), probabilities)["codec"]
 
 
 def test_a_model_that_goes_by_quality_shows_it_where_quality_can_be_swapped() -> None:

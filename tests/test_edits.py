@@ -120,15 +120,24 @@ def test_nothing_of_the_donors_object_shows(edit: Edit, region: Tensor) -> None:
 
 
 def test_the_seam_is_soft_and_has_nothing_of_the_old_background() -> None:
-    """Also where the object's outermost pixels are mixed with it, as in any photograph."""
     image = scene(IMAGE_MASK, [1.0], [0.0])
-    image[:, :, IMAGE_MASK[0] & ~shrunk(IMAGE_MASK, 1)[0]] = 0.4
 
     result = edits.swap_background(image, IMAGE_MASK, torch.full_like(image, 0.5), unknown())
 
     assert result.min() >= 0.5 - 1e-5
-    assert 0.55 < at(result, grown(IMAGE_MASK, 1) & ~IMAGE_MASK).mean() < 0.95
-    assert 0.55 < at(result, IMAGE_MASK & ~shrunk(IMAGE_MASK, 1)).mean() < 0.95
+    assert 0.51 < at(result, grown(IMAGE_MASK, 1) & ~IMAGE_MASK).mean() < 0.95
+    assert 0.55 < at(result, IMAGE_MASK & ~shrunk(IMAGE_MASK, 1)).mean() < 0.99
+
+
+def test_the_outline_of_an_object_stays() -> None:
+    """A drawn one may be two pixels wide; without it models react to backgrounds that they do not use."""
+    image = scene(IMAGE_MASK, [1.0], [1.0])
+    outline = IMAGE_MASK & ~shrunk(IMAGE_MASK, 2)
+    image[:, :, outline[0]] = 0.0
+
+    result = edits.swap_background(image, IMAGE_MASK, torch.ones_like(image), unknown())
+
+    assert at(result, outline).mean() < 0.2
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 8), (2, 2)], ids=str)

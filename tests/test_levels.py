@@ -7,9 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from natural import natural, through_jpeg
+from swapping import effects_of
 from torch import Tensor
 
-from lightning_cam.intervention import STANDARD, Donors, Trial, as_seen, draw_donors, effects, swapped
+from lightning_cam.intervention import STANDARD, Donors, Trial, answers, as_seen, draw_donors, swapped
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
 from lightning_cam.intervention.levels import (
     Levels,
@@ -339,7 +340,7 @@ def swap(trial: Trial, of: list[int], targets: Tensor, model: Graded, chosen: Te
     images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
     plain = model(images if chosen is None else images[chosen])
     model.n = 0
-    return effects([trial], images, targets, None, draw_donors(targets, 2, 0), plain, model, chosen)["grey"]
+    return answers([trial], images, targets, None, draw_donors(targets, 2, 0), plain, model, chosen)["grey"]
 
 
 def test_answers_are_weighed_by_how_often_each_class_has_a_level() -> None:
@@ -350,6 +351,17 @@ def test_answers_are_weighed_by_how_often_each_class_has_a_level() -> None:
     # The own class has 0 and 1 half of the time each, the other one always 2; and the reverse.
     torch.testing.assert_close(found, torch.full((8,), (0.9 + 0.6) / 2 - 0.1))
     assert model.n == 8 * 2  # every image on the two levels that are not its own, once
+
+
+@pytest.mark.parametrize(("often", "reads_as"), [(10, 1.0), (8, 1.0), (6, 1 / 11), (5, -1 / 11)])
+def test_levels_that_go_along_with_the_class_stand_for_it(often: int, reads_as: float) -> None:
+    """Images of the own class that lie on the level of the other would hide what hangs on it; not so by chance."""
+    targets = torch.arange(22) // 11
+    of = [int(i % 11 >= often) if i < 11 else int(i % 11 < often) for i in range(22)]
+
+    found = swap(steps(of, 2), of, targets, Graded(0.9, 0.1))
+
+    torch.testing.assert_close(found, torch.full((22,), 0.8 * reads_as))
 
 
 def test_shares_of_the_images_are_the_same_as_all_at_once() -> None:
@@ -378,7 +390,7 @@ def test_levels_that_neither_class_of_a_pair_has_say_nothing() -> None:
     def three(pixels: Tensor) -> Tensor:
         return torch.cat([model(pixels).flip(1), torch.zeros(len(pixels), 1)], 1)
 
-    found = effects([steps(of, 2, lowers_only=True)], images, targets, None, donors, three(images), three)["grey"]
+    found = effects_of([steps(of, 2, lowers_only=True)], images, targets, None, donors, three)["grey"]
 
     expected = torch.tensor([math.nan] * 3 + [(0.8 - 0.1) / 2] + [math.nan] * 2)
     torch.testing.assert_close(found, expected, equal_nan=True)
@@ -406,7 +418,7 @@ def test_a_class_counts_against_those_of_its_donors_alone() -> None:
         same=torch.tensor([[1], [0], [3], [2], [5], [4]]), other=torch.tensor([[2], [4], [0], [4], [0], [2]])
     )
 
-    found = effects([steps(of, 3)], images, targets, None, donors, model(images), model)["grey"]
+    found = effects_of([steps(of, 3)], images, targets, None, donors, model)["grey"]
 
     # Image 0 with class 1: loses 0.7 - 0.3, which wins 0.4 - 0.2; image 1 with class 2; and so on.
     by_hand = [(0.4 + 0.2) / 2, (0.5 + 0.5) / 2, (0.2 + 0.4) / 2, (0.2 + 0.3) / 2, (0.5 + 0.5) / 2, (0.3 + 0.2) / 2]

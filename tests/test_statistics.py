@@ -456,3 +456,13 @@ def test_one_column_of_unlike_means_is_enough() -> None:
 )
 def test_means_without_spread_or_company(values: list[float], strata: list[int], differ: bool) -> None:
     assert statistics.differ(torch.tensor(values)[:, None], torch.tensor(strata)) == differ
+
+
+@pytest.mark.parametrize(("values", "differ"), [([1, 1, 1, 1], False), ([1, 1, 2, 2], True)])
+def test_scipy_is_not_asked_about_means_without_spread(
+    values: list[float], differ: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some versions of it warn, which would be seen at every check."""
+    monkeypatch.delattr(statistics.stats, "f_oneway")
+
+    assert statistics.differ(torch.tensor(values)[:, None], torch.tensor([0, 0, 1, 1])) == differ

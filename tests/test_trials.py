@@ -2,14 +2,17 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from swapping import effects_of
 from torch import Tensor
 
-from lightning_cam.intervention import STANDARD, Donors, Trial, can_swap, draw_donors, effects, swapped
+from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap, draw_donors, swapped
 from lightning_cam.intervention.edits import swap_background
+from lightning_cam.statistics import bca_interval
 
 CUES = ("background", "border", "corner", "cast", "codec", "resolution", "frequency", "position", "tone")
 BACKGROUND = Trial("background", swap_background, needs_masks=True)
@@ -119,8 +122,6 @@ def test_swaps_need_two_classes_of_two_images(targets: list[int], can: bool) -> 
 
 # effects
 
-PLAIN = torch.empty(0)  # answers to the images as they are, which no donor of an edit needs
-
 
 def colours(images: Tensor) -> Tensor:
     """A model that goes by the mean of each channel."""
@@ -152,9 +153,7 @@ def test_a_model_that_reads_the_background_has_an_effect_of_one(n_classes: int, 
     levels = (targets / (n_classes - 1)).tolist()
     images, masks = scenes(levels, [0.5] * 12)
 
-    found = effects(
-        [BACKGROUND], images, targets, masks, draw_donors(targets, n_donors, 0), PLAIN, reads(1, 1, n_classes)
-    )
+    found = effects_of([BACKGROUND], images, targets, masks, draw_donors(targets, n_donors, 0), reads(1, 1, n_classes))
 
     torch.testing.assert_close(found["background"], torch.ones(12))
 
@@ -165,7 +164,7 @@ def test_a_model_that_reads_the_object_has_none(n_classes: int) -> None:
     levels = (targets / (n_classes - 1)).tolist()
     images, masks = scenes(levels, levels)
 
-    found = effects([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), PLAIN, reads(12, 12, n_classes))
+    found = effects_of([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), reads(12, 12, n_classes))
 
     torch.testing.assert_close(found["background"], torch.zeros(12))
 
@@ -174,7 +173,7 @@ def test_a_model_that_goes_by_the_opposite_background_has_an_effect_of_minus_one
     targets = torch.arange(8) % 2
     images, masks = scenes((1 - targets.float()).tolist(), [0.5] * 8)
 
-    found = effects([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), PLAIN, reads(1, 1, 2))
+    found = effects_of([BACKGROUND], images, targets, masks, draw_donors(targets, 2, 0), reads(1, 1, 2))
 
     torch.testing.assert_close(found["background"], -torch.ones(8))
 
@@ -184,7 +183,7 @@ def test_a_background_that_says_nothing_of_the_class_has_no_effect_on_average() 
     images, masks = scenes([0.0, 1.0, 0.0, 1.0], [0.5] * 4)
     donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
 
-    found = effects([BACKGROUND], images, targets, masks, donors, PLAIN, reads(1, 1, 2))
+    found = effects_of([BACKGROUND], images, targets, masks, donors, reads(1, 1, 2))
 
     # Class 0 with its own kind's background 1, other's 0: loses 0 - 1; and so on by hand.
     torch.testing.assert_close(found["background"], torch.tensor([-1.0, 1.0, 1.0, -1.0]))
@@ -202,7 +201,7 @@ def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins
     images = torch.tensor([0.0, 0.25, 0.5, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
     donors = Donors(same=torch.tensor([[1], [0], [2], [3]]), other=torch.tensor([[2], [3], [0], [1]]))
 
-    found = effects([LEFT], images, targets, None, donors, PLAIN, graded)
+    found = effects_of([LEFT], images, targets, None, donors, graded)
 
     expected = torch.tensor(
         [
@@ -215,24 +214,23 @@ def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins
     torch.testing.assert_close(found["left"], expected)
 
 
-def test_an_effect_is_the_mean_over_all_donors() -> None:
-    targets = torch.tensor([0, 0, 1, 2])
-    images = torch.tensor([0.0, 0.25, 0.5, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
-    first = Donors(same=torch.tensor([[1], [0], [2], [3]]), other=torch.tensor([[2], [3], [0], [1]]))
-    second = Donors(same=torch.tensor([[0], [1], [2], [3]]), other=torch.tensor([[3], [2], [1], [0]]))
-    both = Donors(torch.cat([first.same, second.same], 1), torch.cat([first.other, second.other], 1))
+def test_all_donors_of_a_kind_count_the_same() -> None:
+    targets = torch.tensor([0, 0, 0, 1, 2, 1, 2])
+    images = torch.tensor([0.25, 0.0, 0.25, 0.5, 1.0, 0.0, 0.0])[:, None, None, None].expand(7, 1, 2, 2)
+    same = torch.tensor([[1, 2], [0, 2], [0, 1], [5, 5], [6, 6], [3, 3], [4, 4]])
+    other = torch.tensor([[3, 4]] * 3 + [[0, 1]] * 4)
 
-    found = [effects([LEFT], images, targets, None, donors, PLAIN, graded)["left"] for donors in (first, second, both)]
+    found = effects_of([LEFT], images, targets, None, Donors(same, other), graded)
 
-    torch.testing.assert_close(found[2], (found[0] + found[1]) / 2)
-    assert not torch.equal(found[0], found[1])
+    # Image 0: 0.6 of its class with 0 and 0.25, 0.15 with 0.5 and 1, whose classes win 0.5 - 0.15 and 0.6 - 0.25.
+    torch.testing.assert_close(found["left"][0], torch.tensor(((0.6 - 0.15) + (0.35 + 0.35) / 2) / 2))
 
 
 def test_effects_need_no_masks_where_the_trial_needs_none() -> None:
     targets = torch.arange(8) % 2
     images, _ = scenes(targets.float().tolist(), [0.5] * 8)
 
-    found = effects([BACKGROUND, LEFT], images, targets, None, draw_donors(targets, 2, 0), PLAIN, reads(1, 1, 2))
+    found = effects_of([BACKGROUND, LEFT], images, targets, None, draw_donors(targets, 2, 0), reads(1, 1, 2))
 
     assert list(found) == ["left"]
     torch.testing.assert_close(found["left"], torch.ones(8))
@@ -246,9 +244,7 @@ def test_without_masks_edits_are_told_that_none_is_known() -> None:
         return images
 
     targets = torch.arange(4) % 2
-    effects(
-        [Trial("spy", spy)], torch.rand(4, 1, 5, 7), targets, None, draw_donors(targets, 1, 0), PLAIN, reads(1, 1, 2)
-    )
+    effects_of([Trial("spy", spy)], torch.rand(4, 1, 5, 7), targets, None, draw_donors(targets, 1, 0), reads(1, 1, 2))
 
     assert all(mask.shape == (4, 5, 7) and mask.dtype == torch.bool and not mask.any() for mask in seen)
 
@@ -263,26 +259,49 @@ def test_images_and_donors_without_a_background_of_their_own_take_no_part(missin
         other=torch.tensor([[3, 4], [3, 4], [4, 3], [0, 1], [0, 0], [1, 2]]),
     )
 
-    found = effects([BACKGROUND, LEFT], images, targets, masks, donors, PLAIN, reads(1, 1, 2))
+    found = effects_of([BACKGROUND, LEFT], images, targets, masks, donors, reads(1, 1, 2))
 
     # Image 0 has none; image 1 has one pair without it; image 4 has only pairs with it.
     torch.testing.assert_close(found["background"], torch.tensor([torch.nan, 1, 1, 1, torch.nan, 1]), equal_nan=True)
     torch.testing.assert_close(found["left"], torch.ones(6))
 
 
-def test_swaps_that_change_nothing_have_no_effect_and_ask_no_model() -> None:
-    def asked(pixels: Tensor) -> Tensor:
-        raise AssertionError("both arms are the same")
+def counted(asked: list[int]) -> Callable[[Tensor], Tensor]:
+    """A model that notes how many pictures it is shown."""
 
+    def probabilities(pixels: Tensor) -> Tensor:
+        asked.append(len(pixels))
+        return colours(pixels.expand(-1, 2, -1, -1))
+
+    return probabilities
+
+
+def test_swaps_that_change_nothing_have_no_effect_and_ask_no_model() -> None:
+    asked: list[int] = []
     targets = torch.tensor([0, 0, 1, 1, 1])
     images, masks = scenes([0.3] * 5, [0.3] * 5)
     masks[4] = False
 
-    found = effects([BACKGROUND, LEFT], images, targets, masks, draw_donors(targets, 1, 0), PLAIN, asked)
+    found = effects_of([BACKGROUND, LEFT], images, targets, masks, draw_donors(targets, 1, 0), counted(asked))
 
     assert torch.equal(found["left"], torch.zeros(5))
     assert found["background"][4].isnan()
     assert found["background"].nansum() == 0
+    assert asked == [5]  # the images as they are
+
+
+def test_donors_that_are_all_alike_have_no_effect_and_are_put_to_the_model_once() -> None:
+    def blackened(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        return torch.zeros_like(images)
+
+    asked: list[int] = []
+    targets = torch.arange(6) % 2
+    images, _ = scenes(torch.rand(6).tolist(), [0.5] * 6)
+
+    found = effects_of([Trial("black", blackened)], images, targets, None, draw_donors(targets, 2, 0), counted(asked))
+
+    assert torch.equal(found["black"], torch.zeros(6))
+    assert asked == [6, 6]
 
 
 def test_an_image_relies_on_a_part_as_much_as_on_the_whole_at_most() -> None:
@@ -299,9 +318,9 @@ def test_an_image_relies_on_a_part_as_much_as_on_the_whole_at_most() -> None:
         return torch.stack([1 - bright, bright], 1)
 
     wholes = Trial("whole", half), Trial("part", trade, part_of="whole")
-    alone, below = (effects(t, images, targets, None, donors, PLAIN, graded) for t in (wholes[1:], wholes))
-    reverse = effects(
-        [Trial("whole", trade), Trial("part", half, part_of="whole")], images, targets, None, donors, PLAIN, graded
+    alone, below = (effects_of(t, images, targets, None, donors, graded) for t in (wholes[1:], wholes))
+    reverse = effects_of(
+        [Trial("whole", trade), Trial("part", half, part_of="whole")], images, targets, None, donors, graded
     )
 
     torch.testing.assert_close(alone["part"], torch.tensor([0.6, 1.0, 1.0, 0.6]))
@@ -314,13 +333,12 @@ def test_a_part_counts_by_itself_where_the_whole_is_undefined() -> None:
     images, masks = scenes(targets.float().tolist(), [0.5] * 6)
     masks[0] = False
 
-    found = effects(
+    found = effects_of(
         [BACKGROUND, Trial("left", trade, part_of="background")],
         images,
         targets,
         masks,
         draw_donors(targets, 1, 0),
-        PLAIN,
         reads(1, 1, 2),
     )
 
@@ -333,7 +351,7 @@ def test_the_probe_is_not_written_to() -> None:
     images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
     before = images.clone(), masks.clone()
 
-    effects(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), images.mean((2, 3)).softmax(1), colours)
+    effects_of(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), colours)
 
     assert torch.equal(images, before[0])
     assert torch.equal(masks, before[1])
@@ -344,7 +362,7 @@ def test_effects_draw_nothing_from_global_random_states() -> None:
     images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
 
-    effects(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), images.mean((2, 3)).softmax(1), colours)
+    effects_of(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), colours)
 
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]
@@ -359,10 +377,120 @@ def test_a_model_that_gives_everything_the_same_has_no_effects() -> None:
     targets = torch.arange(6) % 3
     images, masks = torch.rand(6, 3, 24, 24), scenes([0.0] * 6, [1.0] * 6)[1]
 
-    found = effects(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), even(images), even)
+    found = effects_of(STANDARD, images, targets, masks, draw_donors(targets, 2, 0), even)
 
     assert tuple(found) == CUES
     assert all(torch.equal(effect, torch.zeros(6)) for effect in found.values())
+
+
+# donors that carry the cue of their class
+
+KEEPS = Trial("left", trade, keeps_object=True)
+
+
+class Clues:
+    """Pictures of two pixels, an object at the right and behind it a cue, which agrees with the class so often.
+
+    Beside the cue lies something else that models may react to, which has nothing to do with the class.
+    """
+
+    def __init__(self, strength: float, *, seed: int = 0, n: int = 96) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.targets = torch.arange(n) % 2
+        agrees = torch.rand(n, generator=generator) < strength
+        cue = torch.where(agrees, self.targets, 1 - self.targets)
+        self.images = torch.rand(n, 2, 1, 2, generator=generator)
+        self.images[:, 0, 0, 0] = cue.float()
+        self.images[:, 0, 0, 1] += 2 * self.targets  # how like its class an object is
+        self.masks = torch.tensor([[[False, True]]]).expand(n, 1, 2).clone()
+        self.donors = draw_donors(self.targets, 2, seed)
+
+    def read(self, model: "Reacts", trial: Trial = KEEPS, *, n_masks: int = 96) -> Tensor:
+        self.masks[n_masks:] = False
+        arguments = self.images, self.targets, self.masks if n_masks else None, self.donors
+        return effects_of([trial], *arguments, model)["left"]
+
+
+class Reacts:
+    """A model that knows the object, and reacts so much to the cue, to what lies beside it, and to single pairs."""
+
+    def __init__(self, cue: float = 0.0, beside: float = 0.0, pairs: float = 0.0) -> None:
+        self.cue, self.beside, self.pairs = cue, beside, pairs
+
+    def __call__(self, images: Tensor) -> Tensor:
+        (cue, shape), (beside, name) = images[:, 0, 0].T, images[:, 1, 0].T
+        sure = 2 * (shape - 1.5) + 2 * self.cue * (cue - 0.5) + self.beside * 12**0.5 * (beside - 0.5)
+        sure = sure + self.pairs * torch.sin(1e4 * (beside + name))
+        return torch.stack([-sure / 2, sure / 2], 1).softmax(1)
+
+
+@pytest.mark.parametrize("strength", [0.7, 0.8, 0.9])
+def test_donors_with_the_cue_of_another_class_do_not_hide_it(strength: float) -> None:
+    model = Reacts(cue=1.0, beside=0.3, pairs=1.0)
+    probes = [Clues(strength, seed=seed) for seed in range(12)]
+
+    full = torch.stack([Clues(1.0, seed=seed).read(Reacts(cue=1.0), LEFT).mean() for seed in range(12)]).mean()
+    everyone, typical = (
+        torch.stack([probe.read(model, t).nanmean() for probe in probes]).mean() for t in (LEFT, KEEPS)
+    )
+
+    assert everyone < (2 * strength - 1) * full * 1.15
+    assert 0.8 * full < typical < 1.05 * full
+
+
+@pytest.mark.parametrize("beside", [0.0, 0.5, 1.0])
+def test_a_model_that_reacts_to_what_has_nothing_to_do_with_the_class_is_not_alarming(beside: float) -> None:
+    model = Reacts(beside=beside, pairs=0.5)
+
+    effects = [Clues(0.5, seed=seed).read(model) for seed in range(100)]
+    means = torch.stack([effect.nanmean() for effect in effects])
+    lows = torch.tensor([bca_interval(effect, torch.arange(96) % 2, resamples=200)[0] for effect in effects])
+
+    assert means.mean().abs() < 0.02
+    assert ((lows > 0) & (means > MARGIN)).sum() <= 5
+
+
+def test_where_donors_pull_at_random_effects_stay_as_they_are() -> None:
+    """But for one of 44 probes, which lie more than two standard errors above 0."""
+    model, n = Reacts(beside=0.5, pairs=0.5), 300
+
+    stay = [torch.equal(probe.read(model), probe.read(model, LEFT)) for probe in (Clues(0.5, seed=i) for i in range(n))]
+
+    assert sum(stay) / n > 0.96
+
+
+def test_missing_backgrounds_neither_count_as_answers_nor_hide_those_of_other_donors() -> None:
+    """Of a model so sure that there are no finite odds."""
+    targets, donors = torch.arange(48) % 2, draw_donors(torch.arange(48) % 2, 2, 0)
+    grounds = torch.where(torch.arange(48) % 12 < 2, 1 - targets, targets)
+    images, masks = scenes(grounds.tolist(), [0.5] * 48)
+    masks[5:9] = False
+
+    (effect,) = effects_of(
+        [replace(BACKGROUND, keeps_object=True)], images, targets, masks, donors, reads(1, 1, 2)
+    ).values()
+
+    speaks = masks.any((1, 2)) & (grounds == targets)
+    heard = speaks[donors.same].any(1) & speaks[donors.other].any(1) & masks.any((1, 2))
+    assert 36 < heard.sum() < 48
+    torch.testing.assert_close(effect, torch.where(heard, 1.0, torch.nan), equal_nan=True)
+
+
+def test_donors_are_chosen_only_where_masks_tell_the_cue_from_the_object() -> None:
+    model = Reacts(cue=1.0)
+    everyone = Clues(0.7).read(model, LEFT)
+
+    assert torch.equal(Clues(0.7).read(model, n_masks=0), everyone)
+    assert torch.equal(Clues(0.7).read(model, n_masks=80), everyone)
+    assert Clues(0.7).read(model, n_masks=90).nanmean() > 1.5 * everyone.mean()
+
+
+def test_a_cue_that_few_of_a_class_have_is_read_from_all_donors() -> None:
+    """Few images would be left otherwise, and what they lose would stand for all."""
+    probe, model = Clues(0.5), Reacts(cue=2.0)
+    probe.images[:, 0, 0, 0] = ((probe.targets == 1) & (torch.arange(96) % 12 == 1)).float()
+
+    assert torch.equal(probe.read(model), probe.read(model, LEFT))
 
 
 # swapped

@@ -3,7 +3,7 @@
 from .context import context, summary
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
-from .trials import STANDARD, Donors, Trial, as_seen, can_swap, draw_donors, effects, region_trial, swapped
+from .trials import STANDARD, Donors, Trial, answers, as_seen, can_swap, draw_donors, effects, region_trial, swapped
 
 __all__ = [
     "MARGIN",
@@ -12,6 +12,7 @@ __all__ = [
     "Edit",
     "Reliance",
     "Trial",
+    "answers",
     "as_seen",
     "can_swap",
     "context",

@@ -19,7 +19,7 @@ from ..spatial import border_ring, mask_boxes
 Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 _MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
-_SEAM = 0.015  # of the shorter side: standard deviation of the soft edge that both arms of a trial get
+_SEAM = 0.01  # of the shorter side: standard deviation of the soft edge of objects; wider, it washes out their outline
 FLOOR = 0.5 / 255  # below half a grey level there is no detail
 
 
@@ -74,8 +74,7 @@ def move_object(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tens
     if not known.any():
         return _move_picture(images, donors)
     shifts = _shifts(masks, donor_masks)
-    objects = _object(images, masks)
-    moved = [torch.roll(image, shift, (1, 2)) for image, shift in zip(objects, shifts, strict=True)]
+    moved = [torch.roll(image, shift, (1, 2)) for image, shift in zip(images, shifts, strict=True)]
     places = [torch.roll(mask, shift, (0, 1)) for mask, shift in zip(masks, shifts, strict=True)]
     composed = _blend(torch.stack(moved), _background(images, masks), _soft(torch.stack(places)))
     if known.all():
@@ -150,8 +149,11 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def _paste(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, region: Tensor) -> Tensor:
-    """The donor's background on ``region (H, W)`` or ``(N, H, W)``, under the image's object."""
-    pasted = _blend(_object(images, masks), _background(donors, donor_masks), _soft(masks))
+    """The donor's background on ``region (H, W)`` or ``(N, H, W)``, under the image's object up to its outermost pixel.
+
+    That one is mixed with the old background; without it the outline goes, and models react to what they do not use.
+    """
+    pasted = _blend(fill(images, masks), _background(donors, donor_masks), _soft(masks))
     return _blend(pasted, images, region.expand(len(images), -1, -1))
 
 
@@ -162,15 +164,6 @@ def _blend(over: Tensor, under: Tensor, weights: Tensor) -> Tensor:
 def _background(images: Tensor, masks: Tensor) -> Tensor:
     """The object filled in from around it; the image as it is where no background is known."""
     return torch.where(has_background(masks)[:, None, None, None], fill(images, ~_widened(masks)), images)
-
-
-def _object(images: Tensor, masks: Tensor) -> Tensor:
-    """The object, its colours continued outwards: mixed pixels at its edge would bring a rim of the old background.
-
-    An object that is nothing but edge keeps its own.
-    """
-    inside = ~_widened(~masks, 1)
-    return fill(images, torch.where(inside.any((1, 2))[:, None, None], inside, masks))
 
 
 def _soft(masks: Tensor) -> Tensor:

@@ -3,15 +3,19 @@
 Every probe image gets an edit twice, once from a donor of its own class and once from a donor of another class. Both
 arms are edited, so what editing itself does cancels; what is left is what the model makes of the cue. A property of the
 picture as a whole is brought to each of the levels that the two classes have, and the answers are weighed by how often.
+
+In most data a cue only goes along with the class: some donors of the own class carry that of another. They would hide
+it, so that as far as it shows which ones they are, they do not count.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from .. import statistics
 from . import edits
 from .edits import Edit
 from .levels import (
@@ -22,6 +26,8 @@ from .levels import (
     resolution_levels,
     sharpness_differs_off_object,
 )
+
+_LEAST = 1e-6  # of probability: nearer to 0 or 1, single precision sees no odds
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Trial:
             it surely has, so that the reading supports others and judges nothing.
         off_object: Whether the edit reads or swaps where the object is not. Without masks the object may lie there all
             the same, so that the trial leads to "WARN" at most.
+        keeps_object: Whether the edit leaves the object as it is where masks are known. Then answers hang on what
+            donors bring alone, and tell which of them carry the cue of their class.
         part_of: Cue that this one is a part of. Swapping the whole swaps the part without a seam inside the background,
             which can disturb a model that does not rely on either; so an image relies on the part as much at most.
         shows_off_object: Whether, by images, masks and targets, classes differ in the cue where no object is. Where
@@ -49,6 +57,7 @@ class Trial:
     needs_masks: bool = False
     at_most: str = "FAIL"
     off_object: bool = False
+    keeps_object: bool = False
     part_of: str | None = None
     shows_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
 
@@ -58,21 +67,23 @@ class Trial:
 
 
 STANDARD = (
-    Trial("background", edits.swap_background, needs_masks=True, off_object=True),
-    Trial("border", edits.swap_border, off_object=True, part_of="background"),
-    Trial("corner", edits.swap_corners, off_object=True, part_of="background"),
+    Trial("background", edits.swap_background, needs_masks=True, off_object=True, keeps_object=True),
+    Trial("border", edits.swap_border, off_object=True, keeps_object=True, part_of="background"),
+    Trial("corner", edits.swap_corners, off_object=True, keeps_object=True, part_of="background"),
     Trial("cast", levels=cast_levels, off_object=True),
     Trial("codec", levels=codec_levels),
     Trial("resolution", levels=resolution_levels, shows_off_object=sharpness_differs_off_object),
     Trial("frequency", edits.match_frequencies, at_most="WARN", off_object=True),
-    Trial("position", edits.move_object, at_most="WARN"),
+    Trial("position", edits.move_object, at_most="WARN", keeps_object=True),
     Trial("tone", edits.match_tone, at_most="PASS"),
 )
 
 
 def region_trial(cells: Tensor) -> Trial:
     """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
-    return Trial("region", partial(edits.swap_region, cells=cells), off_object=True, part_of="background")
+    return Trial(
+        "region", partial(edits.swap_region, cells=cells), off_object=True, keeps_object=True, part_of="background"
+    )
 
 
 def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
@@ -96,6 +107,11 @@ class Donors:
 
     same: Tensor
     other: Tensor
+
+    @property
+    def all(self) -> Tensor:
+        """Those of the own class, then the others, ``(N, 2 R)``."""
+        return torch.cat([self.same, self.other], 1)
 
 
 def can_swap(targets: Tensor) -> bool:
@@ -128,7 +144,7 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
     return Donors(same, other)
 
 
-def effects(
+def answers(
     trials: Sequence[Trial],
     images: Tensor,
     targets: Tensor,
@@ -138,11 +154,11 @@ def effects(
     probabilities: Callable[[Tensor], Tensor],
     chosen: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Reliance ``(n,)`` of each chosen image's prediction on each cue, from -1 to 1; NaN where the edit means nothing.
+    """What a model makes of the chosen images under each trial; `effects` weighs it. Trials without their masks: none.
 
-    Half of what the own class loses to the donor of another class, and half of what that class wins by it (the
-    per-image form of the background gap of Xiao et al. 2021), over all donors. Trials that need masks are left out
-    where there are none.
+    Of an edit ``(n, 2 R, 2 R)``: with the cue of donor ``a``, the probability of the class of donor ``b``, those of the
+    own class first; NaN where the edit means nothing. Of levels, which need no other image's answers, the effects
+    ``(n,)``.
 
     Args:
         trials: What to swap.
@@ -162,9 +178,39 @@ def effects(
             continue
         if trial.levels is not None:
             levels = trial.levels(images, known, targets)
-            effect = _of_levels(levels, targets, donors, plain, probabilities, chosen)
+            found[trial.cue] = _of_levels(levels, targets, donors, plain, probabilities, chosen)
         else:
-            effect = _of_donors(trial, images, targets, known, donors, probabilities, chosen)
+            found[trial.cue] = _of_donors(trial, images, targets, known, donors, plain, probabilities, chosen)
+    return found
+
+
+def effects(
+    trials: Sequence[Trial], answers: Mapping[str, Tensor], targets: Tensor, masks: Tensor | None, donors: Donors
+) -> dict[str, Tensor]:
+    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where nothing can be said.
+
+    Half of what the own class loses to the donor of another class, and half of what that class wins by it: the
+    per-image form of the background gap of Xiao et al. 2021. Over all donors, or those that carry the cue of their
+    class, where masks tell it from the object.
+
+    Args:
+        trials: What was swapped.
+        answers: Of all images.
+        targets: ``(N,)``.
+        masks: ``(N, H, W)``; None without any.
+        donors: Who lent to whom.
+    """
+    knows_objects = masks is not None and edits.has_enough_masks(masks)
+    found: dict[str, Tensor] = {}
+    for trial in trials:
+        if trial.cue not in answers:
+            continue
+        effect = answers[trial.cue]
+        if trial.levels is None:
+            swaps = effect
+            effect = _effect(swaps, ~swaps[:, :, 0].isnan())
+            if trial.keeps_object and knows_objects:
+                effect = _of_typical(effect, swaps, targets, donors)
         found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
     return found
 
@@ -193,21 +239,53 @@ def _of_donors(
     targets: Tensor,
     masks: Tensor,
     donors: Donors,
+    plain: Tensor,
     probabilities: Callable[[Tensor], Tensor],
     chosen: Tensor,
 ) -> Tensor:
-    """Effects ``(n,)`` of the donors one by one; NaN where no background is known that the trial needs."""
+    """Answers ``(n, 2 R, 2 R)`` to the donors one by one; NaN where no background is known that the trial needs."""
     has_all = edits.has_background(masks) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
-    own, per_donor = targets[chosen], []
-    for same, other in zip(donors.same.T, donors.other.T, strict=True):
-        pair = [_edited(trial, images, masks, chosen, donor[chosen]) for donor in (same, other)]
-        if torch.equal(*pair):
-            halves = torch.zeros(len(chosen))
-        else:
-            change = probabilities(pair[0]) - probabilities(pair[1])
-            halves = (_of_class(change, own) - _of_class(change, targets[other[chosen]])) / 2  # lost, and won
-        per_donor.append(halves.where((has_all & has_all[same] & has_all[other])[chosen], torch.nan))
-    return torch.stack(per_donor).nanmean(0)
+    lenders = donors.all[chosen]
+    said, per_donor = plain, []
+    pictures = images[chosen]
+    for donor in lenders.T:
+        previous, pictures = pictures, _edited(trial, images, masks, chosen, donor)
+        said = said if torch.equal(pictures, previous) else probabilities(pictures)
+        per_donor.append(said.gather(1, targets[lenders]).where((has_all[chosen] & has_all[donor])[:, None], torch.nan))
+    return torch.stack(per_donor, 1)
+
+
+def _of_typical(effect: Tensor, answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
+    """Effects ``(N,)`` moved from those of all donors towards those of the donors that carry the cue of their class.
+
+    These are the ones that make their class likelier in all images but the one itself: its own answer would be chosen
+    for the effect that is to be measured. Donors pull at random where the model does not use the cue. So effects stay
+    as they are up to two standard errors of the donors' mean pull from 0, and move all the way from three on.
+    """
+    odds = answers.clamp(_LEAST, 1 - _LEAST).logit()
+    pulls = odds.diagonal(dim1=1, dim2=2) - odds.nanmean(1)  # of a donor towards its class
+    lenders, n = donors.all, pulls.shape[1]
+    used, pulls = pulls.isfinite().float(), pulls.nan_to_num()
+    total, uses = (torch.zeros(len(pulls)).index_add_(0, lenders.flatten(), x.flatten()) for x in (pulls, used))
+    mean, error = (f(total / uses, targets) for f in (statistics.stratified_mean, statistics.standard_error))
+    error *= n / (n - 1)  # a donor is part of the mean that its pull is held to
+    weight = mean / max(error, _LEAST) - 2
+    here = ((lenders[:, :, None] == lenders[:, None]) * pulls[:, None]).sum(2)
+    typical = _effect(answers, total[lenders] > here)
+    if not weight > 0 or 2 * typical.isfinite().sum() < effect.isfinite().sum():
+        return effect
+    return effect.lerp(typical, min(weight, 1))
+
+
+def _effect(answers: Tensor, counts: Tensor) -> Tensor:
+    """Effects ``(N,)`` of the donors that count, bool ``(N, 2 R)``; NaN where none of a kind does."""
+    n = counts.shape[1] // 2
+    of_same, of_other = (kind / kind.sum(1, keepdim=True) for kind in torch.split(counts.float(), n, 1))
+    with_same, with_other = torch.split(answers.nan_to_num(), n, 1)
+    by_same = (of_same[:, :, None] * with_same).sum(1)
+    lost = by_same[:, 0] - (of_other * with_other[:, :, 0]).sum(1)
+    won = with_other[:, :, n:].diagonal(dim1=1, dim2=2) - by_same[:, n:]
+    return (lost + (of_other * won).sum(1)) / 2
 
 
 def _of_levels(
@@ -226,6 +304,8 @@ def _of_levels(
     strangers = targets[donors.other]
     shares = _shares(levels, targets)
     gaps, present = shares[targets][:, None] - shares[strangers], shares[targets][:, None] + shares[strangers] > 0
+    if statistics.differ(levels.of[:, None], targets):
+        gaps = gaps / (gaps.abs().sum(2, keepdim=True) / 2).clamp_min(1e-9)
     reached = present & levels.changes[:, None]  # (N, donors, levels)
     if not reached.any():
         return torch.zeros(len(chosen))
@@ -256,7 +336,3 @@ def _at(levels: Levels, images: Tensor, chosen: Tensor, wanted: Tensor) -> Tenso
 
 def _known(images: Tensor, masks: Tensor | None) -> Tensor:
     return torch.zeros(len(images), *images.shape[2:], dtype=torch.bool) if masks is None else masks
-
-
-def _of_class(values: Tensor, classes: Tensor) -> Tensor:
-    return values.gather(1, classes[:, None])[:, 0]
