@@ -184,23 +184,30 @@ def collect_evidence(
     cue: str,
     *,
     n: int = 4,
+    n_donors: int = 2,
     forward: Callable[[Tensor], Any] | None = None,
     batch_size: int = 32,
 ) -> Evidence:
-    """The ``n`` images that lost most to the swap of a cue that the report has, with the first of their donors.
+    """The ``n`` images that lost most to the swap of a cue that the report has, each with its most telling donors.
 
     Fewer where fewer have an effect.
     """
     trial = next(trial for trial in report.trials if trial.cue == cue)
     lost = report.effects[cue]
     chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
-    pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors_of(probe, 1), chosen)
-    images = torch.stack([probe.images[chosen], *pairs], 1)
-    inputs = probe.prepare(images.flatten(0, 1))
+    donors = donors_of(probe, n_donors)
+    shown = []
+    for r in range(1 if trial.levels else n_donors):  # donors of levels differ by their classes alone
+        pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors, chosen, r)
+        shown.append(torch.stack([probe.images[chosen], *pairs], 1))
+    images = torch.stack(shown, 1)  # (n, R, 3, C, H, W)
+    inputs = probe.prepare(images.flatten(0, 2))
     logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()
-    own = probe.targets[chosen].repeat_interleave(3)
-    probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(len(chosen), 3)
-    return Evidence(cue, chosen, images, probabilities)
+    own = probe.targets[chosen].repeat_interleave(images.shape[1] * 3)
+    probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(images.shape[:3])
+    best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(1)
+    each = torch.arange(len(chosen))
+    return Evidence(cue, chosen, images[each, best], probabilities[each, best])
 
 
 def _chosen(trials: Sequence[Trial] | None) -> tuple[Trial, ...]:

@@ -387,6 +387,23 @@ def test_evidence_shows_the_swaps_that_were_measured() -> None:
     torch.testing.assert_close(differences, report.effects["background"][evidence.chosen], atol=1e-5, rtol=0)
 
 
+def test_evidence_shows_the_donors_that_carry_the_cue_of_their_class() -> None:
+    """Every third picture has the other background: where it is the first donor, the second shows what counts."""
+    usual, odd = probe(ground=True), torch.arange(48) % 6 < 2
+    images = torch.where(odd[:, None, None, None], usual.images.roll(1, 0), usual.images)
+    looked_at = Probe(images, usual.targets, masks=usual.masks)
+    model = Reader(CORNER, certainty=4.0)
+    report = look(model, looked_at, trials=[BACKGROUND])
+
+    first, best = (collect_evidence(model, looked_at, report, "background", n=24, n_donors=n) for n in (1, 2))
+
+    assert torch.equal(first.chosen, best.chosen)
+    lost, most = (seen.probabilities[:, 1] - seen.probabilities[:, 2] for seen in (first, best))
+    assert (most >= lost).all()
+    assert (lost < 0.5).sum() >= 4
+    assert (most > 0.5).all()
+
+
 def test_evidence_goes_through_the_given_forward() -> None:
     model, looked_at = Reader(CORNER, certainty=-4.0), probe(ground=True)
 

@@ -216,11 +216,11 @@ def effects(
 
 
 def swapped(
-    trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor, donors: Donors, chosen: Tensor
+    trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor, donors: Donors, chosen: Tensor, r: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """The chosen images ``(n,)`` with the cue of their first donor of the own class, and of another."""
+    """The chosen images ``(n,)`` with the cue of their donor ``r`` of the own class, and of another."""
     known = _known(images, masks)
-    same, other = donors.same[chosen, 0], donors.other[chosen, 0]
+    same, other = donors.same[chosen, r], donors.other[chosen, r]
     if trial.levels is not None:
         levels = trial.levels(images, known, targets)
         return _at(levels, images, chosen, levels.of[same]), _at(levels, images, chosen, levels.of[other])
