@@ -197,7 +197,7 @@ def collect_evidence(
     chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
     donors = donors_of(probe, n_donors)
     shown = []
-    for r in range(1 if trial.levels else n_donors):  # donors of levels differ by their classes alone
+    for r in range(n_donors):
         pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors, chosen, r)
         shown.append(torch.stack([probe.images[chosen], *pairs], 1))
     images = torch.stack(shown, 1)  # (n, R, 3, C, H, W)

@@ -2,8 +2,9 @@
 
 from .context import context, summary
 from .edits import Edit
+from .effects import effects
 from .reliance import MARGIN, Reliance, weigh
-from .trials import STANDARD, Donors, Trial, answers, as_seen, can_swap, draw_donors, effects, region_trial, swapped
+from .trials import STANDARD, Donors, Trial, answers, as_seen, can_swap, draw_donors, region_trial, swapped
 
 __all__ = [
     "MARGIN",

@@ -3,12 +3,9 @@
 Every probe image gets an edit twice, once from a donor of its own class and once from a donor of another class. Both
 arms are edited, so what editing itself does cancels; what is left is what the model makes of the cue. A property of the
 picture as a whole is brought to each of the levels that the two classes have, and the answers are weighed by how often.
-
-In most data a cue only goes along with the class: some donors of the own class carry that of another. They would hide
-it, so that as far as it shows which ones they are, they do not count.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -26,8 +23,6 @@ from .levels import (
     resolution_levels,
     sharpness_differs_off_object,
 )
-
-_LEAST = 1e-6  # of probability: nearer to 0 or 1, single precision sees no odds
 
 
 @dataclass(frozen=True)
@@ -184,37 +179,6 @@ def answers(
     return found
 
 
-def effects(
-    trials: Sequence[Trial], answers: Mapping[str, Tensor], targets: Tensor, masks: Tensor | None, donors: Donors
-) -> dict[str, Tensor]:
-    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where nothing can be said.
-
-    Half of what the own class loses to the donor of another class, and half of what that class wins by it: the
-    per-image form of the background gap of Xiao et al. 2021. Over all donors, or those that carry the cue of their
-    class, where masks tell it from the object.
-
-    Args:
-        trials: What was swapped.
-        answers: Of all images.
-        targets: ``(N,)``.
-        masks: ``(N, H, W)``; None without any.
-        donors: Who lent to whom.
-    """
-    knows_objects = masks is not None and edits.has_enough_masks(masks)
-    found: dict[str, Tensor] = {}
-    for trial in trials:
-        if trial.cue not in answers:
-            continue
-        effect = answers[trial.cue]
-        if trial.levels is None:
-            swaps = effect
-            effect = _effect(swaps, ~swaps[:, :, 0].isnan())
-            if trial.keeps_object and knows_objects:
-                effect = _of_typical(effect, swaps, targets, donors)
-        found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
-    return found
-
-
 def swapped(
     trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor, donors: Donors, chosen: Tensor, r: int = 0
 ) -> tuple[Tensor, Tensor]:
@@ -253,39 +217,6 @@ def _of_donors(
         said = said if torch.equal(pictures, previous) else probabilities(pictures)
         per_donor.append(said.gather(1, targets[lenders]).where((has_all[chosen] & has_all[donor])[:, None], torch.nan))
     return torch.stack(per_donor, 1)
-
-
-def _of_typical(effect: Tensor, answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
-    """Effects ``(N,)`` moved from those of all donors towards those of the donors that carry the cue of their class.
-
-    These are the ones that make their class likelier in all images but the one itself: its own answer would be chosen
-    for the effect that is to be measured. Donors pull at random where the model does not use the cue. So effects stay
-    as they are up to two standard errors of the donors' mean pull from 0, and move all the way from three on.
-    """
-    odds = answers.clamp(_LEAST, 1 - _LEAST).logit()
-    pulls = odds.diagonal(dim1=1, dim2=2) - odds.nanmean(1)  # of a donor towards its class
-    lenders, n = donors.all, pulls.shape[1]
-    used, pulls = pulls.isfinite().float(), pulls.nan_to_num()
-    total, uses = (torch.zeros(len(pulls)).index_add_(0, lenders.flatten(), x.flatten()) for x in (pulls, used))
-    mean, error = (f(total / uses, targets) for f in (statistics.stratified_mean, statistics.standard_error))
-    error *= n / (n - 1)  # a donor is part of the mean that its pull is held to
-    weight = mean / max(error, _LEAST) - 2
-    here = ((lenders[:, :, None] == lenders[:, None]) * pulls[:, None]).sum(2)
-    typical = _effect(answers, total[lenders] > here)
-    if not weight > 0 or 2 * typical.isfinite().sum() < effect.isfinite().sum():
-        return effect
-    return effect.lerp(typical, min(weight, 1))
-
-
-def _effect(answers: Tensor, counts: Tensor) -> Tensor:
-    """Effects ``(N,)`` of the donors that count, bool ``(N, 2 R)``; NaN where none of a kind does."""
-    n = counts.shape[1] // 2
-    of_same, of_other = (kind / kind.sum(1, keepdim=True) for kind in torch.split(counts.float(), n, 1))
-    with_same, with_other = torch.split(answers.nan_to_num(), n, 1)
-    by_same = (of_same[:, :, None] * with_same).sum(1)
-    lost = by_same[:, 0] - (of_other * with_other[:, :, 0]).sum(1)
-    won = with_other[:, :, n:].diagonal(dim1=1, dim2=2) - by_same[:, n:]
-    return (lost + (of_other * won).sum(1)) / 2
 
 
 def _of_levels(
