@@ -96,7 +96,7 @@ def bca_interval(
 
     Resampling shows too little spread: with 10 classes of 6 images, a 95 % interval holds the truth in 92 %. So classes
     are widened by ``sqrt(n / (n - 1))`` and the level comes from Student's t (Hesterberg 2014, arXiv:1411.5279).
-    Point-wise, over images: it knows nothing of other checks, cues or training runs. Without spread it is
+    Point-wise, over images: it knows nothing of other donors, checks, cues or training runs. Without spread it is
     `_interval_of_equals`; with fewer than `FEWEST` images NaN.
     """
     values, labels, counted = _defined(effects, strata)

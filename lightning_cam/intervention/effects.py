@@ -58,7 +58,8 @@ def _of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
 
     These are the ones that make their class likelier in all images but the one itself: its own answer would be chosen
     for the effect that is to be measured. Where the model does not use the cue, donors pull at random. So all count up
-    to two standard errors of the donors' mean pull from 0, the typical ones alone from three on.
+    to two standard errors of the donors' mean pull from 0, the typical ones alone from three on; an image that has none
+    of one kind keeps all.
     """
     odds = answers.clamp(_LEAST, 1 - _LEAST).logit()
     pulls = odds.diagonal(dim1=1, dim2=2) - odds.nanmean(1)  # of a donor towards its class
@@ -70,9 +71,7 @@ def _of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
     weight = mean / max(error, _LEAST) - 2
     here = ((lenders[:, :, None] == lenders[:, None]) * pulls[:, None]).sum(2)
     of_all, of_typical = _of_all(answers), _effect(answers, total[lenders] > here)
-    if not weight > 0 or 2 * of_typical.isfinite().sum() < of_all.isfinite().sum():
-        return of_all
-    return of_all.lerp(of_typical, min(weight, 1))
+    return of_all.lerp(of_typical.where(of_typical.isfinite(), of_all), min(max(weight, 0), 1))
 
 
 def _effect(answers: Tensor, counts: Tensor) -> Tensor:
