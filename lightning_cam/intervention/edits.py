@@ -19,7 +19,7 @@ from ..spatial import border_ring, mask_boxes
 Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 _MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
-_SEAM = 0.015  # of the shorter side: standard deviation of the soft edge that both arms of a trial get
+_SEAM = 0.01  # of the shorter side: standard deviation of the soft edge of objects; wider, it washes out their outline
 FLOOR = 0.5 / 255  # below half a grey level there is no detail
 
 
