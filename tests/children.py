@@ -129,6 +129,7 @@ class Signalled(Net):
 def train_under_a_signal(folder: Path, number: int, in_a_check: bool) -> None:
     """Says how the training ended, and what was left on the model."""
     Signalled.signal, Signalled.in_a_check = signal.Signals(number), in_a_check
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in the background without
     callback = watching(layer="body.0")
     keeping = pl.callbacks.OnExceptionCheckpoint(folder, "last")
     torch.manual_seed(0)
