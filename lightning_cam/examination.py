@@ -138,8 +138,9 @@ def report_on(
     previous: Tensor | None = None,
 ) -> Report:
     """What a look at all of a probe amounts to: measures and statistics, without the model. See `examine`."""
+    tried = _chosen(trials)
     values = _values(seen.grid_maps, probe.masks, previous)
-    changes = effects(_chosen(trials), seen.answers, probe.targets, probe.masks, seen.donors) if seen.donors else {}
+    changes = effects(tried, seen.answers, probe.targets, probe.masks, seen.donors) if seen.donors else {}
     reliances = weigh(changes, probe.targets, probe.classes)
     return Report(
         layer=seen.layer,
@@ -150,7 +151,7 @@ def report_on(
         logits=seen.logits,
         values=values,
         learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
-        trials=tuple(as_seen(trial, probe.images, probe.masks, probe.targets) for trial in _chosen(trials)),
+        trials=tuple(as_seen(trial, probe.images, probe.masks, probe.targets) for trial in tried),
         effects=changes,
         reliances=reliances,
         scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)

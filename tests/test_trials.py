@@ -261,7 +261,7 @@ def test_images_and_donors_without_a_background_of_their_own_take_no_part(missin
 
     found = effects_of([BACKGROUND, LEFT], images, targets, masks, donors, reads(1, 1, 2))
 
-    # Image 0 has none; image 1 has one pair without it; image 4 has only pairs with it.
+    # Image 0 has none; image 1 has donors of either kind beside it; image 4 has no other donor of another class.
     torch.testing.assert_close(found["background"], torch.tensor([torch.nan, 1, 1, 1, torch.nan, 1]), equal_nan=True)
     torch.testing.assert_close(found["left"], torch.ones(6))
 
