@@ -52,7 +52,8 @@ class FlattenAlpha(v2.Transform):  # type: ignore[misc] # torchvision has no com
 
     def make_params(self, flat_inputs: list[Any]) -> _Params:
         """The colour."""
-        return {"colour": torch.randint(256, (3,)).tolist() if self.colour is None else self.colour}
+        drawn = (255 * _random_colours((), 3, 1)).round().int().flatten().tolist()
+        return {"colour": drawn if self.colour is None else self.colour}
 
     def transform(self, inpt: Any, params: _Params) -> Any:
         """The picture on the colour; anything else as it is."""
@@ -62,7 +63,7 @@ class FlattenAlpha(v2.Transform):  # type: ignore[misc] # torchvision has no com
 
 
 class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no complete types
-    """Replaces what lies outside the mask of a sample by a plain colour, a gradient or clouds, in random colours.
+    """Replaces what lies outside the mask of a sample by a plain colour, a gradient or clouds.
 
     A sample has a picture and one `tv_tensors.Mask`, not 0 on the object: ``(H, W)``, or ``(k, H, W)`` for k parts of
     it. Of a batch ``(N, C, H, W)`` every picture has a mask, ``(N, H, W)`` or ``(N, k, H, W)``, and gets a background
@@ -93,7 +94,7 @@ class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no
         lead = next((inpt.shape[:-3] for inpt in flat_inputs if _is_picture(inpt) and isinstance(inpt, Tensor)), ())
         n = int(torch.randint(1, _MOST_COLOURS + 1, ()))
         mask = next(inpt for inpt in flat_inputs if isinstance(inpt, tv_tensors.Mask))
-        return {"mask": mask.as_subclass(Tensor), "colours": torch.rand(*lead, n_channels, n, n)}
+        return {"mask": mask.as_subclass(Tensor), "colours": _random_colours(tuple(lead), n_channels, n)}
 
     def transform(self, inpt: Any, params: _Params) -> Any:
         """The picture in front of the background; anything else as it is."""
@@ -134,6 +135,16 @@ class RandomReencode(v2.JPEG):  # type: ignore[misc] # torchvision has no comple
             raise ValueError(f"JPEG needs 1 or 3 channels, got {pixels.shape[-3]}; put FlattenAlpha() before")
         decoded = _reencoded(pixels, **params)
         return _like(inpt, decoded.to(inpt.dtype) / 255 if inpt.is_floating_point() else decoded)
+
+
+def _random_colours(lead: tuple[int, ...], n_channels: int, n: int) -> Tensor:
+    """``(*lead, C, n, n)``, of one brightness and one saturation a picture, each at either end in a third of them.
+
+    Black, white and grey are what backgrounds of files mostly are; channels drawn one by one are none of them.
+    """
+    brightness, saturation = (1.5 * torch.rand(2, *lead, 1, 1, 1) - 0.25).clamp(0, 1)
+    colours: Tensor = brightness * (1 - saturation * torch.rand(*lead, n_channels, n, n))
+    return colours
 
 
 def _is_picture(inpt: Any) -> bool:
