@@ -357,11 +357,31 @@ def iou(first: Tensor, second: Tensor) -> float:
     return float((first & second).sum() / (first | second).sum())
 
 
-def large_cutout() -> tuple[Image.Image, Image.Image]:
+@pytest.mark.parametrize("background", ["white", "black"])
+def test_pixels_that_are_mixed_with_the_background_are_not_the_object(tmp_path: Path, background: str) -> None:
+    image, mask = (each.resize((50, 40), Image.Resampling.BILINEAR) for each in large_cutout(background))
+    found, _ = mask_of(probe_of(saved(image, tmp_path / "a" / "1.png")))
+    opacity = torch.from_numpy(np.array(mask)).float() / 255
+
+    assert iou(found, opacity > 0.5) > 0.9
+    assert not found[opacity < 0.25].any()
+
+
+def test_a_line_keeps_its_soft_outline(tmp_path: Path) -> None:
+    drawn = Image.new("L", (200, 160))
+    ImageDraw.Draw(drawn).line((40, 40, 160, 120), fill=255, width=5)
+    image = Image.merge("RGB", [drawn.resize((100, 80), Image.Resampling.BOX)] * 3)
+    found, source = mask_of(probe_of(saved(image, tmp_path / "a" / "1.png")))
+
+    assert source == "border"
+    assert found.sum() > 150
+
+
+def large_cutout(background: str = "white") -> tuple[Image.Image, Image.Image]:
     mask = Image.new("L", (200, 160))
     ImageDraw.Draw(mask).ellipse((50, 30, 150, 120), fill=255)
     smooth = photo().resize((200, 160)).point([60 + value // 2 for value in range(256)] * 3)
-    image = Image.new("RGB", (200, 160), "white")
+    image = Image.new("RGB", (200, 160), background)
     image.paste(smooth, mask=mask)
     return image, mask
 

@@ -11,6 +11,10 @@ AGREES, CLOSE = 0.06, 0.10
 """How far a border pixel may lie from the border's colour, and how far a background pixel may, in any channel."""
 SPECK = 0.05
 """Pieces smaller than this share of the largest one are compression noise, not object."""
+SOFT = 0.75
+"""Outermost pixels are mixed with the background where they differ from it by less than this share of those behind."""
+THIN = 0.7
+"""Objects of which less than this share lies within their outermost pixels are lines, and keep these."""
 FEW_LEVELS = 8
 """A grey mask with more levels than two, but no more than these, has numbered regions rather than a soft edge."""
 SENSIBLE = (0.01, 0.95)
@@ -42,8 +46,9 @@ def find_object(pixels: Tensor) -> Tensor | None:
     """Mask ``(H, W)`` of what stands before a plain background in ``pixels (C, H, W)``; None where that is in doubt.
 
     The background is what is connected to the border and close to its dominant colour, so holes in the object belong
-    to the object. In doubt means: the border is not of one colour, nothing or nearly everything is left, or what is
-    left is a large upright rectangle, which is a photograph in a frame rather than an object.
+    to the object; outermost pixels that the background is mixed into do not. In doubt means: the border is not
+    of one colour, nothing or nearly everything is left, or what is left is a large upright rectangle, which is a
+    photograph in a frame rather than an object.
     """
     border = _on_border(pixels.shape[-2:])
     colour = pixels[:, border].median(1).values
@@ -52,7 +57,7 @@ def find_object(pixels: Tensor) -> Tensor | None:
         return None
     found = _without_specks(~_touching(distance <= CLOSE, border))
     low, high = SENSIBLE
-    return found if low <= found.float().mean() <= high and not _is_framed(found) else None
+    return _without_soft_rim(found, distance) if low <= found.float().mean() <= high and not _is_framed(found) else None
 
 
 def _on_border(size: tuple[int, ...]) -> Tensor:
@@ -74,6 +79,19 @@ def _without_specks(region: Tensor) -> Tensor:
     areas = numbers.flatten().bincount()
     areas[0] = 0
     return (areas >= max(SPECK * int(areas.max()), 1))[numbers]
+
+
+def _without_soft_rim(region: Tensor, distance: Tensor) -> Tensor:
+    """Without its outermost pixels where these are much nearer to the background's colour than those behind them."""
+    inner = _eroded(region)
+    if inner.sum() < THIN * region.sum():
+        return region
+    rim, behind = region & ~inner, inner & ~_eroded(inner)
+    return inner if distance[rim].median() < SOFT * distance[behind].median() else region
+
+
+def _eroded(region: Tensor) -> Tensor:
+    return torch.from_numpy(ndimage.binary_erosion(region.numpy(), border_value=1))
 
 
 def _is_framed(region: Tensor) -> bool:
