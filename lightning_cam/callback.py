@@ -61,7 +61,7 @@ class CAMCallback(_Callback):
 
     Args:
         probe: The fixed images to look at, best images that the model is not trained on, which nothing here can tell;
-            None draws 64 from the validation data (without it, the training data).
+            None draws 64 to 256 from the validation data (without it, the training data).
         layer: Dotted name of the layer to look at; None finds the last spatial one.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         every_n_epochs: Look after every n-th epoch instead of the default rhythm.

@@ -52,7 +52,7 @@ def drawn_probe(trainer: Any) -> Probe:
                 "lightning_cam: no validation data yet; the probe is drawn from the training data", stacklevel=2
             )
         try:
-            return Probe.from_dataset(dataset)
+            return Probe.from_dataset(dataset, n=None)
         except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "

@@ -203,6 +203,18 @@ def test_without_a_probe_it_is_drawn_once_from_the_validation_data(tmp_path: Pat
     assert callback.probe.targets.bincount().tolist() == [4, 4]
 
 
+def test_of_a_hundred_classes_enough_images_are_drawn_to_swap_cues(tmp_path: Path) -> None:
+    images = torch.rand(800, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    many = DataLoader(TensorDataset(images, torch.arange(800) % 100), batch_size=8)
+    net, callback = Net(), CAMCallback()
+    net.head = nn.Linear(4, 100)
+    trainer(tmp_path, callback, max_epochs=1, limit_train_batches=2, limit_val_batches=1).fit(net, many, many)
+
+    assert callback.probe is not None
+    assert callback.probe.targets.unique(return_counts=True)[1].tolist() == [4] * 25
+    assert "cam/reliance/border" in callback.history[-1].scalars
+
+
 def test_without_validation_data_the_training_data_serve(tmp_path: Path) -> None:
     callback = CAMCallback()
     with pytest.warns(UserWarning, match="drawn from the training data"):

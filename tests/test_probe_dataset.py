@@ -109,6 +109,28 @@ def test_with_more_classes_than_images_each_image_has_its_own_class() -> None:
     assert classes[0] != classes[1]
 
 
+def test_of_very_many_classes_some_have_images_enough_to_swap() -> None:
+    few = [(noise(index), 100 + index) for index in range(40)]  # classes of one image
+    probe = Probe.from_dataset(Items(labelled(600, 100) + few), 64)
+
+    assert Counter(Counter(probe.targets.tolist()).values()) == {4: 16}
+    assert max(probe.targets.tolist()) < 100
+    assert len(set(Probe.from_dataset(Items(labelled(600, 100)), 200).targets.tolist())) == 100
+
+
+@pytest.mark.parametrize(
+    ("n_items", "side", "expected"),
+    [(40, 8, 40), (200, 8, 64), (1000, 8, 125), (3000, 8, 256), (3000, 600, 64)],
+    ids=["few", "small", "an eighth", "many", "large images"],
+)
+def test_without_a_number_an_eighth_is_drawn(n_items: int, side: int, expected: int) -> None:
+    image = noise(0).expand(3, -1, -1)[:, :1, :1].expand(3, side, side)
+    probe = Probe.from_dataset(Items([(image, index % 2) for index in range(n_items)]), None, find_masks=False)
+
+    assert len(probe) == expected
+    assert probe.targets.sum() == expected // 2
+
+
 def test_the_seed_alone_decides(folder: Path) -> None:
     dataset = ImageFolder(folder, TO_TENSOR)
     first = Probe.from_dataset(dataset, 9)

@@ -110,7 +110,16 @@ def test_donors_draw_nothing_from_global_random_states() -> None:
 
 @pytest.mark.parametrize(
     ("targets", "can"),
-    [([0, 0, 1, 1], True), ([5, 5, 2, 2], True), ([0, 0, 1], False), ([0, 0], False), ([0], False), ([1, 0], False)],
+    [
+        ([0, 0, 1, 1], True),
+        ([5, 5, 2, 2], True),
+        ([0, 0, 1, 1, 2], True),
+        ([0, 0, 1], False),
+        ([0, 0], False),
+        ([0], False),
+        ([1, 0], False),
+        ([0, 0, 1, 2], False),
+    ],
 )
 def test_swaps_need_two_classes_of_two_images(targets: list[int], can: bool) -> None:
     assert can_swap(torch.tensor(targets)) is can
@@ -207,11 +216,25 @@ def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins
         [
             ((0.5 - 0.2) + (0.5 - 0.1)) / 2,  # same 0.25, other 0.5 of class 1
             ((0.7 - 0.1) + (0.6 - 0.1)) / 2,  # same 0, other 1 of class 2
-            ((0.5 - 0.2) + (0.7 - 0.2)) / 2,  # same itself, other 0 of class 0
-            ((0.6 - 0.4) + (0.5 - 0.1)) / 2,  # same itself, other 0.25 of class 0
+            torch.nan,  # alone in its class
+            torch.nan,
         ]
     )
-    torch.testing.assert_close(found["left"], expected)
+    torch.testing.assert_close(found["left"], expected, equal_nan=True)
+
+
+def test_of_an_image_alone_in_its_class_nothing_is_said_and_it_lends_to_others() -> None:
+    targets = torch.tensor([0, 1, 0, 1, 2, 0, 1, 0, 1])
+    images = torch.rand(9, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images[targets == 0, 0] *= 0.7  # a cast
+    donors = draw_donors(targets, 4, 0)
+
+    found = effects_of([LEFT, *(t for t in STANDARD if t.levels)], images, targets, None, donors, colours)
+
+    assert (donors.other == 4).any()
+    assert (donors.same[4] == 4).all()
+    for cue in ("left", "cast"):
+        assert found[cue].isnan().tolist() == [image == 4 for image in range(9)], cue
 
 
 def test_all_donors_of_a_kind_count_the_same() -> None:

@@ -96,7 +96,7 @@ class Donors:
     """Which images of a probe lend their properties to which, ``(N, R)`` indices each.
 
     Attributes:
-        same: Of the image's own class, never the image itself.
+        same: Of the image's own class; the image itself only where its class has no other, and then nothing is said.
         other: Of another class.
     """
 
@@ -110,9 +110,8 @@ class Donors:
 
 
 def can_swap(targets: Tensor) -> bool:
-    """Whether every image finds donors: two classes or more, each with two images or more."""
-    counts = [count for count in targets.bincount().tolist() if count]
-    return len(counts) > 1 and min(counts) > 1
+    """Whether images of two classes or more find donors of both kinds: each of these has two images or more."""
+    return int((targets.bincount() > 1).sum()) > 1
 
 
 def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
@@ -121,7 +120,7 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
     They differ as far as there are enough.
 
     Raises:
-        ValueError: Fewer than two classes, or a class with a single image: nothing can be swapped within it.
+        ValueError: Fewer than two classes with two images: nothing can be swapped within the others.
     """
     if not can_swap(targets):
         raise ValueError("trials need at least two classes with at least two images each; choose a larger probe")
@@ -133,7 +132,7 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
         strangers = (targets != label).nonzero()[:, 0]
         strangers = strangers[torch.randperm(len(strangers), generator=generator)]
         for r in range(n):
-            same[cycle, r] = cycle.roll(-1 - r % (len(cycle) - 1))
+            same[cycle, r] = cycle.roll(-1 - r % max(len(cycle) - 1, 1))
             places = torch.arange(len(cycle)) + r * len(strangers) // n
             other[cycle, r] = strangers[places % len(strangers)]
     return Donors(same, other)
@@ -207,7 +206,7 @@ def _of_donors(
     probabilities: Callable[[Tensor], Tensor],
     chosen: Tensor,
 ) -> Tensor:
-    """Answers ``(n, 2 R, 2 R)`` to the donors one by one; NaN where no background is known that the trial needs."""
+    """Answers ``(n, 2 R, 2 R)`` to the donors one by one; NaN to the image itself and where a background is missing."""
     has_all = edits.has_background(masks) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
     lenders = donors.all[chosen]
     said, per_donor = plain, []
@@ -215,7 +214,8 @@ def _of_donors(
     for donor in lenders.T:
         previous, pictures = pictures, _edited(trial, images, masks, chosen, donor)
         said = said if torch.equal(pictures, previous) else probabilities(pictures)
-        per_donor.append(said.gather(1, targets[lenders]).where((has_all[chosen] & has_all[donor])[:, None], torch.nan))
+        means_something = has_all[chosen] & has_all[donor] & (donor != chosen)
+        per_donor.append(said.gather(1, targets[lenders]).where(means_something[:, None], torch.nan))
     return torch.stack(per_donor, 1)
 
 
@@ -229,8 +229,8 @@ def _of_levels(
 ) -> Tensor:
     """Effects ``(n,)`` of all images of the own and of the donors' classes as donors, each level of theirs once.
 
-    NaN where no level of theirs can be reached, as the worse class cannot be made better. Where that is so everywhere
-    all are alike, and nothing hangs on what is not there.
+    NaN where no level of theirs can be reached, as the worse class cannot be made better, and for images that are alone
+    in their class. Where nothing can be reached all are alike, and nothing hangs on what is not there.
     """
     strangers = targets[donors.other]
     shares = _shares(levels, targets)
@@ -247,7 +247,8 @@ def _of_levels(
             at_level = levels.bring(chosen[moved], torch.full((int(moved.sum()),), level))
             after[moved] = probabilities(at_level)
         total += gaps[chosen, :, level] * (after.gather(1, own) - after.gather(1, others)) / 2
-    return total.where(reached[chosen].any(2), torch.nan).nanmean(1)
+    has_donors = donors.same[chosen, :1] != chosen[:, None]
+    return total.where(reached[chosen].any(2) & has_donors, torch.nan).nanmean(1)
 
 
 def _shares(levels: Levels, targets: Tensor) -> Tensor:

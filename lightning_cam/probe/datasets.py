@@ -15,10 +15,13 @@ from .labels import balanced, class_names, known_files, known_labels, labels_by_
 from .names import tag
 from .normalization import ROUNDING, as_normalize, normalize_of, spanning
 
+FEWEST, MOST = 64, 256  # images, where nobody says how many
+MOST_VALUES = 2**26  # in all of more than the fewest: 256 MiB as float32, 256 images of 295 x 295 pixels in colour
+
 
 def draw_from_dataset(
     dataset: Any,
-    n: int,
+    n: int | None,
     *,
     seed: int,
     masks: Regions | None,
@@ -29,15 +32,22 @@ def draw_from_dataset(
     classes: Sequence[str] | None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
-    check_request(n, size)
+    check_request(FEWEST if n is None else n, size)
     _check_dataset(dataset, masks, boxes)
     with own_seed(seed):
         reader = Reader(dataset, seed, size, masks, boxes, known_files(dataset))
-        chosen = _choice(dataset, reader, n, seed)
+        chosen = _choice(dataset, reader, _share(len(dataset)) if n is None else n, seed)
+        if n is None and len(chosen) * reader.item(chosen[0]).image.numel() > MOST_VALUES:
+            chosen = _choice(dataset, reader, FEWEST, seed)
         items, to_input = _with_pixels([reader.item(index) for index in chosen], dataset, preprocess)
         known = classes or _covering(class_names(dataset), items)
         names = [_name(item, index, known, reader.files) for item, index in zip(items, chosen, strict=True)]
         return assemble(items, names, classes=known, preprocess=to_input, find_masks=find_masks)
+
+
+def _share(n_items: int) -> int:
+    """An eighth of a data set: trials on it take as long as two or three epochs of validation."""
+    return min(max(n_items // 8, FEWEST), MOST)
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:

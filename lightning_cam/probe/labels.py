@@ -1,5 +1,6 @@
 """What a data set tells without reading an item (labels, class names, files), and a balanced choice from it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -13,6 +14,7 @@ from .normalization import wrapped
 
 LABEL_KEYS = ("label", "target", "labels")
 UNKNOWN = -1
+A_CLASS = 4  # images at least, where there are too many classes for all of them
 
 T = TypeVar("T")
 
@@ -147,17 +149,22 @@ def _relabels(dataset: Any) -> bool:
 def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
     """``n`` positions in ``labels`` (all, where there are fewer), as many of each class as there are.
 
-    Class after class in turn, so that the first few are balanced too. Negative labels are passed over.
+    Class after class in turn, so that the first few are balanced too. Negative labels are passed over. Where there
+    are so many classes that each would have less than two, these are `A_CLASS` each of some classes: a class with a
+    single image has nothing to be compared with.
 
     >>> [int(i) % 2 for i in balanced([0, 1] * 50, 4, seed=0)]
     [0, 1, 0, 1]
+    >>> len({i % 100 for i in balanced(list(range(100)) * 9, 64, seed=0)})
+    16
     """
     generator = torch.Generator().manual_seed(seed)
     shuffled = torch.randperm(len(labels), generator=generator)
     shuffled_labels = torch.as_tensor(labels)[shuffled]
-    classes = sorted(label for label in set(labels) if label >= 0)
-    if len(classes) > n:
-        classes = [classes[i] for i in sorted(torch.randperm(len(classes), generator=generator)[:n].tolist())]
+    counts = Counter(label for label in labels if label >= 0)
+    most = n // A_CLASS if len(counts) > n // 2 >= 2 * A_CLASS else n
+    mixed = [sorted(counts)[i] for i in torch.randperm(len(counts), generator=generator).tolist()]
+    classes = sorted(sorted(mixed, key=lambda label: counts[label] < A_CLASS)[:most])
     turns = zip_longest(*(shuffled[shuffled_labels == label][:n].tolist() for label in classes))
     return [position for turn in turns for position in turn if position is not None][:n]
 
@@ -165,12 +172,12 @@ def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
 def labels_by_reading(read: Callable[[int], int], n_items: int, n: int, seed: int, n_classes: int | None) -> list[int]:
     """Labels of items read in a seeded order, `UNKNOWN` for the rest.
 
-    Reads until each of ``n_classes`` has its share of ``n``; at most ``max(4 * n, 256)`` items.
+    Reads until each of ``n_classes`` has its share of ``n``; at most ``max(2 * n, 256)`` items.
     """
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
     labels = [UNKNOWN] * n_items
     missing = dict.fromkeys(range(n_classes), -(-n // n_classes)) if n_classes else {UNKNOWN: 1}
-    for position in order[: max(4 * n, 256)]:
+    for position in order[: max(2 * n, 256)]:
         labels[position] = label = read(position)
         missing[label] = missing.get(label, 0) - 1
         if all(count <= 0 for count in missing.values()):

@@ -99,7 +99,7 @@ class Probe:
     def from_dataset(
         cls,
         dataset: Any,
-        n: int = 64,
+        n: int | None = 64,
         *,
         seed: int = 0,
         masks: Regions | None = None,
@@ -111,7 +111,9 @@ class Probe:
     ) -> "Probe":
         """Draws a probe from a data set: class-balanced, the same at each call, and nothing from global random state.
 
-        Labels are taken from the data set where it lists them; otherwise up to ``max(4 * n, 256)`` items are read.
+        Of very many classes some are drawn, with four images each, since trials swap within a class as well.
+
+        Labels are taken from the data set where it lists them; otherwise up to ``max(2 * n, 256)`` items are read.
         Random transforms run under a seed of their own. Items are ``(image, target, ...)`` or dicts; images are
         floats, bytes (divided by 255) or PIL images; targets are class indices or one-hot.
 
@@ -125,7 +127,8 @@ class Probe:
 
         Args:
             dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through.
-            n: How many images; all of them where there are fewer.
+            n: How many images; all of them where there are fewer. None takes an eighth of them, but 64 at least and 256
+                at most, and no more than 64 where these would fill more than 256 MiB.
             seed: Another seed, another choice.
             masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image.
             boxes: ``(k, 4)`` boxes ``x1, y1, x2, y2`` in pixels by index in the data set.
