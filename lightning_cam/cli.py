@@ -45,7 +45,7 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         "--out", type=Path, default=Path("lightning_cam_demo"), metavar="DIR", help="(lightning_cam_demo)"
     )
     demo.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="other creatures, other weights (0)")
-    demo.add_argument("--epochs", type=_at_least(1), default=8, metavar="N", help="(8)")
+    demo.add_argument("--epochs", type=_at_least(1), default=12, metavar="N", help="(12)")
     demo.set_defaults(run=_demo)
 
 

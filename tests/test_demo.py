@@ -349,7 +349,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, dict[str,
 def test_demo_has_defaults(told: list[tuple[Path, dict[str, object]]]) -> None:
     assert cli.main(["demo"]) == 0
 
-    assert told == [(Path("lightning_cam_demo"), {"logger": "tensorboard", "clean": False, "seed": 0, "epochs": 8})]
+    assert told == [(Path("lightning_cam_demo"), {"logger": "tensorboard", "clean": False, "seed": 0, "epochs": 12})]
 
 
 def test_demo_takes_options(told: list[tuple[Path, dict[str, object]]]) -> None:

@@ -99,7 +99,7 @@ def tell(
     logger: str = "tensorboard",
     clean: bool = False,
     seed: int = 0,
-    epochs: int = 8,
+    epochs: int = 12,
     n_train: int = 350,
     n_val: int = 100,
 ) -> list[Outcome]:
@@ -131,7 +131,7 @@ def tell(
         with _quiet_lightning(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SmallNet()
-            callback = CAMCallback(masked_probe(pictures) if clean else None, max_overhead=1)
+            callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=0.5)
             _train(model, callback, run, batches, pictures, epochs)
             outcomes.append(outcome_of(model, callback, pictures))
         print("\n".join(["", *lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
@@ -175,8 +175,8 @@ def _remedied_batches(pictures: Path) -> Batches:
 
 
 def masked_probe(pictures: Path) -> Probe:
-    """The validation pictures with the masks they were drawn with; on varied backgrounds none can be found."""
-    return Probe.from_folder(pictures / "val", masks=pictures / "val_masks", size=SIZE, preprocess=NORMALIZE)
+    """Validation pictures with the masks they were drawn with, which are more exact than those that can be found."""
+    return Probe.from_folder(pictures / "val", 128, masks=pictures / "val_masks", size=SIZE, preprocess=NORMALIZE)
 
 
 def _logger(kind: str, out: Path, name: str) -> Logger:

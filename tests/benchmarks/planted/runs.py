@@ -82,6 +82,12 @@ def load(path: Path) -> Record:
     )
 
 
+def large_probe(run: Run, leaves: Path | None) -> Probe:
+    """More pictures of the run's own validation distribution than its record has."""
+    drawn = pictures(run, "large_probe", leaves=leaves, strength=run.strength)
+    return Probe(drawn.images.float() / 255, drawn.targets, masks=drawn.masks, preprocess=NORMALIZE)
+
+
 def train_pictures(run: Run, leaves: Path | None, *, as_trained: bool = False) -> Pictures:
     """The training set as it was collected; ``as_trained``, after an augmentation that neutralises the cue."""
     neutral = as_trained and run.control == "neutralised"

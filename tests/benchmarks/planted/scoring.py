@@ -17,15 +17,20 @@ RELIES = 0.2  # of truth: from here on a run relies on its cue
 PROBES = ("masks", "no masks")
 
 
-def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool) -> Scores:
-    """Truth, the detector's answers with and without masks, and the baselines'; ``lag`` looks at each epoch."""
+def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, large: bool) -> Scores:
+    """Truth, the detector's answers with and without masks, and the baselines'.
+
+    ``lag`` looks at each epoch, ``large`` at more images than the baselines see.
+    """
     record = runs.load(runs.path_of(run, cache))
-    probes = dict(zip(PROBES, (record.probe, _without_masks(record.probe)), strict=True))
+    probe = runs.large_probe(run, leaves) if large else record.probe
+    probes = dict(zip(PROBES, (probe, _without_masks(probe)), strict=True))
     said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
     watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"
     return {
         "run": asdict(run),
         "truth": record.reliance,
+        "n_probe": len(probe),
         "validation": record.truth[record.last]["validation"],
         "named_right": {name: answer["cue"] in run.cue.names for name, answer in said.items()},
         "lag": {name: _lag(record, probe) for name, probe in probes.items()} if watched else {},

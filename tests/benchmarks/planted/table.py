@@ -117,7 +117,8 @@ def _verdicts(name: str, scored: Sequence[Scores]) -> Iterator[str]:
             f"  checks from reliance to alarm: median {np.median(known):.0f}, nine in ten at most "
             f"{np.quantile(known, 0.9):.0f}, none in {len(lags) - len(known)} of {len(lags)}"
         )
-    yield f"  images through the model: {np.median([one[name]['n_forward'] for one in scored]):.0f} for 96 in the probe"
+    n_forward, n_probe = np.median([(one[name]["n_forward"], one["n_probe"]) for one in scored], axis=0)
+    yield f"  images through the model: {n_forward:.0f} for {n_probe:.0f} in the probe"
 
 
 def _families(scored: Sequence[Scores]) -> Iterator[str]:
