@@ -61,7 +61,7 @@ for rows in (slice(0, 8), slice(-8, None)):
 REGION = torch.zeros(HEIGHT, WIDTH, dtype=torch.bool)
 REGION[30:36, 3:20] = True
 
-swap_region = partial(edits.swap_region, cells=REGION)
+swap_region = edits.swap_region(REGION)
 SWAPS = {
     "background": (edits.swap_background, torch.ones(HEIGHT, WIDTH, dtype=torch.bool)),
     "border": (edits.swap_border, RING),
@@ -168,7 +168,7 @@ OUTER_PIXELS = OUTER_CELLS.repeat_interleave(HEIGHT // 4, 0).repeat_interleave(W
     [
         (edits.swap_border, RING),
         (edits.swap_corners, CORNERS),
-        (partial(edits.swap_region, cells=OUTER_CELLS), OUTER_PIXELS),
+        (edits.swap_region(OUTER_CELLS), OUTER_PIXELS),
     ],
     ids=["border", "corner", "region"],
 )
@@ -185,7 +185,7 @@ def test_without_masks_the_inner_cells_of_a_region_stay() -> None:
     images, donors = natural(2, HEIGHT, WIDTH), natural(2, HEIGHT, WIDTH, seed=1)
     masks = torch.cat([unknown(), box(0, 0, 2, 2)])
 
-    result = edits.swap_region(images, masks, donors, masks, cells=torch.ones(4, 4, dtype=torch.bool))
+    result = edits.swap_region(torch.ones(4, 4, dtype=torch.bool))(images, masks, donors, masks)
 
     inner = (slice(None), slice(10, 30), slice(14, 42))
     assert torch.equal(result[0][inner], images[0][inner])
@@ -386,7 +386,7 @@ def test_a_picture_as_its_own_donor_stays_but_for_the_seam(edit: Edit) -> None:
 @pytest.mark.parametrize("mask", ["box", "all", "all but a row", "a pixel", "none"])
 def test_results_are_pictures_and_inputs_stay(edit: Edit, channels: int, size: tuple[int, int], mask: str) -> None:
     if edit is swap_region:
-        edit = partial(edits.swap_region, cells=torch.ones(size, dtype=torch.bool))
+        edit = edits.swap_region(torch.ones(size, dtype=torch.bool))
     images = torch.rand(2, channels, *size)
     masks = torch.zeros(2, *size, dtype=torch.bool)
     top, bottom = {"box": (2, 4), "all": (0, None), "all but a row": (1, None), "a pixel": (0, 1), "none": (0, 0)}[mask]

@@ -10,7 +10,7 @@ import torch
 from swapping import effects_of
 from torch import Tensor
 
-from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap, draw_donors, swapped
+from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap, draw_donors, edits, swapped
 from lightning_cam.intervention.edits import swap_background
 from lightning_cam.statistics import bca_interval
 
@@ -235,6 +235,39 @@ def test_of_an_image_alone_in_its_class_nothing_is_said_and_it_lends_to_others()
     assert (donors.same[4] == 4).all()
     for cue in ("left", "cast"):
         assert found[cue].isnan().tolist() == [image == 4 for image in range(9)], cue
+
+
+def test_images_are_read_once_for_all_trials_that_need_the_same() -> None:
+    asked: list[int] = []
+
+    def read(images: Tensor, masks: Tensor) -> tuple[edits.Read, edits.Read]:
+        asked.append(len(images))
+        return (masks,), (images,)
+
+    def give(images: Tensor, own: edits.Read, donors: edits.Read) -> Tensor:
+        return donors[0]
+
+    targets, images = torch.arange(8) % 2, torch.rand(8, 1, 4, 4)
+    both = [Trial(cue, edits.TwoStepEdit(read, give)) for cue in ("one", "two")]
+    found = effects_of(both, images, targets, None, draw_donors(targets, 2, 0), reads(1, 1, 2))
+
+    assert asked == [8]
+    assert torch.equal(found["one"], found["two"])
+
+
+def test_answers_do_not_depend_on_how_many_images_are_edited_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = torch.arange(9) % 3
+    images, masks = scenes(torch.linspace(0, 1, 9).tolist(), [0.5] * 9)
+    images = images * torch.tensor([1.0, 0.8, 0.6])[:, None, None]
+    masks[4] = False
+    donors = draw_donors(targets, 2, 0)
+    whole = effects_of(STANDARD, images, targets, masks, donors, colours)
+    monkeypatch.setattr("lightning_cam.intervention.trials._VALUES_AT_ONCE", 2 * images[0].numel())
+    parts = effects_of(STANDARD, images, targets, masks, donors, colours)
+
+    assert whole.keys() == parts.keys()
+    for cue, effect in whole.items():
+        assert torch.equal(effect.nan_to_num(9), parts[cue].nan_to_num(9)), cue
 
 
 def test_all_donors_of_a_kind_count_the_same() -> None:

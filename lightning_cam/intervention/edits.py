@@ -6,7 +6,9 @@ little, is False; without a mask, on the outer ring. Pure: no state, no randomne
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -17,69 +19,38 @@ from torch import Tensor
 from ..spatial import border_ring, mask_boxes
 
 Edit: TypeAlias = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+Read: TypeAlias = tuple[Tensor, ...]  # of N images, each (N, ...)
+
+
+@dataclass(frozen=True)
+class TwoStepEdit:
+    """An edit that first reads each image by itself: once, however often it borrows and lends.
+
+    Attributes:
+        read: From images and masks what is needed of those that borrow, and what is needed of those that lend.
+        give: From images, what was read of them, and what was read of as many lenders, the images edited.
+    """
+
+    read: Callable[[Tensor, Tensor], tuple[Read, Read]]
+    give: Callable[[Tensor, Read, Read], Tensor]
+
+    def __call__(self, images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        """Both steps."""
+        return self.give(images, self.read(images, masks)[0], self.read(donors, donor_masks)[1])
+
+
+def in_two_steps(edit: Edit) -> TwoStepEdit:
+    """Any edit; of one that is not made of two steps the first reads nothing."""
+    if isinstance(edit, TwoStepEdit):
+        return edit
+    return TwoStepEdit(
+        lambda images, masks: ((masks,), (images, masks)), lambda images, own, donors: edit(images, *own, *donors)
+    )
+
 
 _MARGIN = 0.03  # of the shorter side: how far a mask is widened before what lies outside counts as background
 _SEAM = 0.01  # of the shorter side: standard deviation of the soft edge of objects; wider, it washes out their outline
 FLOOR = 0.5 / 255  # below half a grey level there is no detail
-
-
-def swap_background(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The image's object before the donor's background, the donor's object filled in from around it."""
-    return _paste(images, masks, donors, donor_masks, torch.ones_like(images[0, 0]))
-
-
-def swap_border(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The donor's outer tenth on each side; objects keep their place."""
-    ring = (border_ring((images.shape[2], images.shape[3])) > 0.5).to(images)
-    return _paste(images, masks, donors, donor_masks, ring)
-
-
-def swap_corners(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The donor's four corners, a fifth of each side; objects keep their place."""
-    return _paste(images, masks, donors, donor_masks, _corners(images))
-
-
-def swap_region(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, *, cells: Tensor) -> Tensor:
-    """The donor's pixels in the True ``cells (h, w)`` of a grid over the image; objects keep their place.
-
-    Where a mask is not known only cells along the edge are swapped: in the others the object may lie.
-    """
-    outer = cells.clone()
-    outer[1:-1, 1:-1] = False
-    known = (masks.any((1, 2)) & donor_masks.any((1, 2)))[:, None, None]
-    grids = torch.where(known, cells, outer)[:, None].to(images)
-    return _paste(images, masks, donors, donor_masks, F.interpolate(grids, size=images.shape[2:])[:, 0])
-
-
-def match_tone(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """Each channel scaled until its brightest pixels are as bright as the donor's (white patch, Land & McCann 1971)."""
-    return (images * (_brightest(donors) / _brightest(images)).clamp(0.5, 2)).clamp(0, 1)
-
-
-def match_frequencies(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
-    *details, rest = _octaves(images, 2)
-    own = [spread_of(band, off_object(masks)) + FLOOR for band in details]
-    wanted = [spread_of(band, off_object(donor_masks)) + FLOOR for band in _octaves(donors, 2)[:-1]]
-    return _weighted(rest, details, [(b / a).clamp(0.1, 4) for a, b in zip(own, wanted, strict=True)])
-
-
-def move_object(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
-    """The object where the donor's object is, as far as it stays whole, before its own background filled in.
-
-    Where either mask is not known the whole picture moves, mirrored at its edges, until what differs from its outer
-    ring lies as in the donor.
-    """
-    known = masks.any((1, 2)) & donor_masks.any((1, 2))
-    if not known.any():
-        return _move_picture(images, donors)
-    shifts = _shifts(masks, donor_masks)
-    moved = [torch.roll(image, shift, (1, 2)) for image, shift in zip(images, shifts, strict=True)]
-    places = [torch.roll(mask, shift, (0, 1)) for mask, shift in zip(masks, shifts, strict=True)]
-    composed = _blend(torch.stack(moved), _background(images, masks), _soft(torch.stack(places)))
-    if known.all():
-        return composed
-    return torch.where(known[:, None, None, None], composed, _move_picture(images, donors))
 
 
 def hide_background(images: Tensor, masks: Tensor) -> Tensor:
@@ -148,17 +119,8 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     return images
 
 
-def _paste(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor, region: Tensor) -> Tensor:
-    """The donor's background on ``region (H, W)`` or ``(N, H, W)``, under the image's object up to its outermost pixel.
-
-    That one is mixed with the old background; without it the outline goes, and models react to what they do not use.
-    """
-    pasted = _blend(fill(images, masks), _background(donors, donor_masks), _soft(masks))
-    return _blend(pasted, images, region.expand(len(images), -1, -1))
-
-
 def _blend(over: Tensor, under: Tensor, weights: Tensor) -> Tensor:
-    return weights[:, None] * over + (1 - weights[:, None]) * under
+    return under.lerp(over, weights[:, None].to(over))
 
 
 def _background(images: Tensor, masks: Tensor) -> Tensor:
@@ -188,14 +150,6 @@ def _grown(masks: Tensor, reach: int, dim: int) -> Tensor:
     return grown
 
 
-def _corners(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    region = torch.zeros_like(images[0, 0])
-    for rows in (slice(0, height // 5), slice(height - height // 5, None)):
-        region[rows, : width // 5] = region[rows, width - width // 5 :] = 1
-    return region
-
-
 def mean_of(images: Tensor, weights: Tensor) -> Tensor:
     """Of each channel under weights ``(N, H, W)``, ``(N, C, 1, 1)``."""
     shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
@@ -213,22 +167,16 @@ def _octaves(images: Tensor, n: int) -> list[Tensor]:
     return [*(fine - coarse for fine, coarse in pairwise(levels)), levels[-1]]
 
 
-def _weighted(rest: Tensor, details: Sequence[Tensor], gains: Sequence[Tensor]) -> Tensor:
-    bands = torch.stack([gain * band for gain, band in zip(gains, details, strict=True)])
-    return (rest + bands.sum(0)).clamp(0, 1)
-
-
 def _brightest(images: Tensor) -> Tensor:
     """Level that 2 % of a channel's pixels exceed, ``(N, C, 1, 1)``."""
     pixels = images.flatten(2)
     return pixels.kthvalue(math.ceil(0.98 * pixels.shape[2]), dim=2).values[:, :, None, None].clamp_min(0.05)
 
 
-def _move_picture(images: Tensor, donors: Tensor) -> Tensor:
+def _move_picture(images: Tensor, offsets: Tensor) -> Tensor:
     height, width = images.shape[2:]
     wide = F.pad(images, (width - 1, width - 1, height - 1, height - 1), mode="reflect")
-    shifts = (_centre(donors) - _centre(images)).round().int().tolist()
-    starts = [(height - 1 - y, width - 1 - x) for y, x in shifts]
+    starts = [(height - 1 - y, width - 1 - x) for y, x in offsets.round().int().tolist()]
     return torch.stack([w[:, y : y + height, x : x + width] for w, (y, x) in zip(wide, starts, strict=True)])
 
 
@@ -242,10 +190,125 @@ def _centre(images: Tensor) -> Tensor:
     return centres / weights.sum((1, 2))[:, None]
 
 
-def _shifts(masks: Tensor, donor_masks: Tensor) -> list[tuple[int, int]]:
-    """Rows and columns from the centre of each object to that of the donor's, without leaving the image."""
-    boxes, wanted = mask_boxes(masks), mask_boxes(donor_masks)
+def _shifts(boxes: Tensor, wanted: Tensor, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Rows and columns from the centre of each object's box to that of the donor's, without leaving the image."""
     offsets = ((wanted[:, :2] + wanted[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2).nan_to_num()
-    far = torch.tensor([masks.shape[2], masks.shape[1]], device=masks.device)
+    far = torch.tensor([size[1], size[0]], device=boxes.device)
     offsets = offsets.clamp(-boxes[:, :2].nan_to_num(), far - boxes[:, 2:].nan_to_num()).round().int()
     return [(y, x) for x, y in offsets.tolist()]
+
+
+def _cut_out(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
+    """Masks, colours of objects as if nothing else were there, and their outlines; masks and backgrounds."""
+    return (masks, fill(images, masks), _soft(masks)), (masks, _background(images, masks))
+
+
+def _paste(images: Tensor, own: Read, donors: Read, region: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The donor's background on a region, under the image's object up to its outermost pixel.
+
+    That one is mixed with the old background; without it the outline goes, and models react to what they do not use.
+    """
+    (masks, objects, outlines), (donor_masks, backgrounds) = own, donors
+    return torch.where(region(masks, donor_masks)[:, None], _blend(objects, backgrounds, outlines), images)
+
+
+def _everywhere(masks: Tensor, donor_masks: Tensor) -> Tensor:
+    return torch.ones_like(masks[:1])
+
+
+def _ring(masks: Tensor, donor_masks: Tensor) -> Tensor:
+    return (border_ring((masks.shape[1], masks.shape[2])) > 0.5).to(masks.device)[None]
+
+
+def _corners(masks: Tensor, donor_masks: Tensor) -> Tensor:
+    region = torch.zeros_like(masks[:1])
+    _, height, width = region.shape
+    for rows in (slice(0, height // 5), slice(height - height // 5, None)):
+        region[:, rows, : width // 5] = region[:, rows, width - width // 5 :] = True
+    return region
+
+
+def _cells(masks: Tensor, donor_masks: Tensor, cells: Tensor) -> Tensor:
+    outer = cells.clone()
+    outer[1:-1, 1:-1] = False
+    known = (masks.any((1, 2)) & donor_masks.any((1, 2)))[:, None, None]
+    grids = torch.where(known, cells, outer)[:, None].float()
+    return F.interpolate(grids, size=masks.shape[1:])[:, 0] > 0.5
+
+
+swap_background = TwoStepEdit(_cut_out, partial(_paste, region=_everywhere))
+"""The image's object before the donor's background, the donor's object filled in from around it."""
+
+swap_border = TwoStepEdit(_cut_out, partial(_paste, region=_ring))
+"""The donor's outer tenth on each side; objects keep their place."""
+
+swap_corners = TwoStepEdit(_cut_out, partial(_paste, region=_corners))
+"""The donor's four corners, a fifth of each side; objects keep their place."""
+
+
+def swap_region(cells: Tensor) -> TwoStepEdit:
+    """The donor's pixels in the True ``cells (h, w)`` of a grid over the image; objects keep their place.
+
+    Where a mask is not known only cells along the edge are swapped: in the others the object may lie.
+    """
+    return TwoStepEdit(_cut_out, partial(_paste, region=partial(_cells, cells=cells)))
+
+
+def _read_tone(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
+    brightest = _brightest(images)
+    return (brightest,), (brightest,)
+
+
+def _give_tone(images: Tensor, own: Read, donors: Read) -> Tensor:
+    (brightest,), (wanted,) = own, donors
+    return (images * (wanted / brightest).clamp(0.5, 2)).clamp(0, 1)
+
+
+match_tone = TwoStepEdit(_read_tone, _give_tone)
+"""Each channel scaled until its brightest pixels are as bright as the donor's (white patch, Land & McCann 1971)."""
+
+
+def _read_frequencies(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
+    """The two finest octaves of detail, and the spread of each off the object."""
+    fine, coarse, _ = _octaves(images, 2)
+    spreads = [spread_of(band, off_object(masks)) + FLOOR for band in (fine, coarse)]
+    return (fine, coarse, *spreads), tuple(spreads)
+
+
+def _give_frequencies(images: Tensor, own: Read, donors: Read) -> Tensor:
+    *details, own_fine, own_coarse = own
+    for band, spread, wanted in zip(details, (own_fine, own_coarse), donors, strict=True):
+        images = torch.addcmul(images, (wanted / spread).clamp(0.1, 4) - 1, band)
+    return images.clamp(0, 1)
+
+
+match_frequencies = TwoStepEdit(_read_frequencies, _give_frequencies)
+"""The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
+
+
+def _read_position(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
+    """Where objects are, by their boxes or, where these are not known, by the centre of what stands out."""
+    places = masks, mask_boxes(masks), _centre(images)
+    return (_background(images, masks), *places), places
+
+
+def _give_position(images: Tensor, own: Read, donors: Read) -> Tensor:
+    (backgrounds, masks, boxes, centres), (donor_masks, wanted, donor_centres) = own, donors
+    known = masks.any((1, 2)) & donor_masks.any((1, 2))
+    if not known.any():
+        return _move_picture(images, donor_centres - centres)
+    shifts = _shifts(boxes, wanted, (masks.shape[1], masks.shape[2]))
+    moved = [torch.roll(image, shift, (1, 2)) for image, shift in zip(images, shifts, strict=True)]
+    places = [torch.roll(mask, shift, (0, 1)) for mask, shift in zip(masks, shifts, strict=True)]
+    composed = _blend(torch.stack(moved), backgrounds, _soft(torch.stack(places)))
+    if known.all():
+        return composed
+    return torch.where(known[:, None, None, None], composed, _move_picture(images, donor_centres - centres))
+
+
+move_object = TwoStepEdit(_read_position, _give_position)
+"""The object where the donor's object is, as far as it stays whole, before its own background filled in.
+
+Where either mask is not known the whole picture moves, mirrored at its edges, until what differs from its outer ring
+lies as in the donor.
+"""

@@ -67,8 +67,7 @@ def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """Blur that leaves images of a class as sharp as those of another; no picture can be made sharper."""
     grey = images.mean(1, keepdim=True)
     everywhere = torch.ones_like(grey[:, 0])
-    tried = [grey, *(blurred(grey, sigma) for sigma in _SIGMAS[1:])]
-    sharpness = torch.stack([_sharpness(picture, everywhere) for picture in tried], 1)
+    sharpness = torch.stack([_sharpness(blurred(grey, s) if s else grey, everywhere) for s in _SIGMAS], 1)
     typical = _of_classes(sharpness[:, :1], targets)[:, 0]
     curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
     sigmas = torch.stack([_first_below(curve, typical - own) for curve, own in zip(curves, typical, strict=True)])

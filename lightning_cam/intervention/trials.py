@@ -24,6 +24,8 @@ from .levels import (
     sharpness_differs_off_object,
 )
 
+_VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -76,9 +78,7 @@ STANDARD = (
 
 def region_trial(cells: Tensor) -> Trial:
     """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
-    return Trial(
-        "region", partial(edits.swap_region, cells=cells), off_object=True, keeps_object=True, part_of="background"
-    )
+    return Trial("region", edits.swap_region(cells), off_object=True, keeps_object=True, part_of="background")
 
 
 def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
@@ -166,6 +166,9 @@ def answers(
     """
     known = _known(images, masks)
     chosen = torch.arange(len(images)) if chosen is None else chosen
+    at_once = max(1, _VALUES_AT_ONCE // images[0].numel())
+    read: list[edits.Read] = []
+    read_by: object = None
     found: dict[str, Tensor] = {}
     for trial in trials:
         if trial.needs_masks and masks is None:
@@ -174,7 +177,15 @@ def answers(
             levels = trial.levels(images, known, targets)
             found[trial.cue] = _of_levels(levels, targets, donors, plain, probabilities, chosen)
         else:
-            found[trial.cue] = _of_donors(trial, images, targets, known, donors, plain, probabilities, chosen)
+            assert trial.edit is not None
+            edit = edits.in_two_steps(trial.edit)
+            if edit.read is not read_by:
+                read, read_by = _in_parts(edit.read, images, known, at_once), edit.read
+            has_all = edits.has_background(known) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
+            edited = partial(_given, edit, images, read, chosen, at_once)
+            found[trial.cue] = _of_donors(
+                edited, images[chosen], has_all, targets, donors, plain, probabilities, chosen
+            )
     return found
 
 
@@ -196,23 +207,41 @@ def _edited(trial: Trial, images: Tensor, masks: Tensor, chosen: Tensor, donors:
     return trial.edit(images[chosen], masks[chosen], images[donors], masks[donors])
 
 
+def _in_parts(
+    read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]], images: Tensor, masks: Tensor, n: int
+) -> list[edits.Read]:
+    """What is read from all images, ``n`` at a time: intermediate results of all would fill the memory."""
+    pairs = zip(torch.split(images, n), torch.split(masks, n), strict=True)
+    both = zip(*(read(*pair) for pair in pairs), strict=True)
+    return [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
+
+
+def _given(
+    edit: edits.TwoStepEdit, images: Tensor, read: Sequence[edits.Read], chosen: Tensor, n: int, donors: Tensor
+) -> Tensor:
+    """The chosen images, each with the cue of its donor, ``n`` at a time."""
+    edited = []
+    for pair in zip(torch.split(chosen, n), torch.split(donors, n), strict=True):
+        own, lent = (tuple(each[some] for each in side) for side, some in zip(read, pair, strict=True))
+        edited.append(edit.give(images[pair[0]], own, lent))
+    return torch.cat(edited)
+
+
 def _of_donors(
-    trial: Trial,
-    images: Tensor,
+    edited: Callable[[Tensor], Tensor],
+    pictures: Tensor,
+    has_all: Tensor,
     targets: Tensor,
-    masks: Tensor,
     donors: Donors,
     plain: Tensor,
     probabilities: Callable[[Tensor], Tensor],
     chosen: Tensor,
 ) -> Tensor:
-    """Answers ``(n, 2 R, 2 R)`` to the donors one by one; NaN to the image itself and where a background is missing."""
-    has_all = edits.has_background(masks) if trial.needs_masks else torch.ones_like(targets, dtype=torch.bool)
+    """Answers ``(n, 2 R, 2 R)`` to the donors one by one; NaN to the image itself and where not all is known."""
     lenders = donors.all[chosen]
     said, per_donor = plain, []
-    pictures = images[chosen]
     for donor in lenders.T:
-        previous, pictures = pictures, _edited(trial, images, masks, chosen, donor)
+        previous, pictures = pictures, edited(donor)
         said = said if torch.equal(pictures, previous) else probabilities(pictures)
         means_something = has_all[chosen] & has_all[donor] & (donor != chosen)
         per_donor.append(said.gather(1, targets[lenders]).where(means_something[:, None], torch.nan))

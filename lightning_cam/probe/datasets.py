@@ -16,7 +16,7 @@ from .names import tag
 from .normalization import ROUNDING, as_normalize, normalize_of, spanning
 
 FEWEST, MOST = 64, 256  # images, where nobody says how many
-MOST_VALUES = 2**26  # in all of more than the fewest: 256 MiB as float32, 256 images of 295 x 295 pixels in colour
+MOST_VALUES = 2**25  # of more images than the fewest: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
 
 
 def draw_from_dataset(
@@ -37,8 +37,9 @@ def draw_from_dataset(
     with own_seed(seed):
         reader = Reader(dataset, seed, size, masks, boxes, known_files(dataset))
         chosen = _choice(dataset, reader, _share(len(dataset)) if n is None else n, seed)
-        if n is None and len(chosen) * reader.item(chosen[0]).image.numel() > MOST_VALUES:
-            chosen = _choice(dataset, reader, FEWEST, seed)
+        if n is None and len(chosen) > FEWEST:
+            fitting = max(MOST_VALUES // reader.item(chosen[0]).image.numel(), FEWEST)
+            chosen = _choice(dataset, reader, fitting, seed) if len(chosen) > fitting else chosen
         items, to_input = _with_pixels([reader.item(index) for index in chosen], dataset, preprocess)
         known = classes or _covering(class_names(dataset), items)
         names = [_name(item, index, known, reader.files) for item, index in zip(items, chosen, strict=True)]

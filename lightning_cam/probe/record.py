@@ -127,8 +127,8 @@ class Probe:
 
         Args:
             dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through.
-            n: How many images; all of them where there are fewer. None takes an eighth of them, but 64 at least and 256
-                at most, and no more than 64 where these would fill more than 256 MiB.
+            n: How many images; all of them where there are fewer. None takes an eighth of them, 256 at most and not
+                more than fit into 128 MiB, but 64 at least.
             seed: Another seed, another choice.
             masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image.
             boxes: ``(k, 4)`` boxes ``x1, y1, x2, y2`` in pixels by index in the data set.
