@@ -47,7 +47,7 @@ def draw_from_dataset(
 
 
 def _share(n_items: int) -> int:
-    """An eighth of a data set: trials on it take as long as two or three epochs of validation."""
+    """An eighth of a data set: trials on it take as many forward passes as three or four validations."""
     return min(max(n_items // 8, FEWEST), MOST)
 
 

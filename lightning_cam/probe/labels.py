@@ -162,8 +162,9 @@ def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
     shuffled = torch.randperm(len(labels), generator=generator)
     shuffled_labels = torch.as_tensor(labels)[shuffled]
     counts = Counter(label for label in labels if label >= 0)
-    most = n // A_CLASS if len(counts) > n // 2 >= 2 * A_CLASS else n
-    mixed = [sorted(counts)[i] for i in torch.randperm(len(counts), generator=generator).tolist()]
+    classes = sorted(counts)
+    mixed = [classes[i] for i in torch.randperm(len(classes), generator=generator).tolist()]
+    most = n // A_CLASS if len(classes) > n // 2 >= 2 * A_CLASS else n
     classes = sorted(sorted(mixed, key=lambda label: counts[label] < A_CLASS)[:most])
     turns = zip_longest(*(shuffled[shuffled_labels == label][:n].tolist() for label in classes))
     return [position for turn in turns for position in turn if position is not None][:n]

@@ -72,26 +72,28 @@ def make(run: Run, cache: Path, leaves: Path | None) -> Path:
 def load(path: Path) -> Record:
     """The record that was kept at ``path``."""
     kept = torch.load(path, weights_only=True)
-    images, masks = kept["images"].float() / 255, kept["masks"]
     return Record(
         run=Run(**kept["run"]),
         checkpoints=kept["checkpoints"],
         truth=kept["truth"],
-        probe=Probe(images, kept["targets"], masks=masks, preprocess=NORMALIZE),
+        probe=_probe(Pictures(kept["images"], kept["targets"], kept["masks"])),
         seconds=kept["seconds"],
     )
 
 
 def large_probe(run: Run, leaves: Path | None) -> Probe:
     """More pictures of the run's own validation distribution than its record has."""
-    drawn = pictures(run, "large_probe", leaves=leaves, strength=run.strength)
-    return Probe(drawn.images.float() / 255, drawn.targets, masks=drawn.masks, preprocess=NORMALIZE)
+    return _probe(pictures(run, "large_probe", leaves=leaves, strength=run.strength))
 
 
 def train_pictures(run: Run, leaves: Path | None, *, as_trained: bool = False) -> Pictures:
     """The training set as it was collected; ``as_trained``, after an augmentation that neutralises the cue."""
     neutral = as_trained and run.control == "neutralised"
     return pictures(run, "train", leaves=leaves, strength=run.chance if neutral else run.strength)
+
+
+def _probe(shown: Pictures) -> Probe:
+    return Probe(shown.images.float() / 255, shown.targets, masks=shown.masks, preprocess=NORMALIZE)
 
 
 def _trained(run: Run, leaves: Path | None) -> dict[str, Any]:
