@@ -85,6 +85,43 @@ def test_the_typical_cast_is_that_of_most_pictures_of_a_class() -> None:
     torch.testing.assert_close(result, images[::2] * CAST, atol=0.02, rtol=0)
 
 
+def tinted(agreement: float, *, cast: float = 0.2, seed: int, n: int = 240) -> tuple[Tensor, Tensor]:
+    """Plain pictures of chance tints, and their classes; a cast goes with class 1 that often."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.arange(n) % 2
+    agrees = torch.rand(n, generator=generator) < agreement
+    tints = 0.08 * torch.randn(n, 3, generator=generator) + cast * torch.tensor([-1.0, 0.5, 0.5]) * (
+        (targets == 1) == agrees
+    ).float().unsqueeze(1)
+    return 0.4 * (tints - tints.mean(1, keepdim=True)).exp()[:, :, None, None].expand(n, 3, SIZE, SIZE), targets
+
+
+def step_to_class_1(images: Tensor, targets: Tensor) -> float:
+    """Mean change of the logarithm of red in images of class 0 that are brought to class 1."""
+    chosen = (targets == 0).nonzero()[:, 0]
+    levels = cast_levels(images, torch.zeros(len(images), SIZE, SIZE, dtype=torch.bool), targets)
+    if not levels.changes[chosen, 1].all():
+        return 0.0
+    brought = levels.bring(chosen, torch.ones_like(chosen))
+    return float((brought / images[chosen]).log()[:, 0].mean())
+
+
+@pytest.mark.parametrize("agreement", [0.7, 0.8, 0.9, 1.0])
+def test_a_cast_that_goes_with_most_of_a_class_is_brought_whole(agreement: float) -> None:
+    """Its medians lie 0.08 apart at 0.7."""
+    steps = [step_to_class_1(*tinted(agreement, seed=seed)) for seed in range(10)]
+
+    assert sum(steps) / 10 == pytest.approx(-0.2, abs=0.04)
+
+
+def test_tints_that_go_with_classes_by_chance_make_short_steps() -> None:
+    """Halves of a class lie 0.1 apart."""
+    steps = torch.tensor([step_to_class_1(*tinted(0.5, cast=0, seed=seed)) for seed in range(200)])
+
+    assert 0 < (steps != 0).sum() < 20
+    assert (steps.abs() > 0.03).float().mean() <= 0.02
+
+
 def test_one_picture_of_another_cast_takes_its_class_only_a_little_along() -> None:
     images = pictures()
     images[1] *= 0.3

@@ -4,6 +4,7 @@ A single picture says little about its cast or its sharpness: what it shows coun
 classes: medians over images, of properties in which the classes differ. JPEG qualities are read from single pictures.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -22,6 +23,7 @@ _LEAST_BLUR = 0.02  # of the logarithm of the detail
 _SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are tried, in pixels; 2.8 at most
 _QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
 _DARKEST = 0.02  # of full brightness
+_HALVES = 1.6  # standard deviations between the means of the halves of a normal population
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,11 +53,12 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """
     colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
     brightness = colours.mean(1, keepdim=True)
-    typical = _of_classes(brightness, targets) + _of_classes(colours - brightness, targets)
-    gains = typical - typical[targets][:, None]  # (N, classes, C)
-    largest = gains.abs().amax(2)
+    tint = colours - brightness
+    by_brightness, by_tint = _steps(brightness, targets), _steps(tint, targets)  # (N, classes, 1 or C)
+    largest = (by_brightness + by_tint).abs().amax(2)
     is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not has_enough_masks(masks)))
-    gains = gains * (_MOST_CAST / largest[:, :, None]).clamp(max=1)
+    gains = _lengthened(by_brightness, brightness, targets) + _lengthened(by_tint, tint, targets)
+    gains = gains * (_MOST_CAST / gains.abs().amax(2, keepdim=True)).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         return (images[chosen] * gains[chosen, wanted].exp()[:, :, None, None]).clamp(0, 1)
@@ -107,6 +110,29 @@ def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
     """What is typical of a class, ``(classes, P)``: medians of its ``values (N, P)``; of all, if classes are alike."""
     medians = _medians(values, targets)
     return medians if differ(values, targets) else values.median(0).values.expand_as(medians)
+
+
+def _steps(values: Tensor, targets: Tensor) -> Tensor:
+    """From what is typical of the class of each image to what is of each class, ``(N, classes, P)``."""
+    typical = _of_classes(values, targets)
+    return typical - typical[targets][:, None]
+
+
+def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
+    """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
+
+    A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
+    it as well. So where classes surely do, from two to three standard errors, a step is at least `_HALVES` standard
+    deviations of the images of a class.
+    """
+    counts = targets.bincount().clamp_min(1)
+    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
+    lengths = steps.norm(dim=2).clamp_min(1e-9)
+    deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
+    errors = deviations * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()  # of normal medians
+    sure = (lengths / errors.clamp_min(1e-9) - 2).clamp(0, 1)
+    longer: Tensor = 1 + sure * (_HALVES * deviations / lengths - 1).clamp_min(0)
+    return steps * longer[:, :, None]
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:
