@@ -96,10 +96,12 @@ def tinted(agreement: float, *, cast: float = 0.2, seed: int, n: int = 240) -> t
     return 0.4 * (tints - tints.mean(1, keepdim=True)).exp()[:, :, None, None].expand(n, 3, SIZE, SIZE), targets
 
 
-def step_to_class_1(images: Tensor, targets: Tensor) -> float:
+def step_to_class_1(images: Tensor, targets: Tensor, *, masks_known: bool = True) -> float:
     """Mean change of the logarithm of red in images of class 0 that are brought to class 1."""
     chosen = (targets == 0).nonzero()[:, 0]
-    levels = cast_levels(images, torch.zeros(len(images), SIZE, SIZE, dtype=torch.bool), targets)
+    masks = torch.zeros(len(images), SIZE, SIZE, dtype=torch.bool)
+    masks[:, SIZE // 3 : SIZE // 2, SIZE // 3 : SIZE // 2] = masks_known
+    levels = cast_levels(images, masks, targets)
     if not levels.changes[chosen, 1].all():
         return 0.0
     brought = levels.bring(chosen, torch.ones_like(chosen))
@@ -112,6 +114,14 @@ def test_a_cast_that_goes_with_most_of_a_class_is_brought_whole(agreement: float
     steps = [step_to_class_1(*tinted(agreement, seed=seed)) for seed in range(10)]
 
     assert sum(steps) / 10 == pytest.approx(-0.2, abs=0.04)
+
+
+def test_without_masks_a_step_is_as_long_as_classes_differ() -> None:
+    """What differs within a class may be the objects."""
+    images, targets = tinted(0.7, seed=0)
+
+    medians = [float(images[targets == k, 0, 0, 0].log().median()) for k in (0, 1)]
+    assert step_to_class_1(images, targets, masks_known=False) == pytest.approx(medians[1] - medians[0], abs=0.02)
 
 
 def test_tints_that_go_with_classes_by_chance_make_short_steps() -> None:

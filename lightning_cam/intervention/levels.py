@@ -49,15 +49,18 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
     By the whole image instead, the object's own colours would count, and a fair model would react. A larger gain than
     casts have means another background, and would bleach the object: where masks are known, that is left to its own
-    trial; elsewhere the gain is cut.
+    trial; elsewhere the gain is cut, and never longer than classes differ, for within a class objects may differ.
     """
     colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
     brightness = colours.mean(1, keepdim=True)
     tint = colours - brightness
     by_brightness, by_tint = _steps(brightness, targets), _steps(tint, targets)  # (N, classes, 1 or C)
     largest = (by_brightness + by_tint).abs().amax(2)
-    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not has_enough_masks(masks)))
-    gains = _lengthened(by_brightness, brightness, targets) + _lengthened(by_tint, tint, targets)
+    knows_objects = has_enough_masks(masks)
+    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not knows_objects))
+    if knows_objects:
+        by_brightness, by_tint = _lengthened(by_brightness, brightness, targets), _lengthened(by_tint, tint, targets)
+    gains = by_brightness + by_tint
     gains = gains * (_MOST_CAST / gains.abs().amax(2, keepdim=True)).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
