@@ -129,7 +129,7 @@ def test_tints_that_go_with_classes_by_chance_make_short_steps() -> None:
     steps = torch.tensor([step_to_class_1(*tinted(0.5, cast=0, seed=seed)) for seed in range(200)])
 
     assert 0 < (steps != 0).sum() < 20
-    assert (steps.abs() > 0.03).float().mean() <= 0.02
+    assert steps.abs().max() < 0.055
 
 
 def test_one_picture_of_another_cast_takes_its_class_only_a_little_along() -> None:

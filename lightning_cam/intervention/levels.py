@@ -125,7 +125,7 @@ def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
 
     A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
-    it as well. So where classes surely do, from two to three standard errors, a step is at least `_HALVES` standard
+    it as well. So where classes surely do, from three to four standard errors, a step is at least `_HALVES` standard
     deviations of the images of a class.
     """
     counts = targets.bincount().clamp_min(1)
@@ -133,7 +133,7 @@ def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     lengths = steps.norm(dim=2).clamp_min(1e-9)
     deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
     errors = deviations * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()  # of normal medians
-    sure = (lengths / errors.clamp_min(1e-9) - 2).clamp(0, 1)
+    sure = (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
     longer: Tensor = 1 + sure * (_HALVES * deviations / lengths - 1).clamp_min(0)
     return steps * longer[:, :, None]
 
