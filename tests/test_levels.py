@@ -116,6 +116,15 @@ def test_a_cast_that_goes_with_most_of_a_class_is_brought_whole(agreement: float
     assert sum(steps) / 10 == pytest.approx(-0.2, abs=0.04)
 
 
+def test_brightness_that_varies_widely_is_brought_as_far_as_casts_go() -> None:
+    """Classes lie 0.25 apart, halves of one 0.56: that is no other background yet."""
+    targets = torch.arange(240) % 2
+    brightness = 0.25 * targets + 0.35 * torch.randn(240, generator=torch.Generator().manual_seed(0))
+    images = 0.1 * brightness.exp()[:, None, None, None].expand(-1, 3, SIZE, SIZE)
+
+    assert step_to_class_1(images, targets) == pytest.approx(0.4, abs=0.01)
+
+
 def test_without_masks_a_step_is_as_long_as_classes_differ() -> None:
     """What differs within a class may be the objects."""
     images, targets = tinted(0.7, seed=0)

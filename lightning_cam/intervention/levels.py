@@ -49,7 +49,7 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
     By the whole image instead, the object's own colours would count, and a fair model would react. A larger gain than
     casts have means another background, and would bleach the object: where masks are known, that is left to its own
-    trial; elsewhere the gain is cut, and never longer than classes differ, for within a class objects may differ.
+    trial; elsewhere the gain is cut, and no larger than classes differ: within a class, objects may.
     """
     colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
     brightness = colours.mean(1, keepdim=True)
@@ -128,7 +128,7 @@ def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     it as well. So where classes surely do, from three to four standard errors, a step is at least `_HALVES` standard
     deviations of the images of a class.
     """
-    counts = targets.bincount().clamp_min(1)
+    counts = targets.bincount()
     within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
     lengths = steps.norm(dim=2).clamp_min(1e-9)
     deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
