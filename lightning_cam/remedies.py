@@ -24,6 +24,11 @@ _CROP = Remedy(
     "cut the outer parts away, at random, so that no place belongs to one class",
     f"{_V2}transform = v2.Compose([v2.RandomResizedCrop(224, scale=(0.4, 0.8)), v2.RandomHorizontalFlip()])",
 )
+_JITTER = Remedy(
+    "vary brightness, contrast and saturation at random",
+    f"{_V2}jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)\n"
+    "transform = v2.Compose([v2.RGB(), jitter])",
+)
 _REMEDIES = {
     "background": Remedy(
         "put every picture on a random colour; pictures without transparency need masks and RandomBackground for that",
@@ -41,6 +46,7 @@ _REMEDIES = {
         "to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
         "transform = v2.Compose([to_floats, v2.Lambda(random_cast)])",
     ),
+    "contrast": _JITTER,
     "codec": Remedy(
         "send every picture through the same encoder, at random quality, before anything else",
         f"{_OURS}transform = v2.Compose([transforms.FlattenAlpha(), transforms.RandomReencode(quality=(40, 95))])",
@@ -56,11 +62,7 @@ _REMEDIES = {
         f"{_V2}moved = v2.RandomAffine(degrees=0, translate=(0.25, 0.25))\n"
         "transform = v2.Compose([moved, v2.RandomHorizontalFlip()])",
     ),
-    "tone": Remedy(
-        "vary brightness, contrast and saturation at random",
-        f"{_V2}jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)\n"
-        "transform = v2.Compose([v2.RGB(), jitter])",
-    ),
+    "tone": _JITTER,
     "file": Remedy("no network sees this, but the classes come from different places: look for what else differs", ""),
 }
 

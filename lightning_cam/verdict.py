@@ -178,6 +178,7 @@ _SWAPPED = {
     "corner": "the four corners",
     "region": "the region",
     "cast": "the colour cast, read off the object,",
+    "contrast": "the contrast and brightness",
     "codec": "the JPEG quality",
     "resolution": "the sharpness",
     "frequency": "the fine texture",

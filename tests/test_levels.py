@@ -17,6 +17,7 @@ from lightning_cam.intervention.levels import (
     LevelsOf,
     cast_levels,
     codec_levels,
+    contrast_levels,
     resolution_levels,
     sharpness_differs_off_object,
 )
@@ -172,6 +173,108 @@ def test_any_number_of_channels_has_a_cast(channels: int) -> None:
     torch.testing.assert_close(result[::2], images[1::2], atol=0.01, rtol=0)
 
 
+# contrast
+
+
+def hazy(images: Tensor) -> Tensor:
+    return 0.6 * images + 0.3
+
+
+@masks
+def test_contrast_and_brightness_are_brought_to_either_class(masks: Tensor) -> None:
+    images = of_class_1(hazy, pictures())
+
+    result = other(contrast_levels(images, masks, TARGETS), images)
+
+    swapped_pairs = images.reshape(-1, 2, 3, SIZE, SIZE).flip(1).reshape(images.shape)
+    torch.testing.assert_close(result, swapped_pairs, atol=0.03, rtol=0)
+
+
+def test_plain_backgrounds_have_a_contrast_to_one_another() -> None:
+    n = 4 * N
+    colours = 0.2 + 0.6 * torch.rand(n, 3, 1, 1, generator=torch.Generator().manual_seed(0))
+    masks, targets = MASKS.repeat(4, 1, 1), TARGETS.repeat(4)
+    images = torch.where(masks[:, None], pictures().repeat(4, 1, 1, 1), colours)
+    images[targets == 1] = hazy(images[targets == 1])
+
+    levels = contrast_levels(images, masks, targets)
+
+    chosen = (targets == 0).nonzero()[:, 0]
+    brought = levels.bring(chosen, torch.ones_like(chosen))
+    assert levels.changes[torch.arange(n), 1 - targets].all()
+    torch.testing.assert_close(brought, hazy(images[chosen]), atol=0.08, rtol=0)
+
+
+@pytest.mark.parametrize("opposed", [False, True])
+@pytest.mark.parametrize("known", [MASKS, ~MASKS], ids=["objects", "backgrounds"])
+def test_contrast_of_objects_or_of_backgrounds_alone_is_their_own(known: Tensor, opposed: bool) -> None:
+    images = pictures()
+    elsewhere = 0.45 + 1.6 * (images - 0.45) if opposed else images
+    unlike = of_class_1(lambda x: torch.where(known[:, None], hazy(x), elsewhere), images)
+
+    assert not contrast_levels(unlike, MASKS, TARGETS).changes.any()
+
+
+def test_what_lies_close_around_a_small_object_is_no_contrast_of_its_own() -> None:
+    small = torch.zeros_like(MASKS)
+    small[:, 22:26, 22:26] = True
+    images = torch.where(small[:, None], 0.5, pictures())
+
+    assert not contrast_levels(of_class_1(hazy, images), small, TARGETS).changes.any()
+
+
+@pytest.mark.parametrize("unsure", [MASKS, ~MASKS], ids=["objects", "backgrounds"])
+def test_contrast_is_not_shared_where_one_differs_by_less_than_three_standard_errors(unsure: Tensor) -> None:
+    images, flatter = pictures(), of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), pictures())
+    spread = 0.3 * torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    changes = []
+    for step in (0.25, 1.2):
+        varied = 0.45 + (spread - step * TARGETS[:, None, None, None]).exp() * (images - 0.45)
+        levels = contrast_levels(torch.where(unsure[:, None], varied, flatter), MASKS, TARGETS)
+        changes.append(bool(levels.changes.any()))
+
+    assert changes == [False, True]
+
+
+@pytest.mark.parametrize("object_has_more", [True, False])
+def test_contrast_is_brought_as_far_as_objects_and_backgrounds_agree(object_has_more: bool) -> None:
+    images = pictures()
+    strong, weak = (0.45 + gain * (images - 0.45) for gain in (0.8, 0.6))
+    more = MASKS if object_has_more else ~MASKS
+    images = of_class_1(lambda _: torch.where(more[:, None], strong, weak), images)
+
+    levels = contrast_levels(images, MASKS, TARGETS)
+
+    brought = levels.bring(EVERY[::2], torch.ones(N // 2, dtype=torch.long))
+    gains = brought.std((1, 2, 3)) / images[::2].std((1, 2, 3))
+    torch.testing.assert_close(gains, torch.full_like(gains, 0.8), atol=0.03, rtol=0)
+
+
+def test_pictures_that_are_only_darker_have_no_other_contrast() -> None:
+    assert not contrast_levels(of_class_1(lambda x: x - 0.15, pictures()), MASKS, TARGETS).changes.any()
+
+
+def test_contrast_changes_twofold_and_brightness_by_0_3_at_most() -> None:
+    images = 0.6 + 0.3 * natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0)
+    flat = of_class_1(lambda x: 0.2 * (x - 0.6) + 0.1, images)
+
+    levels = contrast_levels(flat, MASKS, TARGETS)
+
+    brought = levels.bring(EVERY[::2], torch.ones(N // 2, dtype=torch.long))
+    assert (brought.std() / flat[::2].std()).log() == pytest.approx(-0.7, abs=0.01)
+    assert brought.mean() - flat[::2].mean() == pytest.approx(-0.3, abs=0.03)
+
+
+def test_contrast_that_goes_with_classes_by_chance_is_not_brought() -> None:
+    brought = 0
+    for seed in range(100):
+        contrast = 0.3 + torch.rand(N, 1, 1, 1, generator=torch.Generator().manual_seed(seed))
+        images = 0.45 + contrast * (pictures(seed=seed) - 0.45)
+        brought += bool(contrast_levels(images, MASKS, TARGETS).changes.any())
+
+    assert brought < 3
+
+
 # resolution
 
 
@@ -309,7 +412,12 @@ def test_pictures_in_which_no_jpeg_can_be_read_are_all_alike(images: Tensor) -> 
 
 # every property
 
-PROPERTIES = {"cast": cast_levels, "resolution": resolution_levels, "codec": codec_levels}
+PROPERTIES = {
+    "cast": cast_levels,
+    "contrast": contrast_levels,
+    "resolution": resolution_levels,
+    "codec": codec_levels,
+}
 properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPERTIES)
 
 
@@ -355,7 +463,7 @@ def test_labels_with_gaps_are_levels_too(levels_of: LevelsOf) -> None:
     near, far = (levels_of(images, MASKS, targets) for targets in (TARGETS, 3 + 4 * TARGETS))
 
     chosen = near.changes.any(1).nonzero()[:, 0]
-    assert len(chosen) == (N if levels_of is cast_levels else N // 2)
+    assert len(chosen) == (N if levels_of in (cast_levels, contrast_levels) else N // 2)
     stride = 1 if levels_of is codec_levels else 4
     wanted = near.changes[chosen].int().argmax(1)
     moved = far.bring(chosen, wanted if stride == 1 else 3 + stride * wanted)
@@ -492,7 +600,7 @@ def test_evidence_is_at_the_levels_of_the_first_donors() -> None:
     torch.testing.assert_close(others[:, 0, 0, 0], torch.tensor([0.2, 0.1]))
 
 
-@pytest.mark.parametrize("cue", PROPERTIES)
+@pytest.mark.parametrize("cue", ["cast", "resolution", "codec"])
 def test_evidence_leaves_what_cannot_change_as_it_is(cue: str) -> None:
     images = of_class_1(lambda x: through_jpeg(halved(x), 20), pictures())
     (trial,) = (trial for trial in STANDARD if trial.cue == cue)

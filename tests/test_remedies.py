@@ -18,7 +18,19 @@ from lightning_cam.audit.findings import cue_of
 from lightning_cam.demo.pictures import write_pictures
 from lightning_cam.remedies import remedy_for
 
-CUES = ["background", "border", "corner", "region", "cast", "codec", "resolution", "frequency", "position", "tone"]
+CUES = [
+    "background",
+    "border",
+    "corner",
+    "region",
+    "cast",
+    "contrast",
+    "codec",
+    "resolution",
+    "frequency",
+    "position",
+    "tone",
+]
 
 
 def pasted(cue: str) -> dict[str, Any]:

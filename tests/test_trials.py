@@ -14,7 +14,7 @@ from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap
 from lightning_cam.intervention.edits import swap_background
 from lightning_cam.statistics import bca_interval
 
-CUES = ("background", "border", "corner", "cast", "codec", "resolution", "frequency", "position", "tone")
+CUES = ("background", "border", "corner", "cast", "contrast", "codec", "resolution", "frequency", "position", "tone")
 BACKGROUND = Trial("background", swap_background, needs_masks=True)
 
 
@@ -588,7 +588,7 @@ def test_the_standard_trials_are_the_nine_cues() -> None:
 
 def test_only_cues_that_cannot_be_the_objects_own_may_convict() -> None:
     assert {trial.cue: trial.at_most for trial in STANDARD if trial.at_most != "FAIL"} == {
-        "frequency": "WARN", "position": "WARN", "tone": "PASS"
+        "contrast": "WARN", "frequency": "WARN", "position": "WARN", "tone": "PASS"
     }  # fmt: skip
 
 

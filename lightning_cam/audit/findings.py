@@ -19,7 +19,8 @@ _CUES = {
     "cast": "mean colour",
     "resolution": "width, height, aspect, megapixels, sharpness",
     "frequency": "fine detail",
-    "tone": "contrast, saturation",
+    "contrast": "contrast",
+    "tone": "saturation",
     "file": "file extension, file name prefix, source folder, ICC profile, DPI, EXIF, EXIF orientation, camera make, "
     "software",
 }

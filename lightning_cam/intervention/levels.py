@@ -23,6 +23,9 @@ _LEAST_BLUR = 0.02  # of the logarithm of the detail
 _SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are tried, in pixels; 2.8 at most
 _QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
 _DARKEST = 0.02  # of full brightness
+_MOST_CONTRAST = 0.7  # logarithm of a gain: half or double
+_LEAST_CONTRAST = 0.02
+_MOST_SHIFT = 0.3  # of full brightness
 _HALVES = 1.6  # standard deviations between the means of the halves of a normal population
 
 
@@ -67,6 +70,27 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
         return (images[chosen] * gains[chosen, wanted].exp()[:, :, None, None]).clamp(0, 1)
 
     return Levels(targets, is_cast, bring)
+
+
+def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """Gains and shifts of all grey values that give images the contrast and brightness that those of a class have.
+
+    Objects and backgrounds have some of their own. What was done to whole pictures, as by haze or another scanner,
+    shows in both.
+    """
+    off = off_object(masks)
+    on = torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off)
+    grey_off, grey_on = (mean_of(images.mean(1, keepdim=True), side)[:, :, 0, 0] for side in (off, on))
+    steps = _shared_steps(_contrast(images, off, targets), _contrast(images, on, targets), targets)
+    gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
+    shifts = _shared_steps(grey_off, grey_on, targets).clamp(-_MOST_SHIFT, _MOST_SHIFT)
+    offsets = _medians(grey_off, targets)[targets] * (1 - gains) + shifts
+
+    def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+        gain, offset = (each[chosen, wanted][:, None, None, None] for each in (gains, offsets))
+        return (images[chosen] * gain + offset).clamp(0, 1)
+
+    return Levels(targets, steps.abs() > _LEAST_CONTRAST, bring)
 
 
 def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
@@ -121,21 +145,47 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
     return typical - typical[targets][:, None]
 
 
+def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
+    """Steps ``(N, classes)`` in a property of the object that its surroundings share, both ``(N, 1)``.
+
+    As far as both are sure and point one way; two standard errors longer than those of the surroundings at most.
+    """
+    off, on = _steps(outside, targets), _steps(inside, targets)
+    off_errors, on_errors = _errors(off, outside, targets), _errors(on, inside, targets)
+    off, on = off[:, :, 0], on[:, :, 0]
+    certainty = _certainty(off.abs(), off_errors) * _certainty(on.abs(), on_errors) * (off * on > 0)
+    return certainty * on.sign() * torch.minimum(on.abs(), off.abs() + 2 * off_errors)
+
+
 def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
 
     A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
-    it as well. So where classes surely do, from three to four standard errors, a step is at least `_HALVES` standard
-    deviations of the images of a class.
+    it as well. So where classes surely do a step is at least `_HALVES` standard deviations of the images of a class.
     """
-    counts = targets.bincount()
-    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
-    lengths = steps.norm(dim=2).clamp_min(1e-9)
-    deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
-    errors = deviations * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()  # of normal medians
-    sure = (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
-    longer: Tensor = 1 + sure * (_HALVES * deviations / lengths - 1).clamp_min(0)
+    lengths = steps.norm(dim=2)
+    certainty = _certainty(lengths, _errors(steps, values, targets))
+    most = _HALVES * _deviations(steps, values, targets) / lengths.clamp_min(1e-9)
+    longer: Tensor = 1 + certainty * (most - 1).clamp_min(0)
     return steps * longer[:, :, None]
+
+
+def _deviations(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
+    """Standard deviations of the images of a class in the direction of each step, ``(N, classes)``."""
+    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
+    along: Tensor = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / steps.norm(dim=2).clamp_min(1e-9)
+    return along
+
+
+def _errors(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
+    """Standard errors of steps from the median of one class to that of another, as of normal ones, ``(N, classes)``."""
+    counts = targets.bincount()
+    return _deviations(steps, values, targets) * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()
+
+
+def _certainty(lengths: Tensor, errors: Tensor) -> Tensor:
+    """From 0 for steps of three standard errors to 1 for steps of four."""
+    return (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:
@@ -144,6 +194,15 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
     for label in set(targets.tolist()):
         medians[label] = values[targets == label].quantile(0.5, 0)
     return medians
+
+
+def _contrast(images: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
+    """Logarithm of how far pixels lie from the colour that is typical of the class, ``(N, 1)``.
+
+    Among images as well as within them: plain backgrounds have no contrast but that to one another.
+    """
+    typical = _medians(mean_of(images, weights)[:, :, 0, 0], targets)[targets][:, :, None, None]
+    return (mean_of((images - typical) ** 2, weights).mean(1).sqrt()[:, :, 0] + FLOOR).log()
 
 
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:

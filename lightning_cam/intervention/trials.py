@@ -20,6 +20,7 @@ from .levels import (
     LevelsOf,
     cast_levels,
     codec_levels,
+    contrast_levels,
     resolution_levels,
     sharpness_differs_off_object,
 )
@@ -68,6 +69,7 @@ STANDARD = (
     Trial("border", edits.swap_border, off_object=True, keeps_object=True, part_of="background"),
     Trial("corner", edits.swap_corners, off_object=True, keeps_object=True, part_of="background"),
     Trial("cast", levels=cast_levels, off_object=True),
+    Trial("contrast", levels=contrast_levels, at_most="WARN", off_object=True),
     Trial("codec", levels=codec_levels),
     Trial("resolution", levels=resolution_levels, shows_off_object=sharpness_differs_off_object),
     Trial("frequency", edits.match_frequencies, at_most="WARN", off_object=True),

@@ -135,6 +135,15 @@ def _cast(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Pictu
     return picture * (1 + 0.17 * np.cos(2 * np.pi * (k / n + np.arange(3) / 3)))
 
 
+def _contrast(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    return 127 + (picture - 127) * (1 - 0.4 * k / (n - 1))
+
+
+def _haze(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    share = 0.35 * k / (n - 1)
+    return picture * (1 - share) + 230 * share
+
+
 def _coarse(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
     side = round(SIZE / (1 + 1.2 * k / (n - 1)))
     small = _as_image(picture).resize((side, side), Image.Resampling.BICUBIC)
@@ -180,6 +189,8 @@ CUES: dict[str, Cue] = {
     "random_mark": Cue(_EDGE, finish=_random_mark),
     "jpeg": Cue(("codec", "frequency"), finish=_jpeg),
     "cast": Cue(("cast", "tone"), finish=_cast),
+    "contrast": Cue(("contrast", "tone"), finish=_contrast),
+    "haze": Cue(("contrast", "tone"), finish=_haze),
     "resolution": Cue(_SHARPNESS, finish=_coarse),
     "blur": Cue(_SHARPNESS, finish=_blur),
     "position": Cue(("position",), place=_cell),
