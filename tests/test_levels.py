@@ -224,11 +224,11 @@ def test_what_lies_close_around_a_small_object_is_no_contrast_of_its_own() -> No
 
 
 @pytest.mark.parametrize("unsure", [MASKS, ~MASKS], ids=["objects", "backgrounds"])
-def test_contrast_is_not_shared_where_one_differs_by_less_than_three_standard_errors(unsure: Tensor) -> None:
+def test_contrast_is_not_shared_where_one_differs_by_less_than_two_standard_errors(unsure: Tensor) -> None:
     images, flatter = pictures(), of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), pictures())
     spread = 0.3 * torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     changes = []
-    for step in (0.25, 1.2):
+    for step in (0.18, 1.2):
         varied = 0.45 + (spread - step * TARGETS[:, None, None, None]).exp() * (images - 0.45)
         levels = contrast_levels(torch.where(unsure[:, None], varied, flatter), MASKS, TARGETS)
         changes.append(bool(levels.changes.any()))
@@ -265,14 +265,14 @@ def test_contrast_changes_twofold_and_brightness_by_0_3_at_most() -> None:
     assert brought.mean() - flat[::2].mean() == pytest.approx(-0.3, abs=0.03)
 
 
-def test_contrast_that_goes_with_classes_by_chance_is_not_brought() -> None:
+def test_contrast_that_goes_with_classes_by_chance_is_seldom_brought() -> None:
     brought = 0
     for seed in range(100):
         contrast = 0.3 + torch.rand(N, 1, 1, 1, generator=torch.Generator().manual_seed(seed))
         images = 0.45 + contrast * (pictures(seed=seed) - 0.45)
         brought += bool(contrast_levels(images, MASKS, TARGETS).changes.any())
 
-    assert brought < 3
+    assert brought < 10
 
 
 # resolution

@@ -148,23 +148,25 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
 def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes)`` in a property of the object that its surroundings share, both ``(N, 1)``.
 
-    As far as both are sure and point one way; two standard errors longer than those of the surroundings at most.
+    As far as both are sure, from two standard errors on, and point one way; two errors longer than the surroundings' at
+    most.
     """
     off, on = _steps(outside, targets), _steps(inside, targets)
     off_errors, on_errors = _errors(off, outside, targets), _errors(on, inside, targets)
     off, on = off[:, :, 0], on[:, :, 0]
-    certainty = _certainty(off.abs(), off_errors) * _certainty(on.abs(), on_errors) * (off * on > 0)
-    return certainty * on.sign() * torch.minimum(on.abs(), off.abs() + 2 * off_errors)
+    sure = _certainty(off.abs(), off_errors, least=2) * _certainty(on.abs(), on_errors, least=2) * (off * on > 0)
+    return sure * on.sign() * torch.minimum(on.abs(), off.abs() + 2 * off_errors)
 
 
 def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
 
     A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
-    it as well. So where classes surely do a step is at least `_HALVES` standard deviations of the images of a class.
+    it as well. So where classes surely do, from three standard errors on, a step is at least `_HALVES` standard
+    deviations of the images of a class.
     """
     lengths = steps.norm(dim=2)
-    certainty = _certainty(lengths, _errors(steps, values, targets))
+    certainty = _certainty(lengths, _errors(steps, values, targets), least=3)
     most = _HALVES * _deviations(steps, values, targets) / lengths.clamp_min(1e-9)
     longer: Tensor = 1 + certainty * (most - 1).clamp_min(0)
     return steps * longer[:, :, None]
@@ -183,9 +185,9 @@ def _errors(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     return _deviations(steps, values, targets) * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()
 
 
-def _certainty(lengths: Tensor, errors: Tensor) -> Tensor:
-    """From 0 for steps of three standard errors to 1 for steps of four."""
-    return (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
+def _certainty(lengths: Tensor, errors: Tensor, *, least: float) -> Tensor:
+    """From 0 for steps of so many standard errors to 1 for steps of one more."""
+    return (lengths / errors.clamp_min(1e-9) - least).clamp(0, 1)
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:
