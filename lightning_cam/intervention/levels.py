@@ -80,8 +80,8 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """
     off = off_object(masks)
     on = torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off)
-    grey_off, grey_on = (mean_of(images.mean(1, keepdim=True), side)[:, :, 0, 0] for side in (off, on))
-    steps = _shared_steps(_contrast(images, off, targets), _contrast(images, on, targets), targets)
+    (grey_off, contrast_off), (grey_on, contrast_on) = (_grey_and_contrast(images, side, targets) for side in (off, on))
+    steps = _shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
     shifts = _shared_steps(grey_off, grey_on, targets).clamp(-_MOST_SHIFT, _MOST_SHIFT)
     offsets = _medians(grey_off, targets)[targets] * (1 - gains) + shifts
@@ -198,13 +198,15 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
     return medians
 
 
-def _contrast(images: Tensor, weights: Tensor, targets: Tensor) -> Tensor:
-    """Logarithm of how far pixels lie from the colour that is typical of the class, ``(N, 1)``.
+def _grey_and_contrast(images: Tensor, weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean grey, and logarithm of how far pixels lie from the colour that is typical of the class, ``(N, 1)`` each.
 
     Among images as well as within them: plain backgrounds have no contrast but that to one another.
     """
-    typical = _medians(mean_of(images, weights)[:, :, 0, 0], targets)[targets][:, :, None, None]
-    return (mean_of((images - typical) ** 2, weights).mean(1).sqrt()[:, :, 0] + FLOOR).log()
+    colours = mean_of(images, weights)
+    typical = _medians(colours[:, :, 0, 0], targets)[targets][:, :, None, None]
+    distances = mean_of((images - typical) ** 2, weights).mean(1).sqrt()
+    return colours.mean(1)[:, :, 0], (distances[:, :, 0] + FLOOR).log()
 
 
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:
