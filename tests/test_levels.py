@@ -223,17 +223,31 @@ def test_what_lies_close_around_a_small_object_is_no_contrast_of_its_own() -> No
     assert not contrast_levels(of_class_1(hazy, images), small, TARGETS).changes.any()
 
 
-@pytest.mark.parametrize("unsure", [MASKS, ~MASKS], ids=["objects", "backgrounds"])
-def test_contrast_is_not_shared_where_one_differs_by_less_than_two_standard_errors(unsure: Tensor) -> None:
+@pytest.mark.parametrize(("unsure", "step"), [(MASKS, 0.1), (~MASKS, 0.18)], ids=["objects", "backgrounds"])
+def test_contrast_is_not_shared_where_one_differs_by_less_than_two_standard_errors(unsure: Tensor, step: float) -> None:
     images, flatter = pictures(), of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), pictures())
     spread = 0.3 * torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     changes = []
-    for step in (0.18, 1.2):
-        varied = 0.45 + (spread - step * TARGETS[:, None, None, None]).exp() * (images - 0.45)
+    for length in (step, 1.2):
+        varied = 0.45 + (spread - length * TARGETS[:, None, None, None]).exp() * (images - 0.45)
         levels = contrast_levels(torch.where(unsure[:, None], varied, flatter), MASKS, TARGETS)
         changes.append(bool(levels.changes.any()))
 
     assert changes == [False, True]
+
+
+def test_contrast_that_grows_from_class_to_class_is_shared_though_no_two_surely_differ() -> None:
+    n_classes, n = 8, 160
+    targets = torch.arange(n) % n_classes
+    varied = 0.25 * torch.randn(n, 1, 1, 1, generator=torch.Generator().manual_seed(0))
+    gains = (-0.08 * targets[:, None, None, None] + torch.where(MASKS[:1, None], 0, varied)).exp()
+    images = 0.45 + gains * (natural(1, SIZE, SIZE).expand(n, -1, -1, -1) - 0.45) / 2
+
+    levels = contrast_levels(images, MASKS[:1].expand(n, -1, -1), targets)
+
+    brought = levels.bring(torch.tensor([0]), torch.tensor([7]))
+    assert levels.changes[0].tolist() == [False, *[True] * 7]
+    assert (brought[0].std() / images[0].std()).log() == pytest.approx(-0.56, abs=0.05)
 
 
 @pytest.mark.parametrize("object_has_more", [True, False])

@@ -146,48 +146,37 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
 
 
 def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes)`` in a property of the object that its surroundings share, both ``(N, 1)``.
+    """Steps ``(N, classes)`` in a property of objects, as far as what is around them shares these, both ``(N, 1)``.
 
-    As far as both are sure, from two standard errors on, and point one way; two errors longer than the surroundings' at
-    most.
+    What is typical of classes off the object is regressed on what is on it. The slope counts in full from three of its
+    standard errors on, from two in part; a step is as long as the objects' where a slope of 1 is within two errors.
     """
-    off, on = _steps(outside, targets), _steps(inside, targets)
-    off_errors, on_errors = _errors(off, outside, targets), _errors(on, inside, targets)
-    off, on = off[:, :, 0], on[:, :, 0]
-    sure = _certainty(off.abs(), off_errors, least=2) * _certainty(on.abs(), on_errors, least=2) * (off * on > 0)
-    return sure * on.sign() * torch.minimum(on.abs(), off.abs() + 2 * off_errors)
+    off, on = _medians(outside, targets)[:, 0], _of_classes(inside, targets)[:, 0]
+    counts = targets.bincount()
+    from_mean = on - (counts * on).sum() / counts.sum()
+    scale = (counts * from_mean**2).sum().clamp_min(1e-9)
+    slope = (counts * from_mean * off).sum() / scale
+    deviation = (outside - _medians(outside, targets)[targets]).std()
+    error = deviation * (math.pi / 2 / scale).sqrt()  # of normal medians
+    sure = (slope / error.clamp_min(1e-9) - 2).clamp(0, 1)
+    return (on - on[targets][:, None]) * sure * (slope + 2 * error).clamp(max=1)
 
 
 def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
 
     A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
-    it as well. So where classes surely do, from three standard errors on, a step is at least `_HALVES` standard
+    it as well. So where classes surely do, from three to four standard errors, a step is at least `_HALVES` standard
     deviations of the images of a class.
     """
-    lengths = steps.norm(dim=2)
-    certainty = _certainty(lengths, _errors(steps, values, targets), least=3)
-    most = _HALVES * _deviations(steps, values, targets) / lengths.clamp_min(1e-9)
-    longer: Tensor = 1 + certainty * (most - 1).clamp_min(0)
-    return steps * longer[:, :, None]
-
-
-def _deviations(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
-    """Standard deviations of the images of a class in the direction of each step, ``(N, classes)``."""
-    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
-    along: Tensor = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / steps.norm(dim=2).clamp_min(1e-9)
-    return along
-
-
-def _errors(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
-    """Standard errors of steps from the median of one class to that of another, as of normal ones, ``(N, classes)``."""
     counts = targets.bincount()
-    return _deviations(steps, values, targets) * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()
-
-
-def _certainty(lengths: Tensor, errors: Tensor, *, least: float) -> Tensor:
-    """From 0 for steps of so many standard errors to 1 for steps of one more."""
-    return (lengths / errors.clamp_min(1e-9) - least).clamp(0, 1)
+    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
+    lengths = steps.norm(dim=2).clamp_min(1e-9)
+    deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
+    errors = deviations * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()  # of normal medians
+    sure = (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
+    longer: Tensor = 1 + sure * (_HALVES * deviations / lengths - 1).clamp_min(0)
+    return steps * longer[:, :, None]
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:
