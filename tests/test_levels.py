@@ -264,6 +264,15 @@ def test_contrast_is_brought_as_far_as_objects_and_backgrounds_agree(object_has_
     torch.testing.assert_close(gains, torch.full_like(gains, 0.8), atol=0.03, rtol=0)
 
 
+def test_where_all_lie_before_the_same_black_every_picture_stays_as_it_is() -> None:
+    images = torch.where(MASKS[:, None], of_class_1(hazy, pictures()), 0)
+
+    levels = contrast_levels(images, MASKS, TARGETS)
+
+    assert not levels.changes.any()
+    torch.testing.assert_close(levels.bring(EVERY, 1 - TARGETS), images)
+
+
 def test_pictures_that_are_only_darker_have_no_other_contrast() -> None:
     assert not contrast_levels(of_class_1(lambda x: x - 0.15, pictures()), MASKS, TARGETS).changes.any()
 
