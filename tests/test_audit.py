@@ -121,6 +121,11 @@ def cast(rng: np.random.Generator, label: int) -> Image.Image:
     return Image.fromarray((grey * gains).clip(0, 255).astype(np.uint8))
 
 
+def flat(rng: np.random.Generator, label: int) -> Image.Image:
+    picture = np.asarray(scene(rng), float)
+    return Image.fromarray((127 + (picture - 127) * (0.4 if label else 1)).astype(np.uint8))
+
+
 def softened(rng: np.random.Generator, label: int) -> Image.Image:
     noisy = Image.fromarray(rng.integers(0, 256, (128, 128, 3), dtype=np.uint8))
     return noisy.resize((32, 32), Image.Resampling.BOX).resize((128, 128)) if label else noisy
@@ -137,6 +142,7 @@ def sized(rng: np.random.Generator, label: int) -> Image.Image:
         pytest.param(mark_on_the_edge, "edge cell (0, 4)", "region", id="mark on the edge"),
         pytest.param(cast, "border colour", "border", id="cast on the border"),
         pytest.param(cast, "mean colour", "cast", id="cast"),
+        pytest.param(flat, "contrast", "contrast", id="contrast"),
         pytest.param(softened, "fine detail", "frequency", id="fine detail"),
         pytest.param(softened, "sharpness", "resolution", id="sharpness"),
         pytest.param(sized, "width", "resolution", id="size"),

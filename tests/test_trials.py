@@ -582,7 +582,7 @@ def test_swaps_know_the_masks_of_image_and_donor() -> None:
 # the standard trials
 
 
-def test_the_standard_trials_are_the_nine_cues() -> None:
+def test_the_standard_trials_are_the_ten_cues() -> None:
     assert tuple(trial.cue for trial in STANDARD) == CUES
 
 
