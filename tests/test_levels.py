@@ -277,15 +277,23 @@ def test_pictures_that_are_only_darker_have_no_other_contrast() -> None:
     assert not contrast_levels(of_class_1(lambda x: x - 0.15, pictures()), MASKS, TARGETS).changes.any()
 
 
-def test_contrast_changes_twofold_and_brightness_by_0_3_at_most() -> None:
-    images = 0.6 + 0.3 * natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0)
-    flat = of_class_1(lambda x: 0.2 * (x - 0.6) + 0.1, images)
+def test_contrast_changes_twofold_at_most() -> None:
+    images = 0.5 + 0.3 * natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0)
+    flat = of_class_1(lambda x: 0.2 * (x - 0.5) + 0.5, images)
 
-    levels = contrast_levels(flat, MASKS, TARGETS)
+    brought = contrast_levels(flat, MASKS, TARGETS).bring(EVERY[::2], torch.ones(N // 2, dtype=torch.long))
 
-    brought = levels.bring(EVERY[::2], torch.ones(N // 2, dtype=torch.long))
     assert (brought.std() / flat[::2].std()).log() == pytest.approx(-0.7, abs=0.01)
-    assert brought.mean() - flat[::2].mean() == pytest.approx(-0.3, abs=0.03)
+
+
+@pytest.mark.parametrize(("darker", "is_contrast"), [(0.25, True), (0.35, False)])
+def test_pictures_that_are_much_darker_are_another_matter_than_contrast(darker: float, is_contrast: bool) -> None:
+    images = 0.55 + 0.4 * natural(N // 2, SIZE, SIZE).repeat_interleave(2, 0)
+    mean = images.mean()
+
+    levels = contrast_levels(of_class_1(lambda x: 0.6 * (x - mean) + mean - darker, images), MASKS, TARGETS)
+
+    assert levels.changes[EVERY, 1 - TARGETS].tolist() == [is_contrast] * N
 
 
 def test_contrast_that_goes_with_classes_by_chance_is_seldom_brought() -> None:

@@ -76,21 +76,21 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """Gains and shifts of all grey values that give images the contrast and brightness that those of a class have.
 
     Objects and backgrounds have some of their own. What was done to whole pictures, as by haze or another scanner,
-    shows in both.
+    shows in both. A larger shift than these make is another background, as without masks much of what counts as object.
     """
     off = off_object(masks)
     on = torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off)
     (grey_off, contrast_off), (grey_on, contrast_on) = (_grey_and_contrast(images, side, targets) for side in (off, on))
     steps = _shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
-    shifts = _shared_steps(grey_off, grey_on, targets).clamp(-_MOST_SHIFT, _MOST_SHIFT)
+    shifts = _shared_steps(grey_off, grey_on, targets)
     offsets = _medians(grey_off, targets)[targets] * (1 - gains) + shifts
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         gain, offset = (each[chosen, wanted][:, None, None, None] for each in (gains, offsets))
         return (images[chosen] * gain + offset).clamp(0, 1)
 
-    return Levels(targets, steps.abs() > _LEAST_CONTRAST, bring)
+    return Levels(targets, (steps.abs() > _LEAST_CONTRAST) & (shifts.abs() <= _MOST_SHIFT), bring)
 
 
 def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
