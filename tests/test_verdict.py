@@ -384,6 +384,12 @@ def test_cues_without_an_interval_do_not_share_the_level() -> None:
     assert verdict.findings[0].p_value == 0.03
 
 
+def test_a_finding_on_contrast_says_what_was_swapped() -> None:
+    (finding,) = judge(report(strong("contrast"))).findings
+
+    assert "with the contrast and brightness of another class" in finding.text
+
+
 def test_finding_carries_what_was_measured_and_a_remedy() -> None:
     by_class = {"cats": (0.2, 0.001), "dogs": (0.9, 0.002), "cows": (0.95, 0.4)}
     measured = reliance("codec", 0.5, 0.375, 0.625, 0.001, by_class=by_class)
@@ -418,7 +424,9 @@ def test_cues_that_need_masks_are_named_where_there_are_none() -> None:
     assert verdict.reason.endswith("background")
 
 
-@pytest.mark.parametrize(("cue", "doubted"), [("border", True), ("resolution", True), ("position", False)])
+@pytest.mark.parametrize(
+    ("cue", "doubted"), [("border", True), ("resolution", True), ("contrast", True), ("position", False)]
+)
 def test_a_warning_about_what_lies_off_the_object_says_that_only_masks_would_tell(cue: str, doubted: bool) -> None:
     trials = (TRIALS["background"], replace(TRIALS[cue], at_most="WARN"))
 

@@ -1,7 +1,8 @@
 """Properties of a picture as a whole: the levels of one that a probe has, and images brought from one to another.
 
-A single picture says little about its cast or its sharpness: what it shows counts as well. So their levels are those of
-classes: medians over images, of properties in which the classes differ. JPEG qualities are read from single pictures.
+A single picture says little about its cast, contrast or sharpness: what it shows counts as well. So their levels are
+those of classes: medians over images, of properties in which the classes differ. JPEG qualities are read from single
+pictures.
 """
 
 import math
@@ -24,7 +25,7 @@ _SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are
 _QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
 _DARKEST = 0.02  # of full brightness
 _MOST_CONTRAST = 0.7  # logarithm of a gain: half or double
-_LEAST_CONTRAST = 0.02
+_LEAST_CONTRAST = 0.02  # of the same
 _MOST_SHIFT = 0.3  # of full brightness
 _HALVES = 1.6  # standard deviations between the means of the halves of a normal population
 
@@ -76,7 +77,7 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """Gains and shifts of all grey values that give images the contrast and brightness that those of a class have.
 
     Objects and backgrounds have some of their own. What was done to whole pictures, as by haze or another scanner,
-    shows in both. A larger shift than these make is another background, as without masks much of what counts as object.
+    shows in both. A larger shift than that makes is another background, which without masks counts as object as well.
     """
     off = off_object(masks)
     on = torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off)
@@ -146,7 +147,7 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
 
 
 def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes)`` in a property of objects, as far as what is around them shares these, both ``(N, 1)``.
+    """Steps ``(N, classes)`` in a property of objects, as far as what is around them shares it; values ``(N, 1)`` each.
 
     What is typical of classes off the object is regressed on what is on it. The slope counts in full from three of its
     standard errors on, from two in part; a step is as long as the objects' where a slope of 1 is within two errors.
