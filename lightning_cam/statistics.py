@@ -81,10 +81,12 @@ def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
         return math.nan
     moves = weights * (values - margin)
     steps = np.rint(np.abs(moves) * _STEPS / (np.linalg.norm(moves) or 1)).astype(int)
-    chances = np.zeros(steps.sum() + 1)  # of the sum of the steps that go up; so long that a roll never wraps
+    chances = np.zeros(steps.sum() + 1)  # of the sum of the steps that go up
     chances[0] = 1
-    for step in steps:
-        chances = (chances + np.roll(chances, step)) / 2
+    for reached, step in zip(steps.cumsum(), steps, strict=True):
+        seen = chances[: reached + 1]
+        seen[step:] += seen[: reached + 1 - step]
+        seen /= 2
     lowest_tie = steps[moves > 0].sum() - len(steps) // 2  # each image is rounded by half a step at most
     return min(float(chances[max(lowest_tie, 0) :].sum()), 1.0)
 
@@ -142,12 +144,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in np.minimum(stepped, 1)[np.argsort(order)]]
 
 
-def gatekept(effects: Tensor, strata: Tensor, *, margin: float, alpha: float = 0.05) -> dict[int, float]:
-    """Adjusted p per class, if the pooled test rejects at ``alpha``; else empty.
+def gatekept(effects: Tensor, strata: Tensor, pooled: float, *, margin: float, alpha: float = 0.05) -> dict[int, float]:
+    """Adjusted p per class, if ``pooled``, the p of all classes together, is below ``alpha``; else empty.
 
     Holm over the classes with at least `FEWEST` defined images; no class is surer than the pooled test.
     """
-    pooled = sign_flip_p(effects, strata, margin=margin)
     if not pooled < alpha:
         return {}
     defined = strata[~effects.isnan()].tolist()

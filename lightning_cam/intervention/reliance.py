@@ -49,13 +49,14 @@ def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -
     n = len(effects) - statistics.n_undefined(effects)
     sd = statistics.standard_error(effects, targets) * math.sqrt(n)
     needed_n = max(statistics.needed_n(sd, mean, MARGIN, ALPHA), _needed_agreeing(mean) if sd < _AGREEING else 0)
-    by_class = statistics.gatekept(effects, targets, margin=MARGIN, alpha=ALPHA)
+    p_value = statistics.sign_flip_p(effects, targets, margin=MARGIN)
+    by_class = statistics.gatekept(effects, targets, p_value, margin=MARGIN, alpha=ALPHA)
     return Reliance(
         cue,
         mean,
         low,
         high,
-        statistics.sign_flip_p(effects, targets, margin=MARGIN),
+        p_value,
         {classes[k]: (float(effects[targets == k].nanmean()), p) for k, p in by_class.items()},
         needed_n,
     )

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only runs whose name has this regular expression, such as k4.*-s2")
     parser.add_argument("--part", choices=("development", "reported"), help="only runs to tune on, or only the others")
     parser.add_argument("--lag", action="store_true", help="also look at every epoch; eight times as slow")
-    parser.add_argument("--large-probe", action="store_true", help="look at 256 images instead of 96")
+    parser.add_argument("--probe", type=int, choices=tuple(runs.PROBES), default=96, help="how many images to look at")
     parser.add_argument("--scores", type=Path, help="where scores are kept; by default scores.json in the cache")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -39,7 +39,7 @@ def main() -> None:
     if options.step in ("score", "all"):
         chosen = [run for run in planned if options.part in (None, "reported" if run.held_out else "development")]
         kept = [run for run in chosen if runs.path_of(run, options.cache).exists()]
-        scored = score(kept, options.cache, options.leaves, lag=options.lag, large=options.large_probe)
+        scored = score(kept, options.cache, options.leaves, lag=options.lag, size=options.probe)
         (options.scores or options.cache / "scores.json").write_text(json.dumps(scored))
         print("\n".join(table.lines(scored)))
 
@@ -59,10 +59,10 @@ def train(planned: list[plan.Run], cache: Path, leaves: Path | None) -> None:
         )
 
 
-def score(kept: list[plan.Run], cache: Path, leaves: Path | None, *, lag: bool, large: bool) -> list[scoring.Scores]:
+def score(kept: list[plan.Run], cache: Path, leaves: Path | None, *, lag: bool, size: int) -> list[scoring.Scores]:
     scored = []
     for i, run in enumerate(kept, start=1):
-        scored.append(scoring.score(run, cache, leaves, lag=lag, large=large))
+        scored.append(scoring.score(run, cache, leaves, lag=lag, size=size))
         said, truth = scored[-1]["masks"], scored[-1]["truth"]
         outcome = f"{said['outcome']} {said['cue'] or ''}"
         print(

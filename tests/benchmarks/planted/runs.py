@@ -17,6 +17,7 @@ from .scenes import Pictures, conflicting, pictures
 from .training import EPOCHS, NORMALIZE, accuracy, epochs, network
 
 Accuracies = Mapping[str, float]
+PROBES = {96: "probe", 256: "large_probe", 1024: "largest_probe"}  # splits by how many pictures they have
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +82,9 @@ def load(path: Path) -> Record:
     )
 
 
-def large_probe(run: Run, leaves: Path | None) -> Probe:
-    """More pictures of the run's own validation distribution than its record has."""
-    return _probe(pictures(run, "large_probe", leaves=leaves, strength=run.strength))
+def probe_of(run: Run, size: int, leaves: Path | None) -> Probe:
+    """Pictures of the run's own validation distribution, with masks; ``size`` is a key of `PROBES`."""
+    return _probe(pictures(run, PROBES[size], leaves=leaves, strength=run.strength))
 
 
 def train_pictures(run: Run, leaves: Path | None, *, as_trained: bool = False) -> Pictures:

@@ -17,13 +17,13 @@ RELIES = 0.2  # of truth: from here on a run relies on its cue
 PROBES = ("masks", "no masks")
 
 
-def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, large: bool) -> Scores:
+def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -> Scores:
     """Truth, the detector's answers with and without masks, and the baselines'.
 
-    ``lag`` looks at each epoch, ``large`` at more images than the baselines see.
+    ``lag`` looks at each epoch; ``size`` is how many images the detector sees, of which the baselines see 96.
     """
     record = runs.load(runs.path_of(run, cache))
-    probe = runs.large_probe(run, leaves) if large else record.probe
+    probe = runs.probe_of(run, size, leaves)
     probes = dict(zip(PROBES, (probe, _without_masks(probe)), strict=True))
     said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
     watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"

@@ -19,12 +19,13 @@ CutOut = Callable[[int, np.random.Generator], Image.Image]  # class to object, S
 
 SIZE = 64  # side of a finished picture in pixels
 SPRITE = 52  # side of the square that holds a cut-out object
-SPLITS = {"train": 900, "probe": 96, "held_out": 300, "large_probe": 256}  # pictures of all classes together
+SPLITS = {"train": 900, "probe": 96, "held_out": 300, "large_probe": 256, "largest_probe": 1024}  # pictures in all
 LEAVES = ("scab", "rust")
-LEAF_SHARES = {  # of the shuffled leaves of a class; both probes show the same leaves
+LEAF_SHARES = {  # of the shuffled leaves of a class; all probes show the same leaves
     "train": (0, 150),
     "probe": (150, 198),
     "large_probe": (150, 198),
+    "largest_probe": (150, 198),
     "held_out": (198, 260),
 }
 
@@ -37,7 +38,7 @@ class Objects:
     labels: npt.NDArray[np.int64]
 
 
-@lru_cache(maxsize=12)
+@lru_cache(maxsize=32)
 def objects(task: str, n_classes: int, seed: int, split: str, leaves: Path | None) -> Objects:
     """The objects of a split, classes balanced and mixed; no object and no leaf of training is in another split."""
     n = -(-SPLITS[split] // n_classes) * n_classes
