@@ -1,8 +1,9 @@
 """Detectors put to the runs that are kept; every result is a dictionary of JSON types."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,21 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
 
     ``lag`` looks at each epoch; ``size`` is how many images the detector sees, of which the baselines see 96.
     """
-    record = runs.load(runs.path_of(run, cache))
+    path = runs.path_of(run, cache)
+    record = runs.load(path)
+    truth = _kept(path.with_suffix(".truth.json"), partial(runs.final_truth, record, leaves))
     probe = runs.probe_of(run, size, leaves)
     probes = dict(zip(PROBES, (probe, _without_masks(probe)), strict=True))
     said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
     watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"
     return {
         "run": asdict(run),
-        "truth": record.reliance,
+        "truth": truth["reliance"],
         "n_probe": len(probe),
-        "validation": record.truth[record.last]["validation"],
+        "validation": truth["validation"],
         "named_right": {name: answer["cue"] in run.cue.names for name, answer in said.items()},
         "lag": {name: _lag(record, probe) for name, probe in probes.items()} if watched else {},
-        "others": _others(record, cache, leaves),
+        "others": _kept(path.with_suffix(".baselines.json"), partial(_others, record, leaves)),
         **said,
     }
 
@@ -51,10 +54,13 @@ def _lag(record: runs.Record, probe: Probe) -> int | None:
     return alarms.index(True) - relies.index(True) if any(alarms) else None
 
 
-def _others(record: runs.Record, cache: Path, leaves: Path | None) -> Mapping[str, float]:
-    """The baselines' scores, kept beside the run because they do not change."""
-    path = runs.path_of(record.run, cache).with_suffix(".baselines.json")
+def _others(record: runs.Record, leaves: Path | None) -> dict[str, float]:
+    """The baselines' scores."""
+    return baselines.attention_scores(record) | baselines.data_scores(runs.train_pictures(record.run, leaves))
+
+
+def _kept(path: Path, make: Callable[[], Mapping[str, float]]) -> Mapping[str, float]:
+    """What does not change between detectors, made once and kept beside the run."""
     if not path.exists():
-        train = runs.train_pictures(record.run, leaves)
-        path.write_text(json.dumps(baselines.attention_scores(record) | baselines.data_scores(train)))
+        path.write_text(json.dumps(make()))
     return json.loads(path.read_text())

@@ -19,7 +19,14 @@ CutOut = Callable[[int, np.random.Generator], Image.Image]  # class to object, S
 
 SIZE = 64  # side of a finished picture in pixels
 SPRITE = 52  # side of the square that holds a cut-out object
-SPLITS = {"train": 900, "probe": 96, "held_out": 300, "large_probe": 256, "largest_probe": 1024}  # pictures in all
+SPLITS = {  # pictures of all classes together
+    "train": 900,
+    "probe": 96,
+    "held_out": 300,
+    "large_probe": 256,
+    "largest_probe": 1024,
+    "more_held_out": 1500,
+}
 LEAVES = ("scab", "rust")
 LEAF_SHARES = {  # of the shuffled leaves of a class; all probes show the same leaves
     "train": (0, 150),
@@ -27,6 +34,7 @@ LEAF_SHARES = {  # of the shuffled leaves of a class; all probes show the same l
     "large_probe": (150, 198),
     "largest_probe": (150, 198),
     "held_out": (198, 260),
+    "more_held_out": (198, 260),
 }
 
 
