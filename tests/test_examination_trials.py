@@ -423,10 +423,10 @@ def test_evidence_is_at_most_the_whole_probe() -> None:
 def test_evidence_has_no_images_without_an_effect() -> None:
     full = probe(ground=True, n=8)
     found = full.masks.clone()
-    found[:4] = False
+    found[0] = False  # which is a donor of two others at most
 
     _, report, evidence = evidence_for(Probe(full.images, full.targets, masks=found), n=8)
 
-    assert 0 < len(evidence.chosen) < 8
+    assert 5 <= len(evidence.chosen) < 8
     assert report.effects["background"][evidence.chosen].isfinite().all()
     assert not math.isnan(float(evidence.probabilities.sum()))
