@@ -295,7 +295,7 @@ def test_progress_is_told_up_to_the_end(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
 
     audit_dataset(write_tree(tmp_path / "data"), progress=lambda done, total: calls.append((done, total)))
-    assert calls == [(32, 80), (64, 80), (80, 80)]
+    assert calls == [(16, 80), (32, 80), (48, 80), (64, 80), (80, 80)]
 
 
 def bomb(path: Path) -> None:

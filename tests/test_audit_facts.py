@@ -41,6 +41,12 @@ def facts_of(folder: Path, picture: Image.Image, name: str, **options: Any) -> F
     return read(saved(folder, picture, name, **options)).facts
 
 
+def texture_of(reading: Reading) -> tuple[float, float]:
+    """Blockiness and sharpness."""
+    found = pixels.textures([reading.crop])
+    return float(found["blockiness"][0]), float(found["sharpness"][0])
+
+
 def with_hole(colour: tuple[int, int, int]) -> Image.Image:
     """A red picture with a transparent quarter that hides ``colour``."""
     picture = plain("RGBA", (255, 0, 0, 255))
@@ -224,7 +230,7 @@ def test_a_plain_picture_stays_plain(size: tuple[int, int]) -> None:
     found = read_picture(plain("RGB", (10, 20, 30), size))
 
     assert (found.copy == [10, 20, 30]).all()
-    assert np.isnan([found.facts["blockiness"], found.facts["sharpness"]]).all()
+    assert np.isnan(texture_of(found)).all()
 
 
 def test_the_small_copy_averages() -> None:
@@ -259,8 +265,7 @@ def test_a_tensor_is_read_as_the_picture_that_it_shows(to_values: Any) -> None:
     of_picture, of_tensor = read_picture(picture), read_tensor(to_values(tensor))
 
     assert np.abs(of_picture.copy - of_tensor.copy).max() <= 1
-    for name, value in of_tensor.facts.items():
-        assert value == pytest.approx(of_picture.facts[name], abs=0.02)
+    assert texture_of(of_tensor) == pytest.approx(texture_of(of_picture), abs=0.02)
 
 
 def test_one_channel_is_grey() -> None:
@@ -275,8 +280,8 @@ def test_jpeg_blocks_show_in_a_png() -> None:
     picture = noise((19, 19)).resize((160, 160), Image.Resampling.BICUBIC)
     picture.save(buffer, "JPEG", quality=10)
 
-    before, after = (read_picture(p).facts["blockiness"] for p in (picture, Image.open(buffer).convert("RGB")))
-    assert float(before) < 0.1 < float(after)
+    before, after = (texture_of(read_picture(p))[0] for p in (picture, Image.open(buffer).convert("RGB")))
+    assert before < 0.1 < after
 
 
 @pytest.mark.parametrize("size", [(160, 160), (203, 171), (300, 400)])
@@ -285,14 +290,14 @@ def test_blocks_are_found_where_jpeg_puts_them(size: tuple[int, int]) -> None:
     blocks = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
     picture = Image.fromarray(np.kron(blocks, np.ones((8, 8), np.uint8))[:height, :width])
 
-    assert read_picture(picture).facts["blockiness"] == 1
+    assert texture_of(read_picture(picture))[0] == 1
 
 
 def test_blurring_lowers_sharpness() -> None:
     picture = noise((128, 128))
     blurred = picture.resize((32, 32), Image.Resampling.BOX).resize((128, 128), Image.Resampling.BICUBIC)
 
-    sharp, soft = (float(read_picture(p).facts["sharpness"]) for p in (picture, blurred))
+    sharp, soft = (texture_of(read_picture(p))[1] for p in (picture, blurred))
     assert soft < 0.5 * sharp
 
 
@@ -368,8 +373,21 @@ def test_measures_of_a_picture_do_not_depend_on_the_others() -> None:
         assert together[name][3:4] == pytest.approx(values, rel=1e-5)
 
 
+def test_textures_come_in_the_order_of_crops_of_any_size() -> None:
+    sizes = [(128, 128), (64, 40), (5, 5), (128, 128), (40, 64), (64, 40)]
+    crops = [np.asarray(noise(size, seed).convert("L")) for seed, size in enumerate(sizes)]
+
+    together = pixels.textures(crops)
+    for name, values in together.items():
+        alone = [pixels.textures([crop])[name][0] for crop in crops]
+        assert values == pytest.approx(alone, rel=1e-5, nan_ok=True)
+        assert np.isnan(values).tolist() == [False, False, True, False, False, False]
+        assert len(set(values)) == 6
+
+
 def test_every_fact_has_a_cue(tmp_path: Path) -> None:
-    names = facts_of(tmp_path, noise(), "a.png").keys() | pixels.measure(np.zeros((1, 64, 64, 3))).keys()
+    names = facts_of(tmp_path, noise(), "a.png").keys()
+    names |= pixels.measure(np.zeros((1, 64, 64, 3))).keys() | pixels.textures([np.zeros((9, 9))]).keys()
 
     assert {name for name in names if cue_of(name) == "region"} == {"cells"}
 

@@ -7,9 +7,10 @@ dropped, and whatever colour it hid shows.
 import hashlib
 import re
 from collections.abc import Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from statistics import fmean
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
 from ..probe.pictures import FORMATS, content_of, exif_of, pixels_of
-from .pixels import CROP, SIDE, texture
+from .pixels import CROP, SIDE
 
 Facts: TypeAlias = dict[str, str | float]
 
@@ -30,10 +31,17 @@ _MAKE, _ORIENTATION, _SOFTWARE = 0x010F, 0x0112, 0x0131
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One picture: facts by name, and a small copy ``(64, 64, 3)`` with values from 0 to 255."""
+    """One picture: facts by name, and what its pixels are measured on, with values from 0 to 255.
+
+    Args:
+        facts: What its file says, if it has one.
+        copy: Small copy, ``(64, 64, 3)``.
+        crop: Grey piece in the picture's own resolution, ``(H, W)``, that starts on the grid of 8x8 blocks.
+    """
 
     facts: Facts
     copy: npt.NDArray[np.generic]
+    crop: npt.NDArray[np.generic]
 
 
 def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> Reading:
@@ -48,11 +56,11 @@ def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -
         picture.load()
         facts = file_facts(picture, file.getbuffer().nbytes) | {"bit depth": _bit_depth(picture, file)}
         reading = read_picture(picture)
-    return Reading(facts | place_facts(place, class_words) | reading.facts, reading.copy)
+    return replace(reading, facts=facts | place_facts(place, class_words))
 
 
 def read_picture(picture: Image.Image) -> Reading:
-    """The small copy, and the facts that need the picture's own resolution."""
+    """The small copy and the crop."""
     if picture.mode in _DEPTHS:
         deep = pixels_of(picture, grayscale=True)[0]
         picture = Image.fromarray((deep * 255).byte().numpy())
@@ -60,7 +68,7 @@ def read_picture(picture: Image.Image) -> Reading:
         picture = (picture.convert("RGBA") if picture.has_transparency_data else picture).convert("RGB")
     top, left = _crop_start(picture.height), _crop_start(picture.width)
     crop = picture.crop((left, top, min(left + CROP, picture.width), min(top + CROP, picture.height))).convert("L")
-    return Reading(_texture_facts(np.asarray(crop)), np.asarray(_small_copy(picture).convert("RGB")))
+    return Reading({}, np.asarray(_small_copy(picture).convert("RGB")), np.asarray(crop))
 
 
 def read_tensor(image: Tensor) -> Reading:
@@ -70,7 +78,7 @@ def read_tensor(image: Tensor) -> Reading:
     copy = F.adaptive_avg_pool2d(colours, SIDE).permute(1, 2, 0)
     top, left = (_crop_start(side) for side in image.shape[1:])
     crop = colours[:, top : top + CROP, left : left + CROP].mean(0)
-    return Reading(_texture_facts(crop.numpy()), copy.numpy())
+    return Reading({}, copy.numpy(), crop.numpy())
 
 
 def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
@@ -115,7 +123,7 @@ def _jpeg_facts(picture: Image.Image) -> Facts:
     tables = [list(table) for _, table in sorted(picture.quantization.items())]
     return {
         "quantisation": _digest(repr(tables).encode()),
-        "quantisation mean": float(np.mean([np.mean(table) for table in tables])) if tables else np.nan,
+        "quantisation mean": fmean(map(fmean, tables)) if tables else np.nan,
         "chroma subsampling": _SUBSAMPLING.get(JpegImagePlugin.get_sampling(picture), "other"),
     }
 
@@ -154,11 +162,6 @@ def _small_copy(picture: Image.Image) -> Image.Image:
     places = (across, 0, 0.5 - across / 2, 0, down, 0.5 - down / 2)
     sample = picture.transform((3 * SIDE, 3 * SIDE), Image.Transform.AFFINE, places, Image.Resampling.NEAREST)
     return sample.reduce(3)
-
-
-def _texture_facts(crop: npt.NDArray[np.generic]) -> Facts:
-    blockiness, sharpness = texture(crop)
-    return {"blockiness": blockiness, "sharpness": sharpness}
 
 
 def _crop_start(side: int) -> int:

@@ -1,5 +1,6 @@
 """Facts about the pixels of pictures, most of them from small copies. Pure numpy."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,46 +23,66 @@ def measure(copies: Array) -> dict[str, Array]:
     The eight background pixels are the corners and the middles of the sides (Noyan 2022, for PlantVillage). A cell has
     its mean red, green and blue, the spread of its brightness and its fine detail.
     """
-    planes = np.ascontiguousarray(copies.transpose(0, 3, 1, 2), np.float32)
-    red, green, blue = planes.swapaxes(0, 1)
-    grey = (red + green + blue) / 3
-    detail = _detail(grey)
+    planes = np.ascontiguousarray(copies.transpose(0, 3, 1, 2))
+    grey = _mean(planes, 1)
+    spread, detail = _spread(grey, (1, 2)), _detail(grey)
     border = planes[:, :, _frame(_BORDER)]
     return {
-        "border colour": border.mean(-1),
-        "border spread": border.std(-1).mean(-1),
+        "border colour": _mean(border, -1),
+        "border spread": _mean(_spread(border, -1), -1),
         "plain border": _largest_share(copies[:, _frame(1)]),
         "background pixels": np.concatenate([planes[:, :, y, x] for y, x in _EIGHT], 1),
-        "mean colour": planes.mean((2, 3)),
-        "contrast": grey.std((1, 2)),
-        "saturation": (np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)).mean(
-            (1, 2)
-        ),
-        "fine detail": _ratio(detail.mean((1, 2)), grey.std((1, 2))),
+        "mean colour": _mean(planes, (2, 3)),
+        "contrast": spread,
+        "saturation": _mean(planes.max(1) - planes.min(1), (1, 2)),
+        "fine detail": _ratio(_mean(detail, (1, 2)), spread),
         "cells": _cells(planes, grey, detail),
     }
 
 
-def texture(crop: Array) -> tuple[float, float]:
-    """Blockiness (-1 to 1) and sharpness of a grey crop in original resolution that starts on the grid of 8x8 blocks.
+def textures(crops: Sequence[Array]) -> dict[str, Array]:
+    """Blockiness (-1 to 1) and sharpness, ``(N,)``, of grey crops ``(H, W)`` that start on the grid of 8x8 blocks.
 
     Blockiness compares the steps across the borders of blocks with all others: ``(b - o) / (b + o)``. Sharpness is the
     mean step between neighbours in units of the crop's spread. NaN for a crop without steps, or without two blocks.
     """
-    grey = crop.astype(np.float32)
-    down, right = np.abs(np.diff(grey, axis=0)).mean(1), np.abs(np.diff(grey, axis=1)).mean(0)
-    steps = np.concatenate([down, right])
-    on_border = np.concatenate([np.arange(len(down)), np.arange(len(right))]) % 8 == 7
-    if not (on_border.any() and steps.any()):
-        return np.nan, np.nan
-    across, within = steps[on_border].mean(), steps[~on_border].mean()
-    return float((across - within) / (across + within)), float(steps.mean() / grey.std())
+    shapes = [crop.shape for crop in crops]
+    found = np.empty((2, len(crops)))
+    for shape in set(shapes):
+        alike = [i for i, each in enumerate(shapes) if each == shape]
+        found[:, alike] = _texture(np.stack([crops[i] for i in alike]))
+    return {"blockiness": found[0], "sharpness": found[1]}
 
 
 def _frame(width: int) -> npt.NDArray[np.bool_]:
     frame = np.ones((SIDE, SIDE), bool)
     frame[width:-width, width:-width] = False
     return frame
+
+
+def _texture(grey: Array) -> Array:
+    """Blockiness and sharpness ``(2, N)`` of crops ``(N, H, W)``."""
+    down = _mean(_distance(grey[:, 1:], grey[:, :-1]), 2)
+    right = _mean(_distance(grey[:, :, 1:], grey[:, :, :-1]), 1)
+    steps = np.concatenate([down, right], 1)
+    on_border = np.concatenate([np.arange(down.shape[1]), np.arange(right.shape[1])]) % 8 == 7
+    if not on_border.any():
+        return np.full((2, len(grey)), np.nan)
+    across, within = _mean(steps[:, on_border], 1), _mean(steps[:, ~on_border], 1)
+    return np.stack([_ratio(across - within, across + within), _ratio(_mean(steps, 1), _spread(grey, (1, 2)))])
+
+
+def _mean(values: Array, axis: int | tuple[int, ...]) -> Array:
+    return np.asarray(values.mean(axis, dtype=np.float32))
+
+
+def _spread(values: Array, axis: int | tuple[int, ...]) -> Array:
+    return np.asarray(values.std(axis, dtype=np.float32))
+
+
+def _distance(one: Array, other: Array) -> Array:
+    """``|one - other|``, which bytes hold."""
+    return np.asarray(np.maximum(one, other) - np.minimum(one, other))
 
 
 def _detail(grey: Array) -> Array:

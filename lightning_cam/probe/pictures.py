@@ -6,6 +6,7 @@ white above 255 and which is scaled here.
 """
 
 import errno
+import stat
 import struct
 import warnings
 import zlib
@@ -77,9 +78,10 @@ def content_of(path: Path, max_pixels: int) -> BytesIO:
         OSError: It cannot be read, or is none: opening a pipe would wait for ever, and a device has no end.
         ValueError: It is larger than any picture of ``max_pixels``.
     """
-    if path.exists() and not path.is_file():
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is no file; take it away", str(path))
-    n_bytes, most = path.stat().st_size, MAX_BYTES_PER_PIXEL * max_pixels + MAX_EXTRA_BYTES
+    n_bytes, most = status.st_size, MAX_BYTES_PER_PIXEL * max_pixels + MAX_EXTRA_BYTES
     if n_bytes > most:
         raise ValueError(f"{n_bytes} bytes, more than any picture of {max_pixels} pixels has")
     return BytesIO(path.read_bytes())
