@@ -85,7 +85,7 @@ def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
     chances[0] = 1
     for reached, step in zip(steps.cumsum(), steps, strict=True):
         seen = chances[: reached + 1]
-        seen[step:] += seen[: reached + 1 - step]
+        seen[step:] += seen[: reached + 1 - step]  # numpy sees that they overlap
         seen /= 2
     lowest_tie = steps[moves > 0].sum() - len(steps) // 2  # each image is rounded by half a step at most
     return min(float(chances[max(lowest_tie, 0) :].sum()), 1.0)

@@ -14,10 +14,11 @@ from lightning_cam import Probe
 
 from .plan import Run
 from .scenes import Pictures, conflicting, pictures
+from .tasks import SPLITS
 from .training import EPOCHS, NORMALIZE, accuracy, epochs, network
 
 Accuracies = Mapping[str, float]
-PROBES = {96: "probe", 256: "large_probe", 1024: "largest_probe"}  # splits by how many pictures they have
+PROBES = {SPLITS[split]: split for split in ("probe", "large_probe", "largest_probe")}  # by how many pictures they have
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def probe_of(run: Run, size: int, leaves: Path | None) -> Probe:
 
 
 def final_truth(record: Record, leaves: Path | None) -> dict[str, float]:
-    """The truth at the end, as in `Record`, on five times as many held-out objects: less than half the error."""
+    """The truth at the end, as in `Record`, on more held-out objects and so with less than half the error."""
     judged = _judged_pictures(record.run, leaves, "more_held_out")
     return _truth(record.run, record.model(), judged)
 

@@ -19,7 +19,7 @@ CutOut = Callable[[int, np.random.Generator], Image.Image]  # class to object, S
 
 SIZE = 64  # side of a finished picture in pixels
 SPRITE = 52  # side of the square that holds a cut-out object
-SPLITS = {  # pictures of all classes together
+SPLITS = {  # pictures of all classes together; the place in this order seeds a split
     "train": 900,
     "probe": 96,
     "held_out": 300,
