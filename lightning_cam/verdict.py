@@ -48,9 +48,9 @@ class Verdict:
     """Whether a model relies on something that is not the object.
 
     Attributes:
-        outcome: "PASS" only if every cue is shown to stay below `MARGIN`; "FAIL" if one that cannot be the object's
-            own is shown to lie above; "WARN" for weaker evidence of such a cue, or where one that may be the object's
-            own is shown to lie above; else "INCONCLUSIVE".
+        outcome: "PASS" only if every cue is shown to stay below `MARGIN`, which takes masks for the background; "FAIL"
+            if one that cannot be the object's own is shown to lie above; "WARN" for weaker evidence of such a cue, or
+            where one that may be the object's own is shown to lie above; else "INCONCLUSIVE".
         score: For ranking runs, -1 to 1: the highest lower bound of a reliance; higher = more reliance on a shortcut.
         findings: The cues that the model relies on, strongest first.
         measured: Every cue that was put to the test, whether it counts or not.
@@ -115,7 +115,7 @@ def judge(
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
     findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
-    outcome, reason = _outcome(findings, counted)
+    outcome, reason = _outcome(findings, counted, missing)
     score = max(reliance.low for reliance in counted)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
@@ -210,7 +210,7 @@ def _sentence(reliance: Reliance) -> str:
     )
 
 
-def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance]) -> tuple[str, str]:
+def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str]) -> tuple[str, str]:
     if findings and findings[0].outcome == FAIL:
         cues = " and ".join(finding.cue for finding in findings if finding.outcome == FAIL)
         return FAIL, f"the model relies on something that is not the object: {cues}"
@@ -221,7 +221,8 @@ def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance]) -> tuple[
     if unsettled:
         return INCONCLUSIVE, _needed(unsettled)
     cues = ", ".join(reliance.cue for reliance in counted)
-    return PASS, f"no prediction hangs on any of {cues} by more than {MARGIN:.2f} of probability"
+    outcome = INCONCLUSIVE if missing else PASS
+    return outcome, f"no prediction hangs on any of {cues} by more than {MARGIN:.2f} of probability"
 
 
 def _needed(unsettled: Sequence[Reliance]) -> str:
@@ -254,7 +255,8 @@ def _perhaps_object(cues: Sequence[str]) -> str:
 
 
 def _unmeasured(cues: Sequence[str]) -> str:
-    return f"; not measured without masks of the objects: {' and '.join(cues)}" if cues else ""
+    way_out = "give the probe masks, or name in expected_cues what the model may use"
+    return f"; not measured without masks of the objects: {' and '.join(cues)}; {way_out}" if cues else ""
 
 
 def _plain(value: Any) -> Any:
