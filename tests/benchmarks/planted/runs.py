@@ -18,7 +18,7 @@ from .tasks import SPLITS
 from .training import EPOCHS, NORMALIZE, accuracy, epochs, network
 
 Accuracies = Mapping[str, float]
-PROBES = {SPLITS[split]: split for split in SPLITS if split.endswith("probe")}  # by how many pictures they have
+PROBES = {SPLITS[split]: split for split in ("probe", "large_probe", "largest_probe")}  # by how many pictures they have
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,6 @@ SPLITS = {  # pictures of all classes together; the place in this order seeds a 
     "large_probe": 256,
     "largest_probe": 1024,
     "more_held_out": 1500,
-    "huge_probe": 2048,
 }
 LEAVES = ("scab", "rust")
 LEAF_SHARES = {  # of the shuffled leaves of a class; all probes show the same leaves
@@ -34,7 +33,6 @@ LEAF_SHARES = {  # of the shuffled leaves of a class; all probes show the same l
     "probe": (150, 198),
     "large_probe": (150, 198),
     "largest_probe": (150, 198),
-    "huge_probe": (150, 198),
     "held_out": (198, 260),
     "more_held_out": (198, 260),
 }
