@@ -5,6 +5,7 @@ counts matter: ``(K, F, B)`` pictures by class, fold and code. Shuffling the lab
 of a fold's table, so the null is drawn as random tables (`scipy.stats.random_table`), at a cost free of N.
 """
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -47,9 +48,9 @@ def assign_folds(labels: Array, rng: np.random.Generator) -> Array:
 
 def count(codes: Array, labels: Array, folds: Array) -> Array:
     """Counts ``(K, F, B)`` of pictures by class, fold and code."""
-    counts = np.zeros((labels.max() + 1, FOLDS, codes.max() + 1))
-    np.add.at(counts, (labels, folds, codes), 1)
-    return counts
+    shape = int(labels.max()) + 1, FOLDS, int(codes.max()) + 1
+    places = np.ravel_multi_index((labels, folds, codes), shape)
+    return np.bincount(places, minlength=math.prod(shape)).reshape(shape).astype(float)
 
 
 def class_skill(counts: Array) -> Array:

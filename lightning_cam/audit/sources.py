@@ -114,7 +114,8 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
 
 
 def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> Source:
-    places = [Path(os.path.relpath(file, root)) for file in files]
+    folders = {folder: os.path.relpath(folder, root) for folder in {file.parent for file in files}}
+    places = [Path(folders[file.parent], file.name) for file in files]
     class_words = frozenset(word.lower() for word in words)
 
     def read(index: int) -> Reading:
