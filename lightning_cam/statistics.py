@@ -165,10 +165,11 @@ def equivalent(interval: tuple[float, float], margin: float) -> bool:
     return interval[1] < margin
 
 
-def differ(values: Tensor, strata: Tensor, *, alpha: float = 0.05) -> bool:
+def differ(values: Tensor, strata: Tensor, *, alpha: float = 0.01) -> bool:
     """Whether the strata have unlike means of ``values (N, P)`` in any of the ``P`` columns.
 
-    One-way analysis of variance (Fisher 1925) of each, after Bonferroni.
+    One-way analysis of variance (Fisher 1925) of each, after Bonferroni. At this ``alpha`` a difference that is chance
+    is seen in 5 % of probes at most, of their cast, brightness, contrast, sharpness and JPEG quality together.
 
     >>> import torch
     >>> differ(torch.tensor([[0.1], [0.2], [0.8], [0.9]]), torch.tensor([0, 0, 1, 1]))

@@ -205,7 +205,7 @@ def graded(pixels: Tensor) -> Tensor:
     return torch.tensor([PROBABILITIES[level] for level in pixels[:, 0, 0, 0].tolist()])
 
 
-def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins() -> None:
+def test_an_effect_is_what_the_own_class_loses() -> None:
     targets = torch.tensor([0, 0, 1, 2])
     images = torch.tensor([0.0, 0.25, 0.5, 1.0])[:, None, None, None].expand(4, 1, 2, 2)
     donors = Donors(same=torch.tensor([[1], [0], [2], [3]]), other=torch.tensor([[2], [3], [0], [1]]))
@@ -214,8 +214,8 @@ def test_an_effect_is_half_of_what_is_lost_and_half_of_what_the_other_class_wins
 
     expected = torch.tensor(
         [
-            ((0.5 - 0.2) + (0.5 - 0.1)) / 2,  # same 0.25, other 0.5 of class 1
-            ((0.7 - 0.1) + (0.6 - 0.1)) / 2,  # same 0, other 1 of class 2
+            0.5 - 0.2,  # same 0.25, other 0.5 of class 1
+            0.7 - 0.1,  # same 0, other 1 of class 2
             torch.nan,  # alone in its class
             torch.nan,
         ]
@@ -278,8 +278,8 @@ def test_all_donors_of_a_kind_count_the_same() -> None:
 
     found = effects_of([LEFT], images, targets, None, Donors(same, other), graded)
 
-    # Image 0: 0.6 of its class with 0 and 0.25, 0.15 with 0.5 and 1, whose classes win 0.5 - 0.15 and 0.6 - 0.25.
-    torch.testing.assert_close(found["left"][0], torch.tensor(((0.6 - 0.15) + (0.35 + 0.35) / 2) / 2))
+    # Image 0: 0.6 of its class with 0 and 0.25, 0.15 with 0.5 and 1.
+    torch.testing.assert_close(found["left"][0], torch.tensor(0.6 - 0.15))
 
 
 def test_effects_need_no_masks_where_the_trial_needs_none() -> None:

@@ -21,9 +21,9 @@ def effects(
 ) -> dict[str, Tensor]:
     """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where nothing can be said.
 
-    Half of what the own class loses to the donor of another class, and half of what that class wins by it: the
-    per-image form of the background gap of Xiao et al. 2021. Over all donors, or those that carry the cue of their
-    class, where masks tell it from the object.
+    What the probability of the own class loses to the cue of a donor of another class: the per-image form of the
+    background gap of Xiao et al. 2021. Over all donors, or those that carry the cue of their class, where masks tell it
+    from the object.
 
     Args:
         trials: What was swapped.
@@ -76,10 +76,6 @@ def _of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
 
 def _effect(answers: Tensor, counts: Tensor) -> Tensor:
     """Effects ``(N,)`` of the donors that count, bool ``(N, 2 R)``; NaN where none of a kind does."""
-    n = counts.shape[1] // 2
-    of_same, of_other = (kind / kind.sum(1, keepdim=True) for kind in torch.split(counts.float(), n, 1))
-    with_same, with_other = torch.split(answers.nan_to_num(), n, 1)
-    by_same = (of_same[:, :, None] * with_same).sum(1)
-    lost = by_same[:, 0] - (of_other * with_other[:, :, 0]).sum(1)
-    won = with_other[:, :, n:].diagonal(dim1=1, dim2=2) - by_same[:, n:]
-    return (lost + (of_other * won).sum(1)) / 2
+    shares = [kind / kind.sum(1, keepdim=True) for kind in counts.float().chunk(2, 1)]
+    with_same, with_other = answers[:, :, 0].nan_to_num().chunk(2, 1)
+    return (shares[0] * with_same).sum(1) - (shares[1] * with_other).sum(1)

@@ -79,9 +79,9 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     Objects and backgrounds have some of their own. What was done to whole pictures, as by haze or another scanner,
     shows in both. A larger shift than that makes is another background, which without masks counts as object as well.
     """
-    off = off_object(masks)
-    on = torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off)
-    (grey_off, contrast_off), (grey_on, contrast_on) = (_grey_and_contrast(images, side, targets) for side in (off, on))
+    (grey_off, contrast_off), (grey_on, contrast_on) = (
+        _grey_and_contrast(images, side, targets) for side in (off_object(masks), _on_object(masks))
+    )
     steps = _shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
     shifts = _shared_steps(grey_off, grey_on, targets)
@@ -95,10 +95,12 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
 
 def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
-    """Blur that leaves images of a class as sharp as those of another; no picture can be made sharper."""
-    grey = images.mean(1, keepdim=True)
-    everywhere = torch.ones_like(grey[:, 0])
-    sharpness = torch.stack([_sharpness(blurred(grey, s) if s else grey, everywhere) for s in _SIGMAS], 1)
+    """Blur that leaves objects of a class as sharp as those of another; no picture can be made sharper.
+
+    By the whole image instead, a blurred background would blur the object as well, and a fair model would react.
+    """
+    grey, objects = images.mean(1, keepdim=True), _on_object(masks)
+    sharpness = torch.stack([_sharpness(blurred(grey, s) if s else grey, objects) for s in _SIGMAS], 1)
     typical = _of_classes(sharpness[:, :1], targets)[:, 0]
     curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
     sigmas = torch.stack([_first_below(curve, typical - own) for curve, own in zip(curves, typical, strict=True)])
@@ -132,6 +134,11 @@ def sharpness_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor)
     """Whether classes differ in sharpness where their objects, which may be smooth or rough, have no part in it."""
     background = hide_object(images.mean(1, keepdim=True), masks)
     return differ(_sharpness(background, off_object(masks))[:, None], targets)
+
+
+def _on_object(masks: Tensor) -> Tensor:
+    """Where an image is looked at on its object, ``(N, H, W)`` 0 or 1; within the outer ring where no mask is known."""
+    return torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off_object(masks))
 
 
 def _of_classes(values: Tensor, targets: Tensor) -> Tensor:

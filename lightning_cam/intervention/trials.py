@@ -260,6 +260,9 @@ def _of_levels(
 ) -> Tensor:
     """Effects ``(n,)`` of all images of the own and of the donors' classes as donors, each level of theirs once.
 
+    Half of what the own class loses, and half of what the donor's wins: what bringing to a level itself does, which the
+    own arm may go without, takes from the one and gives to all of the others.
+
     NaN where no level of theirs can be reached, as the worse class cannot be made better, and for images that are alone
     in their class. Where nothing can be reached all are alike, and nothing hangs on what is not there.
     """
