@@ -172,7 +172,7 @@ def differ(values: Tensor, strata: Tensor, *, alpha: float = 0.01) -> bool:
     is seen in 5 % of probes at most, of their cast, brightness, contrast, sharpness and JPEG quality together.
 
     >>> import torch
-    >>> differ(torch.tensor([[0.1], [0.2], [0.8], [0.9]]), torch.tensor([0, 0, 1, 1]))
+    >>> differ(torch.tensor([[0.1], [0.2], [1.8], [1.9]]), torch.tensor([0, 0, 1, 1]))
     True
     """
     return any(_p_of_equal_means(column, strata) * values.shape[1] < alpha for column in values.T)
