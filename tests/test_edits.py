@@ -24,6 +24,13 @@ def box(top: int, left: int, height: int = 12, width: int = 12, *, size: tuple[i
     return mask
 
 
+def ellipse(scale: int) -> Tensor:
+    """A mask eight times as fine, ``(1, 8 scale H, 8 scale W)``."""
+    height, width = 8 * scale * HEIGHT, 8 * scale * WIDTH
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    return ((y / 0.6) ** 2 + (x / 0.45) ** 2 < 1)[None]
+
+
 def unknown(n: int = 1, size: tuple[int, int] = (HEIGHT, WIDTH)) -> Tensor:
     return torch.zeros(n, *size, dtype=torch.bool)
 
@@ -134,13 +141,6 @@ def test_an_object_before_another_background_is_as_if_it_had_been_there(old: flo
     assert error[edge].abs().mean() < 0.05
     assert error[edge].mean().abs() < 0.01
     assert error[~edge].abs().max() < 0.05
-
-
-def ellipse(scale: int) -> Tensor:
-    """``(1, 8 H, 8 W)``"""
-    height, width = 8 * scale * HEIGHT, 8 * scale * WIDTH
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    return ((y / 0.6) ** 2 + (x / 0.45) ** 2 < 1)[None]
 
 
 def test_a_hard_edge_stays_hard() -> None:
