@@ -92,14 +92,19 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
 
 
 def judge(
-    report: Report, *, limits: Mapping[str, str] | None = None, alarmed: Collection[str] | None = None
+    report: Report,
+    *,
+    limits: Mapping[str, str] | None = None,
+    shown: Collection[str] | None = None,
+    lasting: Collection[str] | None = None,
 ) -> Verdict:
     """The verdict on one check.
 
     Args:
         report: What `examine` saw.
         limits: The most that cues may lead to, where that is not what their trials say.
-        alarmed: Cues shown to lie above the margin, where several checks were looked at; None tests this one alone.
+        shown: Cues shown to lie above the margin, where this check is one of several; None tests it alone.
+        lasting: Those of them that were so before, so that they may convict; None is all.
     """
     most = _most(report, limits or {})
     counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
@@ -108,9 +113,10 @@ def judge(
         reason = _nothing_to_judge(report, most) + _unmeasured(missing)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
-    shown = {cue for cue, p in corrected.items() if p < ALPHA} if alarmed is None else alarmed
+    shown = {cue for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
+    lasting = shown if lasting is None else lasting
     found = [
-        _finding(r, corrected[r.cue], convicts=r.cue in shown and most[r.cue] == FAIL)
+        _finding(r, corrected[r.cue], convicts=r.cue in lasting and most[r.cue] == FAIL)
         for r in counted
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
@@ -148,7 +154,8 @@ class Vigil:
         """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
         most = _most(report, self._limits)
         counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
-        return judge(report, limits=self._limits, alarmed=self.alarmed({r.cue: r.p_value for r in counted}))
+        lasting = self.alarmed({r.cue: r.p_value for r in counted})
+        return judge(report, limits=self._limits, shown=set(self._in_a_row), lasting=lasting)
 
     def alarmed(self, p_values: Mapping[str, float]) -> set[str]:
         """Cues above the margin at this check and the ones before; a NaN or a check without the cue ends a streak."""

@@ -636,6 +636,13 @@ def test_two_checks_with_different_cues_convict_neither() -> None:
     assert outcomes(Vigil({}), one, other) == ["WARN", "WARN"]
 
 
+def test_what_can_only_warn_must_be_shown_at_the_level_of_the_run() -> None:
+    likely = report(strong("position", p_value=ALPHA / 2))
+
+    assert judge(likely).outcome == "WARN"
+    assert outcomes(Vigil({}), likely, likely) == ["INCONCLUSIVE", "INCONCLUSIVE"]
+
+
 def test_streaks_may_be_longer() -> None:
     bad = report(strong("cast"))
 
@@ -697,10 +704,11 @@ def test_expected_cues_neither_share_the_level_nor_convict() -> None:
     assert outcomes(expecting, both, both) == ["WARN", "FAIL"]
 
 
-def test_cues_that_only_warn_do_so_however_long() -> None:
-    bad = report(strong("position"))
+def test_cues_that_only_warn_do_so_at_once_and_however_long() -> None:
+    """Nothing follows from a warning, so it need not wait for a second check."""
+    good, bad = report(absent("position")), report(strong("position"))
 
-    assert outcomes(Vigil({}), *[bad] * 5) == ["INCONCLUSIVE"] + ["WARN"] * 4  # one check alone shows nothing
+    assert outcomes(Vigil({}), good, *[bad] * 5, good) == ["PASS"] + ["WARN"] * 5 + ["PASS"]
 
 
 def test_a_later_clean_check_passes() -> None:
