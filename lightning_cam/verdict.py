@@ -92,19 +92,15 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
 
 
 def judge(
-    report: Report,
-    *,
-    limits: Mapping[str, str] | None = None,
-    shown: Collection[str] | None = None,
-    lasting: Collection[str] | None = None,
+    report: Report, *, limits: Mapping[str, str] | None = None, shown: Mapping[str, bool] | None = None
 ) -> Verdict:
     """The verdict on one check.
 
     Args:
         report: What `examine` saw.
         limits: The most that cues may lead to, where that is not what their trials say.
-        shown: Cues shown to lie above the margin, where this check is one of several; None tests it alone.
-        lasting: Those of them that were so before, so that they may convict; None is all.
+        shown: Cues shown to lie above the margin, and whether they were long enough to convict; None tests this check
+            alone.
     """
     most = _most(report, limits or {})
     counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
@@ -113,10 +109,9 @@ def judge(
         reason = _nothing_to_judge(report, most) + _unmeasured(missing)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
-    shown = {cue for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
-    lasting = shown if lasting is None else lasting
+    shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
     found = [
-        _finding(r, corrected[r.cue], convicts=r.cue in lasting and most[r.cue] == FAIL)
+        _finding(r, corrected[r.cue], convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
         for r in counted
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
@@ -135,11 +130,11 @@ def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
 
 
 class Vigil:
-    """Judges a run check by check; the false alarms of 20 checks together stay below ``alpha``.
+    """Judges a run check by check; false "FAIL"s of 20 checks together stay below ``alpha``.
 
     Args:
         limits: The most that cues may lead to, where that is not what their trials say.
-        alpha: Chance of any false alarm in 20 checks, see `statistics.check_level`.
+        alpha: Chance of any false "FAIL" in 20 checks, see `statistics.check_level`.
         streak: Checks in a row that must agree: trainings wobble from check to check.
     """
 
@@ -154,8 +149,8 @@ class Vigil:
         """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
         most = _most(report, self._limits)
         counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
-        lasting = self.alarmed({r.cue: r.p_value for r in counted})
-        return judge(report, limits=self._limits, shown=set(self._in_a_row), lasting=lasting)
+        alarmed = self.alarmed({r.cue: r.p_value for r in counted})
+        return judge(report, limits=self._limits, shown={cue: cue in alarmed for cue in self._in_a_row})
 
     def alarmed(self, p_values: Mapping[str, float]) -> set[str]:
         """Cues above the margin at this check and the ones before; a NaN or a check without the cue ends a streak."""
