@@ -162,7 +162,7 @@ def _bit_depth(picture: Image.Image, file: BytesIO) -> float:
 def _small_copy(picture: Image.Image) -> Image.Image:
     """``(64, 64)`` means over all pixels; of large pictures over 2x2 places of an even grid that includes the outline.
 
-    The grid, because averaging all pixels takes a third of the time of decoding, and the outline, because frames count.
+    The grid, because averaging all pixels takes half as long as decoding, and the outline, because frames count.
     """
     side = 2 * SIDE
     if min(picture.size) < side:
