@@ -6,9 +6,9 @@
 from . import metrics, sinks, transforms
 from .attribution import cams, measures
 from .audit import audit_dataset
-from .callback import CAMCallback
 from .examination import Reading, Report, examine
 from .probe import Probe
+from .training import CAMCallback
 from .verdict import Finding, ShortcutError, Verdict, judge
 
 __version__ = "0.1.0"

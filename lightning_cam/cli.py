@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import __version__
-from .reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
-from .untrusted import printable
+from .sinks.reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
+from .text import printable
 
 NOTHING_TO_READ = 2  # exit code
 
@@ -98,7 +98,7 @@ def _demo(chosen: argparse.Namespace) -> int:
     if chosen.logger == "wandb" and importlib.util.find_spec("wandb") is None:
         print("wandb is not installed; pip install 'lightning-cam[wandb]', or leave --logger out", file=sys.stderr)
         return 2
-    from .demo import story  # what other commands need not wait for
+    from .demo import story
 
     story.tell(chosen.out, logger=chosen.logger, clean=chosen.clean, seed=chosen.seed, epochs=chosen.epochs)
     return 0

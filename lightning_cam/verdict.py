@@ -6,10 +6,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import statistics
+from .cues import Remedy, remedy_for
 from .examination import Report
 from .intervention import MARGIN, Reliance, Trial
-from .remedies import Remedy, remedy_for
-from .untrusted import printable
+from .text import printable
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
 

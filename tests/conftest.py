@@ -18,7 +18,7 @@ from PIL import Image, ImageFile
 from torch.nn.modules import module
 from torch.utils.hooks import RemovableHandle
 
-from lightning_cam import rhythm  # here, since Lightning writes to the environment when it is imported
+from lightning_cam.training import rhythm  # here, since Lightning writes to the environment when it is imported
 
 # By pytest, WandbLogger, wandb and torch's compiler.
 CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORCHINDUCTOR_CACHE_DIR"}

@@ -20,8 +20,8 @@ from lightning_cam.audit import AuditResult, audit_dataset
 from lightning_cam.audit.judging import judge
 from lightning_cam.audit.pixels import measure
 from lightning_cam.audit.sources import find_source
+from lightning_cam.cues import Remedy, remedy_for
 from lightning_cam.demo.pictures import write_pictures
-from lightning_cam.remedies import Remedy, remedy_for
 
 Draw = Callable[[np.random.Generator, int], Image.Image]
 

@@ -30,10 +30,10 @@ from test_callback import Net, loader, pictures, trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-import lightning_cam.callback
-from lightning_cam.reading_back import newest, report_lines
+import lightning_cam.training.callback
 from lightning_cam.sinks import Page
 from lightning_cam.sinks.folder import FolderSink, read_history
+from lightning_cam.sinks.reading_back import newest, report_lines
 
 ALL_STEPS = [0, 1, 3, 5, 7, 9, 11]  # of `watching`
 
@@ -82,7 +82,7 @@ def test_fault_43_after_sigterm_no_check_is_begun(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:lightning_cam. pictures of")
 def test_fault_43_a_sink_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning saves its last checkpoint after us, and a cluster does not wait for long."""
-    monkeypatch.setattr(lightning_cam.callback, "SECONDS_AFTER_EXCEPTION", 0.1)
+    monkeypatch.setattr(lightning_cam.training.callback, "SECONDS_AFTER_EXCEPTION", 0.1)
     let_go = threading.Event()
 
     class Hanging:

@@ -13,26 +13,23 @@ import lightning_cam
 HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
-    ["untrusted", "ranks"],
-    ["spatial", "statistics", "render", "rhythm", "remedies", "transforms", "failures"],
+    ["text", "spatial", "statistics", "cues", "transforms"],
+    ["datasets", "render"],
     ["probe"],
     ["attribution", "intervention", "audit"],
-    ["look", "metrics"],
-    ["examination"],
+    ["examination", "metrics"],
     ["verdict"],
     ["sinks"],
-    ["trainer"],
-    ["observer"],
-    ["callback"],
+    ["training"],
     ["__init__"],  # the public names
-    ["demo", "reading_back"],
+    ["demo"],
     ["cli"],
     ["__main__"],
 ]
 PURE = ["spatial", "attribution/cams", "attribution/measures", "intervention/edits"]
 GUARDED = {  # who may import a package from outside
-    "pytorch_lightning": {"callback", "demo"},
-    "lightning": {"callback"},
+    "pytorch_lightning": {"training", "demo"},
+    "lightning": {"training"},
     "tensorboard": {"sinks"},
     "wandb": {"sinks", "demo"},
 }
@@ -100,7 +97,7 @@ def test_a_pure_room_knows_torch_and_spatial_only(name: str) -> None:
     ("room", "package", "source"),
     [
         pytest.param("probe", ("lightning_cam",), "from . import examination", id="up, relative"),
-        pytest.param("probe", ("lightning_cam",), "from lightning_cam.callback import CAMCallback", id="up, absolute"),
+        pytest.param("probe", ("lightning_cam",), "from lightning_cam.training import CAMCallback", id="up, absolute"),
         pytest.param("probe", ("lightning_cam",), "import lightning_cam.sinks.folder", id="up, dotted"),
         pytest.param("probe", ("lightning_cam",), "def f():\n    from . import sinks", id="up, lazy"),
         pytest.param(

@@ -26,10 +26,11 @@ from test_sinks import bad_news, check
 
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.audit import reading, sources
-from lightning_cam.probe import Normalize, pictures, storage
-from lightning_cam.probe.pictures import quiet_pillow
-from lightning_cam.reading_back import newest, report_lines
+from lightning_cam.datasets import pictures
+from lightning_cam.datasets.pictures import quiet_pillow
+from lightning_cam.probe import Normalize, storage
 from lightning_cam.sinks import FolderSink
+from lightning_cam.sinks.reading_back import newest, report_lines
 
 Read = Callable[[], object]
 

@@ -20,19 +20,19 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_cam import CAMCallback, Verdict, cams, examine
 from lightning_cam.examination import Reading
-from lightning_cam.failures import Failures
-from lightning_cam.observer import Observer
-from lightning_cam.rhythm import ALWAYS_SPARED, Account, Kind, affordable, spare
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
 from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.folder import read_history
+from lightning_cam.training.failures import Failures
+from lightning_cam.training.observer import Observer
+from lightning_cam.training.rhythm import ALWAYS_SPARED, Account, Kind, affordable, spare
 
 EPOCHS, BATCHES = 12, 6
 
 
 @pytest.fixture(autouse=True)
 def _ten_seconds(_unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_cam.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
+    monkeypatch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
 
 
 class Clock:
@@ -58,7 +58,7 @@ class Batches(pl.Callback):
 def looked(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[CAMCallback, list[str]]:
     """A fit of twelve minutes in which every check takes four seconds, and what it warned of."""
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def four_seconds(module: nn.Module, images: Tensor) -> Tensor:
         clock.seconds += 4
@@ -108,7 +108,7 @@ def test_steps_that_were_asked_for_are_kept(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_monitored_scalar_outlives_skipped_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def a_minute(module: nn.Module, images: Tensor) -> Tensor:
         clock.seconds += 60
@@ -251,8 +251,8 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
     data = DataLoader(TensorDataset(*framed(8 * BATCHES, seed=0)), 8)
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
-        patch.setattr("lightning_cam.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
-        patch.setattr("lightning_cam.callback.time", clock)
+        patch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
+        patch.setattr("lightning_cam.training.callback.time", clock)
         warnings.simplefilter("always")
         run.fit(Validated(), data, data)
     said = [str(w.message) for w in caught if "lightning_cam" in str(w.message)]
@@ -347,7 +347,7 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 0.1
@@ -365,7 +365,7 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
 def test_trials_that_fail_cost_the_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they took counts as well, so that they are not tried again at every epoch."""
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def maps(activations: Tensor, gradients: Tensor) -> Tensor:
         clock.seconds += 0.1  # for each of two classes
@@ -394,7 +394,7 @@ def test_a_look_that_fails_is_not_completed_in_place_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def maps(activations: Tensor, gradients: Tensor) -> Tensor:
         clock.seconds += 0.1

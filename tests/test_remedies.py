@@ -15,8 +15,8 @@ from torchvision.transforms.v2 import functional
 
 from lightning_cam import audit_dataset, transforms
 from lightning_cam.audit.findings import cue_of
+from lightning_cam.cues import remedy_for
 from lightning_cam.demo.pictures import write_pictures
-from lightning_cam.remedies import remedy_for
 
 CUES = [
     "background",

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_cam.rhythm import Rhythm
+from lightning_cam.training.rhythm import Rhythm
 
 
 def test_default_looks_at_growing_steps_of_the_first_epoch_only() -> None:

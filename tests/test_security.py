@@ -29,10 +29,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_cam
 from lightning_cam import CAMCallback, Probe, audit_dataset, cli
+from lightning_cam.cues import remedy_for
 from lightning_cam.probe import storage
-from lightning_cam.reading_back import newest, report_lines
-from lightning_cam.remedies import remedy_for
 from lightning_cam.sinks import FolderSink, folder, wording
+from lightning_cam.sinks.reading_back import newest, report_lines
 from lightning_cam.verdict import ShortcutError, Verdict
 
 HOUSE = Path(lightning_cam.__file__).parent

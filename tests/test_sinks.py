@@ -35,8 +35,8 @@ from read_back import (
 from test_render import Tags
 from torch.utils.tensorboard import SummaryWriter
 
+from lightning_cam.cues import Remedy
 from lightning_cam.intervention import Reliance
-from lightning_cam.remedies import Remedy
 from lightning_cam.sinks import (
     FolderSink,
     MemorySink,
@@ -45,11 +45,11 @@ from lightning_cam.sinks import (
     Tile,
     WandbSink,
     folder,
-    for_logger,
-    image_hint,
     wording,
 )
 from lightning_cam.sinks import wandb as wandb_sink
+from lightning_cam.sinks.tensorboard import image_hint
+from lightning_cam.training.loggers import for_logger
 from lightning_cam.verdict import Finding, Verdict
 
 

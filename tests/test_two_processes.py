@@ -169,14 +169,14 @@ import pytorch_lightning as pl
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-import lightning_cam.callback
+import lightning_cam.training.callback
 from shortcut import BORDER
 from test_callback import Net, loader, probe
 from test_overhead import Batches, Clock
 from lightning_cam import CAMCallback, cams
 
 if __name__ == "__main__":
-    lightning_cam.callback.time = clock = Clock()
+    lightning_cam.training.callback.time = clock = Clock()
 
     def maps(activations, gradients):
         clock.seconds += trainer.global_rank == 0  # a second for each of two classes

@@ -11,7 +11,7 @@ from torch import nn
 from twins import Body, Net, Twin, differences, ours, trained
 
 from lightning_cam.attribution.guard import untouched
-from lightning_cam.attribution.witness import TouchedError, witnessed
+from lightning_cam.attribution.self_check import TouchedError, witnessed
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_cam import statistics
+from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
-from lightning_cam.remedies import remedy_for
 from lightning_cam.verdict import ALPHA, ShortcutError, Verdict, Vigil, judge, limits
 
 NAN = math.nan

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..probe.pictures import MAX_PIXELS
+from ..datasets.pictures import MAX_PIXELS
 from .findings import AuditFinding, FactSkill
 from .judging import LEAST_SKILL, judge
 from .reading import Progress, read_all

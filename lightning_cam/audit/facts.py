@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
-from ..probe.pictures import FORMATS, content_of, exif_of, pixels_of
+from ..datasets.pictures import FORMATS, content_of, exif_of, pixels_of
 from .pixels import CROP, SIDE
 
 Facts: TypeAlias = dict[str, str | float]

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..remedies import remedy_for
+from ..cues import remedy_for
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import UnidentifiedImageError
 
-from ..probe.pictures import FORMATS, UNREADABLE, quiet_pillow
+from ..datasets.pictures import FORMATS, UNREADABLE, quiet_pillow
 from .facts import Reading
 from .pixels import measure, textures
 from .sources import Source

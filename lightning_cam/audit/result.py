@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..untrusted import printable
+from ..text import printable
 from .findings import AuditFinding, FactSkill
 
 _COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}

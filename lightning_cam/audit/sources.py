@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ..datasets.items import own_seed, parts_of
+from ..datasets.labels import class_names, known_files, known_labels, label_of
+from ..datasets.pictures import SUFFIXES, said_of
 from ..probe.folders import images_in
-from ..probe.items import own_seed, parts_of
-from ..probe.labels import class_names, known_files, known_labels, label_of
-from ..probe.pictures import SUFFIXES, said_of
 from .facts import Reading, read_file, read_picture, read_tensor
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})

@@ -21,8 +21,8 @@ from torchvision import transforms, tv_tensors
 from torchvision.datasets import ImageFolder
 
 from ..audit import AuditResult, audit_dataset
-from ..callback import CAMCallback
 from ..probe import Probe
+from ..training.callback import CAMCallback
 from ..transforms import RandomBackground, RandomReencode
 from .pictures import write_pictures
 

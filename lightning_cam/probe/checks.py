@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ..datasets.normalization import ROUNDING
 from .names import distinct, tag
-from .normalization import ROUNDING
 
 MASK_SOURCES = ("given", "alpha", "folder", "box", "border", "none")
 """Where a mask came from; ``none`` is written where there is no mask."""

@@ -9,11 +9,11 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from ..datasets.items import Item, Reader, Regions, Size, own_seed
+from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
+from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from .drawn import Drawn, Preprocess, assemble, check_request
-from .items import Item, Reader, Regions, Size, own_seed
-from .labels import balanced, class_names, known_files, known_labels, labels_by_reading
 from .names import tag
-from .normalization import ROUNDING, as_normalize, normalize_of, spanning
 
 FEWEST, MOST = 64, 256  # images, where nobody says how many
 MOST_VALUES = 2**25  # of more images than the fewest: 128 MiB as float32, 222 images of 224 x 224 pixels in colour

@@ -7,8 +7,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .items import Item
-from .masking import find_object
+from ..datasets.items import Item
+from ..datasets.masking import find_object
 from .names import distinct
 
 Preprocess: TypeAlias = Callable[[Tensor], Tensor]

@@ -8,13 +8,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..untrusted import printable
-from .drawn import Drawn, Preprocess, assemble, check_request
-from .items import Item, Size
-from .labels import balanced
-from .masking import binary
-from .names import tag
-from .pictures import (
+from ..datasets.items import Item, Size
+from ..datasets.labels import balanced
+from ..datasets.masking import binary
+from ..datasets.pictures import (
     SUFFIXES,
     alpha_mask,
     orientation,
@@ -26,6 +23,9 @@ from .pictures import (
     said_of,
     turned,
 )
+from ..text import printable
+from .drawn import Drawn, Preprocess, assemble, check_request
+from .names import tag
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..datasets.items import Regions
+from ..datasets.normalization import as_written, from_written
+from ..datasets.pictures import said_of
 from . import storage
 from .checks import (
     checked_classes,
@@ -27,9 +30,6 @@ from .checks import (
 from .datasets import draw_from_dataset
 from .drawn import Drawn, Preprocess
 from .folders import Look, draw_from_folder
-from .items import Regions
-from .normalization import as_written, from_written
-from .pictures import said_of
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

@@ -18,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..untrusted import printable
+from ..text import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"

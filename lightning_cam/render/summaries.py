@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ..untrusted import escape
+from ..text import escape
 from .strips import select_steps
 
 MAX_COLUMNS = 6

@@ -6,9 +6,9 @@ from functools import partial
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict
-from . import Sink
-from .background import Background
+from .page import Sink
 from .pages import Frame, check_page, final_page, shown_probes
+from .worker import Background
 
 MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
 MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes

@@ -1,7 +1,5 @@
 """Keeps pages in a folder: pictures, the series of scalars, the summary. Needs no logger."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import io
@@ -12,14 +10,13 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-if TYPE_CHECKING:
-    from . import Page
+from .page import Page
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"

@@ -1,11 +1,6 @@
 """Keeps pages in memory: for tests and notebooks."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from . import Page
+from .page import Page
 
 
 class MemorySink:

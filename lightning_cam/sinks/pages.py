@@ -10,9 +10,10 @@ from .. import render
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..spatial import upsample
-from ..untrusted import printable
+from ..text import printable
 from ..verdict import Verdict
-from . import Page, Tile, image_hint
+from .page import Page, Tile
+from .tensorboard import image_hint
 from .wording import lines, markdown
 
 COARSE = 5  # cells a side below which a map says little

@@ -6,14 +6,14 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..untrusted import printable
+from ..text import printable
 from .folder import require_room, require_space
+from .page import Page
 from .wording import markdown
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-    from . import Page
 
 SPARE = 2**20  # bytes that pictures leave to the scalars of the training, which go to the same file
 

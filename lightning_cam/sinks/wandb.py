@@ -1,17 +1,13 @@
 """Shows pages in Weights & Biases, in the logger's own run. Scalars get there through Lightning."""
 
-from __future__ import annotations
-
 import html
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..render import BAND_NAMES
-from ..untrusted import cell, key_part, message, printable
+from ..text import cell, key_part, message, printable
+from .page import Page, Tile
 from .wording import lines
-
-if TYPE_CHECKING:
-    from . import Page, Tile
 
 MAX_IMAGES = 108  # W&B drops the rest of a longer list
 MAX_ROWS = 10_000  # of a table that W&B shows whole

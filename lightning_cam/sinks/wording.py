@@ -4,7 +4,7 @@ import math
 import re
 
 from ..intervention import MARGIN, Reliance
-from ..untrusted import escape, printable
+from ..text import escape, printable
 from ..verdict import FAIL, Finding, Verdict
 
 _LEGEND = (

@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .intervention import Reliance
-from .remedies import Remedy
-from .sinks.folder import HISTORY, VERDICT, read_history
-from .sinks.wording import lines
-from .untrusted import printable
-from .verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Verdict
+from ..cues import Remedy
+from ..intervention import Reliance
+from ..text import printable
+from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Verdict
+from .folder import HISTORY, VERDICT, read_history
+from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
 PICTURES = ("evolution.png", "evidence_*.png", "step_*", "summary.md")

@@ -1,6 +1,5 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,21 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attribution import cams, engine, measures
-from .intervention import (
-    STANDARD,
-    Reliance,
-    Trial,
-    as_seen,
-    effects,
-    summary,
-    swapped,
-    weigh,
-)
-from .look import Look, donors_of, look
-from .probe import Probe
-from .spatial import upsample
-from .statistics import has_learned
+from ..attribution import cams, measures
+from ..intervention import STANDARD, Reliance, Trial, as_seen, effects, summary, weigh
+from ..probe import Probe
+from ..spatial import upsample
+from ..statistics import has_learned
+from .look import Look, look
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,31 +48,6 @@ class Report:
     reliances: tuple[Reliance, ...]
     scalars: Mapping[str, float]
     model_seconds: float
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The scalars of one check, on Lightning's own step axis."""
-
-    step: int
-    epoch: int
-    scalars: Mapping[str, float]
-
-    @property
-    def defined(self) -> dict[str, float]:
-        """What can be logged: an undefined mean has no point on a curve, and EarlyStopping stops at a NaN."""
-        return {key: value for key, value in self.scalars.items() if math.isfinite(value)}
-
-    def as_json(self) -> dict[str, Any]:
-        """In JSON types; NaN, which JSON has not, becomes None."""
-        scalars = {key: value if math.isfinite(value) else None for key, value in self.scalars.items()}
-        return {"step": self.step, "epoch": self.epoch, "scalars": scalars}
-
-    @classmethod
-    def from_json(cls, entry: Mapping[str, Any]) -> "Reading":
-        """The reading that `as_json` was asked of."""
-        scalars = {str(key): math.nan if value is None else float(value) for key, value in entry["scalars"].items()}
-        return cls(int(entry["step"]), int(entry["epoch"]), scalars)
 
 
 def examine(
@@ -159,56 +124,6 @@ def report_on(
         | {f"cam/{name}": summary(column) for name, column in seen.context.items()},
         model_seconds=seen.model_seconds,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What one trial made of the images that it changed most.
-
-    Attributes:
-        cue: What was swapped.
-        chosen: ``(n,)`` indices into the probe.
-        images: ``(n, 3, C, H, W)``: as they are, with the cue of their own class, with the cue of another.
-        probabilities: ``(n, 3)`` of their own class.
-    """
-
-    cue: str
-    chosen: Tensor
-    images: Tensor
-    probabilities: Tensor
-
-
-def collect_evidence(
-    model: nn.Module,
-    probe: Probe,
-    report: Report,
-    cue: str,
-    *,
-    n: int = 4,
-    n_donors: int = 2,
-    forward: Callable[[Tensor], Any] | None = None,
-    batch_size: int = 32,
-) -> Evidence:
-    """The ``n`` images that lost most to the swap of a cue that the report has, each with its most telling donors.
-
-    Fewer where fewer have an effect.
-    """
-    trial = next(trial for trial in report.trials if trial.cue == cue)
-    lost = report.effects[cue]
-    chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
-    donors = donors_of(probe, n_donors)
-    shown = []
-    for r in range(n_donors):
-        pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors, chosen, r)
-        shown.append(torch.stack([probe.images[chosen], *pairs], 1))
-    images = torch.stack(shown, 1)  # (n, R, 3, C, H, W)
-    inputs = probe.prepare(images.flatten(0, 2))
-    logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()
-    own = probe.targets[chosen].repeat_interleave(images.shape[1] * 3)
-    probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(images.shape[:3])
-    best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(1)
-    each = torch.arange(len(chosen))
-    return Evidence(cue, chosen, images[each, best], probabilities[each, best])
 
 
 def _chosen(trials: Sequence[Trial] | None) -> tuple[Trial, ...]:

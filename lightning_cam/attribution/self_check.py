@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from .guard import GENERATORS, has_bytes, random_states
-from .reachable import held_by, named_by_methods
+from .model_state import held_by, named_by_methods
 
 MOST_COPIED = 2**30  # bytes of a model's state that are copied, to the host, so that they can be put back
 _MOST_BYTES = 2**26  # of a tensor that is neither parameter nor buffer: a larger one is data rather than state

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from twins import FEW
 
 from lightning_cam import CAMCallback
-from lightning_cam.attribution import engine, witness
-from lightning_cam.attribution.witness import TouchedError, witnessed
+from lightning_cam.attribution import engine, self_check
+from lightning_cam.attribution.self_check import TouchedError, witnessed
 from lightning_cam.sinks.memory import MemorySink
 
 HIDDEN = np.random.default_rng(0)
@@ -168,7 +168,7 @@ def test_what_untouched_puts_back_itself_is_seen_without_it() -> None:
 
 
 def test_a_model_too_large_to_copy_is_told_that_it_is_not_mended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(witness, "MOST_COPIED", 100)
+    monkeypatch.setattr(self_check, "MOST_COPIED", 100)
     model = holding()
 
     with pytest.raises(TouchedError, match=r"could not be put back: parameter 'head\.weight'$"), witnessed(model):
@@ -278,7 +278,7 @@ def test_the_first_look_of_each_kind_is_verified_and_no_other(tmp_path: Path, mo
         looks.append(type(model).__name__)
         return witnessed(model)
 
-    monkeypatch.setattr("lightning_cam.observer.witnessed", counting)
+    monkeypatch.setattr("lightning_cam.training.observer.witnessed", counting)
     checkpoint = tmp_path / "half.ckpt"
     callback = CAMCallback(probe(), every_n_train_steps=1, sinks=[MemorySink()], trials=FEW)
 

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .attribution import cams, engine, layers, targets
-from .attribution.guard import untouched
-from .intervention import Donors, Trial, answers, can_swap, context, draw_donors
-from .probe import Probe
+from ..attribution import cams, engine, layers, targets
+from ..attribution.guard import untouched
+from ..intervention import Donors, Trial, answers, can_swap, context, draw_donors
+from ..probe import Probe
 
 
 @dataclass(frozen=True, eq=False)

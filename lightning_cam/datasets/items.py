@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as v2_functional
 
 from ..spatial import boxes_to_masks
-from ..untrusted import printable
+from ..text import printable
 from .labels import LABEL_KEYS, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from .probe import Probe
+from ..probe import Probe
 from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from . import sinks as keeping
-from .attribution import cams, layers
-from .audit import AuditResult
-from .examination import Reading
+from ..attribution import cams, layers
+from ..audit import AuditResult
+from ..examination import Reading
+from ..intervention import STANDARD, Trial, region_trial
+from ..probe import Probe
+from ..sinks.album import Album
+from ..sinks.folder import FolderSink
+from ..sinks.page import Sink
+from ..sinks.pages import last_words
+from ..verdict import FAIL, ShortcutError, Verdict, limits
+from . import loggers
 from .failures import MOST_IN_A_ROW, Failures, warn
-from .intervention import STANDARD, Trial, region_trial
 from .observer import Failure, Observer
-from .probe import Probe
 from .ranks import from_first
 from .rhythm import Account, Kind, Rhythm, affordable, spare
-from .sinks.album import Album
-from .sinks.pages import last_words
 from .trainer import (
     cannot_be_sent,
     drawn_in_every_process,
@@ -35,7 +38,6 @@ from .trainer import (
     run_folder,
     validates,
 )
-from .verdict import FAIL, ShortcutError, Verdict, limits
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback as _Callback
@@ -105,7 +107,7 @@ class CAMCallback(_Callback):
         on_shortcut: str | Callable[[Verdict], None] = "warn",
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         on_error: str = "warn",
-        sinks: Sequence[keeping.Sink] | None = None,
+        sinks: Sequence[Sink] | None = None,
         log_images: bool = True,
         n_images: int = 16,
         batch_size: int = 32,
@@ -407,12 +409,12 @@ class CAMCallback(_Callback):
         Not to the loggers: there Lightning lets a failure stop the training.
         """
         pl_module.log_dict(dict(scalars), logger=False)
-        keeping.log(trainer.loggers, scalars, step, self._failures)
+        loggers.log(trainer.loggers, scalars, step, self._failures)
 
     def _log_directly(self, trainer: Any, scalars: Mapping[str, float], step: int) -> None:
         """Where ``self.log`` is not allowed; monitorable all the same."""
         trainer.callback_metrics.update({key: torch.tensor(value) for key, value in scalars.items()})
-        keeping.log(trainer.loggers, scalars, step, self._failures)
+        loggers.log(trainer.loggers, scalars, step, self._failures)
 
     def _open_album(self, trainer: Any, probe: Probe) -> None:
         """With the given sinks, or the folder's and one for each logger."""
@@ -420,9 +422,9 @@ class CAMCallback(_Callback):
         with self._failures.surviving("choosing a folder for pictures"):
             if self.sinks is None:
                 folders = [free_folder(run_folder(trainer) / f"{self.name}_report", resumed=bool(self._history))]
-        of_loggers, openings = keeping.opened(trainer.loggers, self._failures)
+        of_loggers, openings = loggers.opened(trainer.loggers, self._failures)
         self._openings = [*map(str, folders), *openings]
-        sinks = [*map(keeping.FolderSink, folders), *of_loggers] if self.sinks is None else self.sinks
+        sinks = [*map(FolderSink, folders), *of_loggers] if self.sinks is None else self.sinks
         self._album = Album(probe, self.name, sinks, self.n_images if self.log_images else 0)
 
     def _compare_with_restored(self, probe: Probe) -> None:

@@ -9,17 +9,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .attribution import cams
-from .attribution.guard import is_state, untouched
-from .attribution.witness import TouchedError, witnessed
-from .examination import Evidence, Report, collect_evidence, report_on
+from ..attribution import cams
+from ..attribution.guard import is_state, untouched
+from ..attribution.self_check import TouchedError, witnessed
+from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
+from ..intervention import Trial
+from ..probe import Probe
+from ..verdict import Verdict, Vigil, judge
 from .failures import Failures, as_text, steers_lightning
-from .intervention import Trial
-from .look import Look, look, merged
-from .probe import Probe
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .trainer import forward_of
-from .verdict import Verdict, Vigil, judge
 
 T = TypeVar("T")
 

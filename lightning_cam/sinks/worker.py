@@ -1,16 +1,12 @@
 """Renders and writes off the training thread: a bounded queue and one worker."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from . import Page, Sink
+from .page import Page, Sink
 
 MAX_FAILURES_IN_A_ROW = 3
 MAX_REMEMBERED_FAILURES = 20

@@ -1,0 +1,56 @@
+"""The trainer's loggers: which sink belongs to one, how a person opens it, and handing scalars to all of them."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..sinks.page import Sink
+from ..sinks.tensorboard import TensorBoardSink, image_hint
+from ..sinks.wandb import WandbSink
+from .failures import Failures
+
+
+def for_logger(logger: Any) -> Sink | None:
+    """The sink that shows pictures where ``logger`` shows scalars, or None if it shows none.
+
+    Goes by class name anywhere in the MRO: `pytorch_lightning` and `lightning.pytorch` have a class each, and users
+    derive their own. Opens the logger's experiment; call it on rank zero only.
+    """
+    names = {cls.__name__ for cls in type(logger).__mro__}
+    if "TensorBoardLogger" in names:
+        return TensorBoardSink(logger.experiment)
+    if "WandbLogger" in names:
+        return WandbSink(logger.experiment)
+    return None
+
+
+def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:
+    """The loggers' sinks, and how a person gets to see them. One that cannot be opened costs the others nothing."""
+    sinks: list[Sink] = []
+    openings: list[str] = []
+    for logger in loggers:
+        with failures.surviving(f"opening {type(logger).__name__} for pictures"):
+            sinks += [sink for sink in [for_logger(logger)] if sink is not None]
+            openings += [where for where in [opening(logger)] if where]
+    return sinks, openings
+
+
+def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failures: Failures) -> None:
+    """Hands scalars to every logger; one that fails three times in a row gets no more."""
+    for logger in loggers:
+        what = f"logging to {type(logger).__name__}"
+        if not failures.too_many(what):
+            with failures.surviving(what):
+                logger.log_metrics(dict(scalars), step=step)
+
+
+def opening(logger: Any) -> str | None:
+    """How a person gets to see what ``logger`` keeps: a command or an address, None if there is none."""
+    names = {cls.__name__ for cls in type(logger).__mro__}
+    if "TensorBoardLogger" in names:
+        return image_hint(logger.log_dir)
+    if "WandbLogger" in names:
+        run = logger.experiment
+        where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
+        return where if isinstance(where, str) else None
+    return None
