@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import Compilations
 from PIL import Image, ImageFile
 from torch.nn.modules import module
 from torch.utils.hooks import RemovableHandle
 
+from house.models import Compilations
 from lightning_cam.training import rhythm  # here, since Lightning writes to the environment when it is imported
 
 # By pytest, WandbLogger, wandb and torch's compiler.

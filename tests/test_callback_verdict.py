@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from house.shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
 from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict, examine, judge
 from lightning_cam.audit import audit_dataset
 from lightning_cam.intervention import STANDARD, Trial

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import pytest
-import reference_cams as reference
 import torch
 from torch import Tensor
 
+from house import reference_cams as reference
 from lightning_cam.attribution import cams
 
 METHODS = [

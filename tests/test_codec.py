@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from natural import natural, through_jpeg
-from swapping import effects_of
 from torch import Tensor
 
+from house.natural import natural, through_jpeg
+from house.swapping import effects_of
 from lightning_cam.intervention import STANDARD, draw_donors
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality, reencoded
 

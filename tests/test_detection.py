@@ -1,6 +1,7 @@
 """A few runs of the planted-shortcut benchmark: a used cue is found and named, a model that uses none is left alone."""
 
 import pytest
+
 from planted import runs
 from planted.detector import ALARMS, Detection, detector
 from planted.plan import Run

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from natural import natural
 from scipy import ndimage
 from torch import Tensor
 
+from house.natural import natural
 from lightning_cam.intervention import STANDARD, Edit, edits
 
 HEIGHT, WIDTH = 40, 56

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import models
 import pytest
 import torch
-from models import N_CLASSES, Net, fixed, images
 from torch import Tensor, nn
 
+from house import models
+from house.models import N_CLASSES, Net, fixed, images
 from lightning_cam.attribution import engine, targets
 from lightning_cam.attribution.engine import as_logits, capture, predict
 

@@ -5,14 +5,14 @@ import random
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import models
 import numpy as np
 import pytest
 import torch
-from natural import natural
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Normalize
 
+from house import models
+from house.natural import natural
 from lightning_cam import Probe, examine
 from lightning_cam.examination import collect_evidence
 from lightning_cam.intervention import STANDARD, Trial, weigh

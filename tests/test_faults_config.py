@@ -9,11 +9,11 @@ from unittest.mock import patch
 import pytest
 import pytorch_lightning as pl
 import torch
-from faulty import beside, refused, watching
 from pytorch_lightning.strategies import Strategy
-from test_callback import SIZE, Net, loader, probe, trainer
 from torch import Tensor, nn
 
+from house.faulty import beside, refused, watching
+from house.trainings import SIZE, Net, loader, probe, trainer
 from lightning_cam import CAMCallback
 from lightning_cam.training.trainer import cannot_be_sent
 

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import wandb
-from children import (
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
+
+import lightning_cam
+from house.children import (
     Quiet,
     said_by,
     train_on_a_full_disk,
@@ -17,12 +20,9 @@ from children import (
     train_without_wandb_core,
     write_beside_a_user,
 )
-from faulty import alone, beside, fitted, same, watching
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from read_back import tensorboard_images, tensorboard_scalars
-from test_callback import Net
-
-import lightning_cam
+from house.faulty import alone, beside, fitted, same, watching
+from house.read_back import tensorboard_images, tensorboard_scalars
+from house.trainings import Net
 
 HOUSE = Path(lightning_cam.__file__).parent
 ALL_STEPS = [0, 1, 3, 5, 7, 9, 11]  # of `watching`

@@ -4,17 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
 import torch
-from faulty import beside, refused, three_checks_lost, watching
-from models import fixed, images
-from test_callback import SIZE, Net, probe
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torchmetrics import MeanMetric
 
+from house import models
+from house.faulty import beside, refused, three_checks_lost, watching
+from house.models import fixed, images
+from house.trainings import SIZE, Net, probe
 from lightning_cam import CAMCallback, Probe, Report, examine
 
 LABELS = torch.tensor([0, 1, 2])

@@ -4,16 +4,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-import models
 import numpy as np
 import pytest
 import torch
-from faulty import beside, three_checks_lost, watching
-from models import fixed, images
-from test_callback import Net
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from house import models
+from house.faulty import beside, three_checks_lost, watching
+from house.models import fixed, images
+from house.trainings import Net
 from lightning_cam import Probe, Report, examine, render
 
 LABELS = torch.tensor([0, 1, 2])

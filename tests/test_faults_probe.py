@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from faulty import beside, refused, watching
-from models import Net as Classifier
-from models import fixed, images
 from PIL import Image
-from test_callback import SIZE, Net, loader, pictures, probe, trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from house.faulty import beside, refused, watching
+from house.models import Net as Classifier
+from house.models import fixed, images
+from house.trainings import SIZE, Net, loader, pictures, probe, trainer
 from lightning_cam import CAMCallback, Probe, examine
 
 LABELS = torch.tensor([0, 1, 2])

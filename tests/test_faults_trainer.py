@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from children import (
+from pytorch_lightning.tuner import Tuner
+from pytorch_lightning.utilities.exceptions import _TunerExitException
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+import lightning_cam.training.callback
+from house.children import (
     Quiet,
     be_killed_while_writing,
     exit_code,
@@ -22,15 +28,9 @@ from children import (
     unreadable_in,
     with_checkpoints,
 )
-from faulty import alone, fitted, same, watching
-from pytorch_lightning.tuner import Tuner
-from pytorch_lightning.utilities.exceptions import _TunerExitException
-from read_back import tensorboard_images
-from test_callback import Net, loader, pictures, trainer
-from torch import Tensor
-from torch.utils.data import DataLoader
-
-import lightning_cam.training.callback
+from house.faulty import alone, fitted, same, watching
+from house.read_back import tensorboard_images
+from house.trainings import Net, loader, pictures, trainer
 from lightning_cam.sinks import Page
 from lightning_cam.sinks.folder import FolderSink, read_history
 from lightning_cam.sinks.reading_back import newest, report_lines

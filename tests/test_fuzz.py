@@ -7,14 +7,12 @@ import io
 import json
 import os
 import random
-import resource
 import struct
 import time
 import warnings
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +20,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_sinks import bad_news, check
 
+from house.limits import little_memory
+from house.pages import bad_news, check
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.audit import reading, sources
 from lightning_cam.datasets import pictures
@@ -37,7 +36,6 @@ Read = Callable[[], object]
 SEED = int(os.environ.get("FUZZ_SEED", 0))
 MAX_SECONDS = 1.0  # of processor time for one file
 MAX_PIXELS = 1_000_000  # of a picture, here: what its pixels need is no leak
-MAX_GROWTH = 300_000_000  # bytes of address space for all of them
 
 
 # ---- breaking --------------------------------------------------------------------------------------------------------
@@ -120,18 +118,6 @@ def broken_json(value: Any, rng: random.Random) -> Any:
 
 
 # ---- watching --------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def little_memory() -> Iterator[None]:
-    """What asks for much more memory than there is in use gets a `MemoryError`, which nobody may raise."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (in_use + MAX_GROWTH, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def read_all(cases: Iterator[tuple[str, Read]], *, named: str) -> None:

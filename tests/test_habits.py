@@ -1,5 +1,6 @@
 """The fixtures that watch every test: what a test leaves behind makes it fail, and nothing else does."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -71,3 +72,11 @@ def test_what_a_test_leaves_behind_makes_it_fail(pytester: pytest.Pytester) -> N
     result.assert_outcomes(passed=len(LEAKS) + len(CLEAN), errors=len(LEAKS))
     said = result.stdout.str()
     assert [what for _, _, what in LEAKS.values() if what not in said] == []
+
+
+def test_no_test_module_imports_another() -> None:
+    """What two of them need lives in `house`, so that each can be moved, renamed and read alone."""
+    texts = {path.name: path.read_text() for path in Path(__file__).parent.rglob("*.py")}
+    importing = {name for name, text in texts.items() if re.search(r"^ *(from|import) test_", text, re.MULTILINE)}
+
+    assert importing == set()

@@ -6,6 +6,7 @@ What it ought to be is in layer_coverage.json, a table that was read row by row;
 from dataclasses import replace
 
 import pytest
+
 from benchmarks.layer_coverage import Row, looked_at, rows, table
 
 TABLE = {f"{row.library}-{row.model}": row for row in table()}

@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from natural import natural, through_jpeg
-from swapping import effects_of
 from torch import Tensor
 
+from house.natural import natural, through_jpeg
+from house.swapping import effects_of
 from lightning_cam.intervention import STANDARD, Donors, Trial, answers, as_seen, draw_donors, swapped
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
 from lightning_cam.intervention.levels import (

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 
 import pytest
-import reference_measures as reference
 import torch
 from torch import Tensor
 
+from house import reference_measures as reference
 from lightning_cam.attribution import measures
 from lightning_cam.attribution.measures import (
     attention_drift,

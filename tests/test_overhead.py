@@ -12,12 +12,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
-from read_back import tensorboard_events
-from shortcut import BORDER, Framed, framed, framed_probe
-from test_callback import Net, loader, probe, trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from house.clock import Batches, Clock
+from house.read_back import tensorboard_events
+from house.shortcut import BORDER, Framed, framed, framed_probe
+from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, Verdict, cams, examine
 from lightning_cam.examination import Reading
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
@@ -33,26 +34,6 @@ EPOCHS, BATCHES = 12, 6
 @pytest.fixture(autouse=True)
 def _ten_seconds(_unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
-
-
-class Clock:
-    """Stands in for the module `time`."""
-
-    seconds = 1000.0
-
-    def perf_counter(self) -> float:
-        return self.seconds
-
-
-class Batches(pl.Callback):
-    """Every batch takes ten seconds, so an epoch takes a minute."""
-
-    def __init__(self, clock: Clock, seconds: float = 10) -> None:
-        self.clock = clock
-        self.seconds = seconds
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        self.clock.seconds += self.seconds
 
 
 def looked(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[CAMCallback, list[str]]:

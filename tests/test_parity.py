@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch
-from models import fixed
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models as torchvision_models
 
+from house.models import fixed
 from lightning_cam.attribution import cams, engine, targets
 
 with warnings.catch_warnings():

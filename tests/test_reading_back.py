@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shortcut import trained_on_frames
 
+from house.shortcut import trained_on_frames
 from lightning_cam import cli
 
 Capture = pytest.CaptureFixture[str]

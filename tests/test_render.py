@@ -3,14 +3,13 @@
 import math
 import random
 import sys
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
-from markdown import Markdown
 from torch import Tensor
 
+from house.markup import Tags
 from lightning_cam import Probe, render
 from lightning_cam.examination import Reading
 from lightning_cam.render import paint, scale, strips, tiles
@@ -425,22 +424,6 @@ def test_an_unknown_probability_has_no_bar() -> None:
 
 
 # ---- the summary -----------------------------------------------------------------------------------------------------
-
-
-class Tags(HTMLParser):
-    """The tags and the text that markdown becomes in TensorBoard, before it is made safe."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.text = ""
-        self.feed(Markdown(extensions=["tables", "fenced_code"]).convert(text))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 NASTY = [

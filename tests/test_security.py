@@ -21,13 +21,13 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image, ImageFile, PngImagePlugin
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
-from read_back import tensorboard_events, tensorboard_texts, wandb_alerts, wandb_file, wandb_finish, wandb_rows
-from shortcut import BORDER, Framed, framed, framed_probe
-from test_fuzz import little_memory
-from test_render import Tags
 from torch.utils.data import DataLoader, TensorDataset
 
 import lightning_cam
+from house.limits import little_memory
+from house.markup import Tags
+from house.read_back import tensorboard_events, tensorboard_texts, wandb_alerts, wandb_file, wandb_finish, wandb_rows
+from house.shortcut import BORDER, Framed, framed, framed_probe
 from lightning_cam import CAMCallback, Probe, audit_dataset, cli
 from lightning_cam.cues import remedy_for
 from lightning_cam.probe import storage
@@ -581,7 +581,7 @@ def test_a_saved_probe_tells_no_path(tmp_path: Path) -> None:
 
 
 def test_a_remedy_for_a_cue_of_ones_own_is_text() -> None:
-    from test_sinks import convicted
+    from house.pages import convicted
 
     (finding,) = convicted(CUE).findings
     verdict = replace(convicted(CUE), findings=(replace(finding, remedy=remedy_for(CUE)),))
@@ -590,7 +590,7 @@ def test_a_remedy_for_a_cue_of_ones_own_is_text() -> None:
 
 
 def test_a_verdict_as_text_and_as_error_is_printable() -> None:
-    from test_sinks import convicted
+    from house.pages import convicted
 
     verdict = convicted(EVIL, (EVIL,))
 

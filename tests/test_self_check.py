@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import models
 import numpy as np
 import pytest
 import torch
-from models import Net, fingerprint, fixed, images
-from test_callback import Net as Module
-from test_callback import loader, probe, trainer, watched
-from test_guard import KINDS, changed
 from torch import Tensor, nn
-from twins import FEW
 
+from house import models
+from house.kinds import KINDS, changed
+from house.models import Net, fingerprint, fixed, images
+from house.trainings import Net as Module
+from house.trainings import loader, probe, trainer, watched
+from house.twins import FEW
 from lightning_cam import CAMCallback
 from lightning_cam.attribution import engine, self_check
 from lightning_cam.attribution.self_check import TouchedError, witnessed

@@ -20,7 +20,11 @@ import torch
 import wandb
 from numpy.typing import NDArray
 from PIL import Image
-from read_back import (
+from torch.utils.tensorboard import SummaryWriter
+
+from house.markup import Tags
+from house.pages import bad_news, check, convicted, last_page, picture
+from house.read_back import (
     tensorboard_images,
     tensorboard_scalars,
     tensorboard_texts,
@@ -32,17 +36,11 @@ from read_back import (
     wandb_rows,
     wandb_table,
 )
-from test_render import Tags
-from torch.utils.tensorboard import SummaryWriter
-
-from lightning_cam.cues import Remedy
-from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import (
     FolderSink,
     MemorySink,
     Page,
     TensorBoardSink,
-    Tile,
     WandbSink,
     folder,
     wording,
@@ -50,28 +48,7 @@ from lightning_cam.sinks import (
 from lightning_cam.sinks import wandb as wandb_sink
 from lightning_cam.sinks.tensorboard import image_hint
 from lightning_cam.training.loggers import for_logger
-from lightning_cam.verdict import Finding, Verdict
-
-
-def picture(seed: int, size: tuple[int, int] = (24, 40)) -> NDArray[np.uint8]:
-    """Smooth, so that it survives JPEG, and different for each seed."""
-    ramp = np.linspace(0, 200, size[0] * size[1], dtype=np.float64).reshape(*size, 1)
-    return (ramp + np.array([seed % 50, 20, 50 - seed % 50])).astype(np.uint8)
-
-
-def tile(name: str, seed: int, **values: float) -> Tile:
-    bands = np.zeros((24, 40), dtype=np.uint8)
-    bands[:, :20] = seed % 5
-    return Tile(name, f"caption {name} {seed}", picture(seed), bands, values)
-
-
-def check(step: int, *names: str, **scalars: float) -> Page:
-    tiles = tuple(tile(name, step + i, background=step / 10 + i) for i, name in enumerate(names))
-    return Page("cam", step, step // 4, {f"cam/{key}": value for key, value in scalars.items()}, tiles)
-
-
-def last_page(step: int) -> Page:
-    return Page("cam", step, 1, strip=picture(3, (60, 90)), text="## Seen\n\n| a | b |\n|---|---|\n| <i> | 2 |")
+from lightning_cam.verdict import Verdict
 
 
 def pixels(file: Path) -> NDArray[np.uint8]:
@@ -361,21 +338,6 @@ def test_fault_39_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeyp
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------
-
-
-def convicted(cue: str = "border", classes: tuple[str, ...] = ("cat",)) -> Verdict:
-    """A "FAIL" by hand; a second cue has too few images for an interval."""
-    remedy = Remedy("blur at random", "transform = 1")
-    finding = Finding(cue, "FAIL", 0.5, 0.25, 0.75, 0.001, classes, remedy, f"{cue}: loses 0.50 (at least 0.25)")
-    measured = (
-        Reliance(cue, 0.5, 0.25, 0.75, 0.001, dict.fromkeys(classes, (0.5, 0.01)), 64.0),
-        Reliance("tone", math.nan, math.nan, math.nan, math.nan, {}, math.inf),
-    )
-    return Verdict("FAIL", 0.25, (finding,), measured, f"the model relies on {cue}")
-
-
-def bad_news(step: int, verdict: Verdict | None = None, *, alert: bool = True) -> Page:
-    return Page("cam", step, 2, verdict=verdict or convicted(), alert=alert, evidence={"border": picture(9, (50, 70))})
 
 
 def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """Geometry on the pixel grid, by hand, by relation, and against loops."""
 
 import pytest
-import reference_measures as reference
 import torch
 from torch import Tensor
 
+from house import reference_measures as reference
 from lightning_cam.spatial import (
     area_average,
     at_cell_centres,

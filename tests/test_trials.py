@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from swapping import effects_of
 from torch import Tensor
 
+from house.swapping import effects_of
 from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap, draw_donors, edits, swapped
 from lightning_cam.intervention.edits import swap_background
 from lightning_cam.statistics import bca_interval

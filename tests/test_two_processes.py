@@ -1,13 +1,12 @@
 """Two processes train one model: they share the probe, log the same numbers, and neither waits for the other."""
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from house.ranks import ranks
 
 SCRIPT = """
 import sys
@@ -18,7 +17,7 @@ import pytorch_lightning as pl
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from test_callback import Net, loader, moody, probe
+from house.trainings import Net, loader, moody, probe
 from lightning_cam import CAMCallback
 
 if __name__ == "__main__":
@@ -47,7 +46,7 @@ from torch.utils.data import DataLoader, TensorDataset
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
 from lightning_cam import CAMCallback
-from shortcut import BORDER, Framed, framed, framed_probe
+from house.shortcut import BORDER, Framed, framed, framed_probe
 
 if __name__ == "__main__":
     told = []
@@ -77,7 +76,7 @@ from torch import nn
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from test_callback import Net, loader, probe
+from house.trainings import Net, loader, probe
 from lightning_cam import CAMCallback, Probe, examine
 
 
@@ -133,7 +132,7 @@ from torch.utils.data import DataLoader
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from test_callback import Net, loader, pictures
+from house.trainings import Net, loader, pictures
 from lightning_cam import CAMCallback
 
 
@@ -170,9 +169,9 @@ import pytorch_lightning as pl
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
 import lightning_cam.training.callback
-from shortcut import BORDER
-from test_callback import Net, loader, probe
-from test_overhead import Batches, Clock
+from house.shortcut import BORDER
+from house.trainings import Net, loader, probe
+from house.clock import Batches, Clock
 from lightning_cam import CAMCallback, cams
 
 if __name__ == "__main__":
@@ -209,7 +208,7 @@ from pytorch_lightning.strategies import ModelParallelStrategy
 from torch.distributed.fsdp import fully_shard
 
 sys.path.insert(0, {tests!r})
-from test_callback import Net, loader, probe
+from house.trainings import Net, loader, probe
 from lightning_cam import CAMCallback
 
 
@@ -238,21 +237,9 @@ if __name__ == "__main__":
 """  # fmt: skip
 
 
-def ranks(folder: Path, text: str = SCRIPT, **given: object) -> dict[str, str]:
-    """What each process says at the end of its training, by its rank."""
-    script = folder / "train.py"
-    script.write_text(text.format(tests=str(Path(__file__).parent), folder=str(folder), **given))
-    done = subprocess.run(
-        [sys.executable, str(script)], env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return {path.name[-1]: path.read_text() for path in folder.glob("rank[01]")}  # they may share lines of output
-
-
 @pytest.mark.slow
 def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -> None:
-    said = ranks(tmp_path, failing=())
+    said = ranks(tmp_path, SCRIPT, failing=())
 
     assert set(said) == {"0", "1"}
     assert said["0"] == said["1"]
@@ -262,7 +249,7 @@ def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", [(0,), (1,), (0, 1)], ids=str)
 def test_fault_53_a_check_that_fails_on_any_rank_hangs_nobody(tmp_path: Path, failing: tuple[int, ...]) -> None:
-    said = ranks(tmp_path, failing=failing)
+    said = ranks(tmp_path, SCRIPT, failing=failing)
 
     assert set(said) == {"0", "1"}
     assert said["0"] == said["1"]

@@ -11,16 +11,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from captum.attr import LayerGradCam
-from models import Compilations
 from pytorch_grad_cam import GradCAM as PeerGradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from pytorch_lightning.utilities.seed import isolate_rng
-from test_untouched import CONFIGURATIONS
-from test_untouched_models import COMPILED, MODELS
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from torchcam.methods import GradCAM as TorchCAM
-from twins import Net, Twin, differences, probe, trained
+
+from house.models import Compilations
+from house.twins import Net, Twin, differences, probe, trained
+from house.unruly import COMPILED, MODELS
+from house.ways import CONFIGURATIONS
 
 SETUPS = CONFIGURATIONS | MODELS
 

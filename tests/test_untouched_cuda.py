@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from twins import Body, Net, Twin, differences, ours, trained
 
+from house.twins import Body, Net, Twin, differences, ours, trained
 from lightning_cam.attribution.guard import untouched
 from lightning_cam.attribution.self_check import TouchedError, witnessed
 

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from test_two_processes import ranks
+
+from house.ranks import ranks
 
 SEPARATE = """
 import json
@@ -16,7 +17,7 @@ import torch
 
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from twins import Net, Twin, differences, ours, trained
+from house.twins import Net, Twin, differences, ours, trained
 
 
 class Unused(Net):
@@ -76,7 +77,7 @@ from torch.multiprocessing import ProcessExitedException
 faulthandler.enable()  # a process that dies says where
 sys.path.insert(0, {tests!r})
 warnings.simplefilter("ignore")
-from twins import Twin, differences, ours, trained
+from house.twins import Twin, differences, ours, trained
 
 if __name__ == "__main__":
     folder = Path({folder!r})

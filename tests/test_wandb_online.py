@@ -14,11 +14,11 @@ import torch
 import wandb
 from PIL import Image
 from pytorch_lightning.loggers import WandbLogger
-from read_back import Shown, wandb_file, wandb_images, wandb_rows
-from test_dashboards import STEPS, assert_shows_something, finite, trained
 from torch import Tensor
-from wandb_server import WandbServer
 
+from house.dashboards import STEPS, assert_shows_something, finite, trained
+from house.read_back import Shown, wandb_file, wandb_images, wandb_rows
+from house.wandb_server import WandbServer
 from lightning_cam import CAMCallback
 from lightning_cam.render import BAND_NAMES
 

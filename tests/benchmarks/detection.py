@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import torch
+
 from planted import plan, runs, scoring, table
 
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import pytest
 import pytorch_lightning as pl
 import torch
-from test_callback import Net, Started, loader, probe, trainer
 from torch import Tensor, nn
 
 from lightning_cam import CAMCallback
+
+from .trainings import Net, Started, loader, probe, trainer
 
 N_STEPS = 12  # two epochs of six batches
 

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from faulty import N_STEPS, fitted, watching
 from PIL import Image
 from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
-from test_callback import Net, loader, trainer
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cam.sinks import FolderSink, Page, TensorBoardSink, Tile
 from lightning_cam.sinks.folder import read_history
 from lightning_cam.verdict import Verdict
+
+from .faulty import N_STEPS, fitted, watching
+from .trainings import Net, loader, trainer
 
 START = multiprocessing.get_context("forkserver")
 # Not this module: Python before 3.13 has not our path there (gh-117378).

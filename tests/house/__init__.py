@@ -1,0 +1,1 @@
+"""What several tests share: models, trainings, pictures and readers. No test module imports another."""
