@@ -20,10 +20,20 @@ from torch.utils.hooks import RemovableHandle
 from house.models import Compilations
 from lightning_cam.training import rhythm  # here, since Lightning writes to the environment when it is imported
 
+# Networks of a few hundred weights are no faster on more threads, and workers share the cores. For children as well.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # By pytest, WandbLogger, wandb and torch's compiler.
 CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORCHINDUCTOR_CACHE_DIR"}
 # pytest-timeout, and torch for good once a loader with workers has run.
 SIGNALS_OF_OTHERS = {signal.SIGALRM, signal.SIGCHLD}
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No workers for a file or two, which are done before workers have started; pytest-xdist's own number for more."""
+    files = [Path(name.split("::")[0]).is_file() for name in config.args]
+    return 0 if len(files) <= 2 and all(files) else None
 
 
 @pytest.fixture(autouse=True)
