@@ -49,7 +49,7 @@ def test_a_cadence_replaces_the_rhythm_between_first_and_last(
 @pytest.mark.parametrize(
     "options", [{"limit_val_batches": 0}, {"num_sanity_val_steps": 0}], ids=["no validation", "no sanity"]
 )
-def test_fault_51_the_rhythm_needs_neither_validation_nor_sanity_check(options: dict[str, int], tmp_path: Path) -> None:
+def test_the_rhythm_needs_neither_validation_nor_sanity_check(options: dict[str, int], tmp_path: Path) -> None:
     callback = CAMCallback(probe())
     watched(tmp_path, callback, **options)
 
@@ -63,7 +63,7 @@ def test_accumulation_looks_once_per_optimizer_step(tmp_path: Path) -> None:
     assert steps(callback) == [0, 0, 1, 2, 3]  # Lightning's axis counts batches that stepped
 
 
-def test_fault_51_the_sanity_check_is_not_watched(tmp_path: Path) -> None:
+def test_the_sanity_check_is_not_watched(tmp_path: Path) -> None:
     callback, seen = CAMCallback(probe()), []
 
     class Listener(pl.Callback):
@@ -82,7 +82,7 @@ def test_a_stand_alone_validation_is_not_watched(tmp_path: Path) -> None:
     assert callback.history == ()
 
 
-def test_fault_50_fast_dev_run_looks_and_leaves_no_files(tmp_path: Path) -> None:
+def test_fast_dev_run_looks_and_leaves_no_files(tmp_path: Path) -> None:
     callback = CAMCallback(probe())
     watched(tmp_path, callback, fast_dev_run=True)
 
@@ -146,7 +146,7 @@ def test_without_validation_data_the_training_data_serve(tmp_path: Path) -> None
     assert len(callback.probe) == 24
 
 
-def test_fault_34_a_module_without_forward_is_watched_through_its_only_network(tmp_path: Path) -> None:
+def test_a_module_without_forward_is_watched_through_its_only_network(tmp_path: Path) -> None:
     class Wrapped(pl.LightningModule):
         def __init__(self) -> None:
             super().__init__()
@@ -164,7 +164,7 @@ def test_fault_34_a_module_without_forward_is_watched_through_its_only_network(t
     assert len(callback.history) == 4
 
 
-def test_fault_34_forward_can_be_given(tmp_path: Path) -> None:
+def test_forward_can_be_given(tmp_path: Path) -> None:
     callback = CAMCallback(probe(), on_error="raise", forward=lambda module, images: -module(images))
     straight = CAMCallback(probe(), on_error="raise")
     torch.manual_seed(0)
@@ -262,14 +262,14 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "run.ckpt"
 
 
-def test_fault_45_a_resumed_run_continues_its_series(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_continues_its_series(checkpoint: Path, tmp_path: Path) -> None:
     callback = CAMCallback(probe())
     resumed(tmp_path, callback, checkpoint)
 
     assert steps(callback) == [0, 3, 5, 11, 17]
 
 
-def test_fault_46_the_checkpointed_state_is_json_and_loads_with_weights_only(checkpoint: Path) -> None:
+def test_the_checkpointed_state_is_json_and_loads_with_weights_only(checkpoint: Path) -> None:
     states = torch.load(checkpoint, weights_only=True)["callbacks"]
     (state,) = [value for key, value in states.items() if key.startswith("CAMCallback")]
 
@@ -277,7 +277,7 @@ def test_fault_46_the_checkpointed_state_is_json_and_loads_with_weights_only(che
     assert [entry["step"] for entry in state["history"]] == [0, 3, 5]
 
 
-def test_fault_46_a_checkpoint_of_another_probe_set_starts_a_new_series(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_probe_set_starts_a_new_series(checkpoint: Path, tmp_path: Path) -> None:
     callback = CAMCallback(probe(4))
     with pytest.warns(UserWarning, match="another probe set"):
         resumed(tmp_path, callback, checkpoint)
@@ -288,7 +288,7 @@ def test_fault_46_a_checkpoint_of_another_probe_set_starts_a_new_series(checkpoi
 @pytest.mark.parametrize(
     "state", [{}, {"history": 3}, {"fingerprint": "x", "history": [{"step": "?"}]}, {"history": None}]
 )
-def test_fault_46_a_state_that_cannot_be_read_never_raises(state: dict[str, Any]) -> None:
+def test_a_state_that_cannot_be_read_never_raises(state: dict[str, Any]) -> None:
     callback = CAMCallback(probe())
     with pytest.warns(UserWarning, match="cannot be read"):
         callback.load_state_dict(state)
@@ -329,7 +329,7 @@ class Endless(IterableDataset[Any]):
         return iter([(torch.rand(3, SIZE, SIZE), 0)] * 8)
 
 
-def test_fault_34_two_networks_without_forward_are_said_before_training_starts(tmp_path: Path) -> None:
+def test_two_networks_without_forward_are_said_before_training_starts(tmp_path: Path) -> None:
     started = Started()
     run = trainer(tmp_path, CAMCallback(probe()), started)
 
@@ -338,7 +338,7 @@ def test_fault_34_two_networks_without_forward_are_said_before_training_starts(t
     assert started.steps == 0
 
 
-def test_fault_16_data_that_no_probe_can_be_drawn_from_is_said_before_training_starts(tmp_path: Path) -> None:
+def test_data_that_no_probe_can_be_drawn_from_is_said_before_training_starts(tmp_path: Path) -> None:
     started = Started()
     run = trainer(tmp_path, CAMCallback(), started)
 
@@ -379,7 +379,7 @@ def test_a_failing_check_raises_for_those_who_asked(tmp_path: Path) -> None:
         watched(tmp_path, CAMCallback(probe(), on_error="raise", layer="body.0"), moody(good_calls=1))
 
 
-def test_fault_27_nan_weights_leave_no_point_and_no_crash(tmp_path: Path) -> None:
+def test_nan_weights_leave_no_point_and_no_crash(tmp_path: Path) -> None:
     class Diverged(Net):
         def on_train_batch_end(self, *_: Any) -> None:
             nn.init.constant_(self.head.weight, float("nan"))
@@ -428,7 +428,7 @@ def test_pictures_are_flushed_when_training_is_interrupted(tmp_path: Path) -> No
     assert [page.step for page in sink.pages] == [0, 3, 5]
 
 
-def test_fault_52_without_a_logger_a_folder_keeps_the_pictures(tmp_path: Path) -> None:
+def test_without_a_logger_a_folder_keeps_the_pictures(tmp_path: Path) -> None:
     watched(tmp_path, CAMCallback(probe()))
 
     assert (tmp_path / "cam_report" / "evolution.png").exists()

@@ -83,7 +83,7 @@ def test_wandb_disabled_trains_as_ever(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(callback.history) == len(STEPS)
 
 
-def test_fault_52_several_loggers_each_get_the_scalars(tmp_path: Path) -> None:
+def test_several_loggers_each_get_the_scalars(tmp_path: Path) -> None:
     loggers = [TensorBoardLogger(tmp_path, name="tb"), CSVLogger(tmp_path, name="csv")]
     callback, _ = trained(tmp_path, loggers)
 

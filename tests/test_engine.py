@@ -72,7 +72,7 @@ def test_odd_forwards_give_the_same(build: Callable[[], nn.Module]) -> None:
     assert_equal(looked(fixed(build)), uncut(fixed(lambda: Net(inplace=False)), "stage"))
 
 
-def test_fault_35_the_last_call_counts() -> None:
+def test_the_last_call_counts() -> None:
     model = fixed(models.Twice)
 
     seen = looked(model)
@@ -398,19 +398,19 @@ def test_no_hook_is_left_on_the_layer() -> None:
         pytest.param(lambda: models.Returning(lambda z: z.argsort(1).float()), "stage", id="ranks"),
     ],
 )
-def test_fault_32_scores_cut_off_from_the_layer_are_an_error(build: Callable[[], nn.Module], layer: str) -> None:
+def test_scores_cut_off_from_the_layer_are_an_error(build: Callable[[], nn.Module], layer: str) -> None:
     with pytest.raises(RuntimeError, match=r"depend on layer 'stage'.* choose a layer with .*use_reentrant=False"):
         looked(fixed(build), layer)
 
 
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad=True")
-def test_fault_32_a_reentrant_checkpoint_is_an_error() -> None:
+def test_a_reentrant_checkpoint_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="use_reentrant=False"):
         looked(fixed(models.ReentrantCheckpoint))
 
 
 @pytest.mark.parametrize("build", [models.ByPixel, lambda: models.frozen(models.ByPixel())], ids=["", "frozen"])
-def test_fault_20_a_layer_that_does_not_run_is_an_error(build: Callable[[], nn.Module]) -> None:
+def test_a_layer_that_does_not_run_is_an_error(build: Callable[[], nn.Module]) -> None:
     with pytest.raises(RuntimeError, match=r"layer 'unused' does not run .* choose one that does"):
         looked(fixed(build), "unused")
 
@@ -484,7 +484,7 @@ Z = torch.tensor([[2.0, -1.0, 0.5], [0.0, 1.0, -3.0]])
         pytest.param({"result": (Output(None, Z),)}, id="nested"),
     ],
 )
-def test_fault_21_logits_are_found_in(output: Any) -> None:
+def test_logits_are_found_in(output: Any) -> None:
     assert torch.equal(as_logits(output), Z)
 
 
@@ -536,7 +536,7 @@ def test_outputs_without_class_scores_are_an_error(output: Any, found: str) -> N
         as_logits(output)
 
 
-def test_fault_22_a_single_logit_is_explained() -> None:
+def test_a_single_logit_is_explained() -> None:
     model = fixed(lambda: Net(1))
 
     seen = capture(model, images(), [targets.one_class(1), targets.one_class(0)], layer="stage")

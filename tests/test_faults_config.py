@@ -18,7 +18,7 @@ from lightning_cam import CAMCallback
 from lightning_cam.training.trainer import cannot_be_sent
 
 
-def test_fault_01_an_unknown_layer_is_said_before_training_starts_with_names_like_it(tmp_path: Path) -> None:
+def test_an_unknown_layer_is_said_before_training_starts_with_names_like_it(tmp_path: Path) -> None:
     refused(tmp_path, CAMCallback(probe(), layer="bdy.2"), "no layer 'bdy.2' in Net.*body.2")
 
 
@@ -31,7 +31,7 @@ class NoMaps(Net):
         return self.head(self.body(images))
 
 
-def test_fault_02_a_model_without_a_usable_layer_is_said_before_training_starts(tmp_path: Path) -> None:
+def test_a_model_without_a_usable_layer_is_said_before_training_starts(tmp_path: Path) -> None:
     refused(tmp_path, CAMCallback(probe()), r"choose one, layer='\.\.\.'", NoMaps)
 
 
@@ -45,17 +45,17 @@ def test_fault_02_a_model_without_a_usable_layer_is_said_before_training_starts(
         pytest.param({"every_n_epochs": True}, "from 1 on, got True", id="a switch"),
     ],
 )
-def test_fault_03_a_rhythm_that_cannot_be_is_refused_at_construction(options: dict[str, Any], message: str) -> None:
+def test_a_rhythm_that_cannot_be_is_refused_at_construction(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CAMCallback(probe(), **options)
 
 
-def test_fault_04_two_callbacks_of_one_name_are_refused_before_the_fit(tmp_path: Path) -> None:
+def test_two_callbacks_of_one_name_are_refused_before_the_fit(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"more than one stateful callback of type `CAMCallback`"):
         trainer(tmp_path, CAMCallback(probe()), CAMCallback(probe()))
 
 
-def test_fault_04_two_names_keep_two_series_in_one_checkpoint(tmp_path: Path) -> None:
+def test_two_names_keep_two_series_in_one_checkpoint(tmp_path: Path) -> None:
     def callbacks() -> list[CAMCallback]:
         return [watching(name="first"), watching(name="second", every_n_train_steps=3)]
 
@@ -69,7 +69,7 @@ def test_fault_04_two_names_keep_two_series_in_one_checkpoint(tmp_path: Path) ->
     assert all(key.startswith("second/") for key in restored[1].history[0].scalars)
 
 
-def test_fault_05_an_argument_that_cannot_be_sent_to_processes_is_named(tmp_path: Path) -> None:
+def test_an_argument_that_cannot_be_sent_to_processes_is_named(tmp_path: Path) -> None:
     callback = CAMCallback(probe(), forward=lambda module, images: module(images))
     run = trainer(tmp_path, callback, strategy="ddp_spawn", devices=1)
 
@@ -82,7 +82,7 @@ def test_fault_05_an_argument_that_cannot_be_sent_to_processes_is_named(tmp_path
     assert run.global_step == 0
 
 
-def test_fault_05_only_what_cannot_be_pickled_is_named() -> None:
+def test_only_what_cannot_be_pickled_is_named() -> None:
     assert cannot_be_sent({"probe": probe(), "forward": lambda m, x: m(x), "sinks": None}) == ["forward"]
 
 
@@ -108,7 +108,7 @@ class Sharded(Strategy):
         return tensor
 
 
-def test_fault_06_a_strategy_that_shards_the_model_switches_off_with_one_warning(tmp_path: Path) -> None:
+def test_a_strategy_that_shards_the_model_switches_off_with_one_warning(tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, accelerator="auto", strategy=Sharded(accelerator=pl.accelerators.CPUAccelerator()))
 

@@ -53,7 +53,7 @@ def failing_for_us(kind: type, member: str) -> type:
 
 
 @pytest.mark.parametrize("member", ["log_metrics", "experiment", "log_dir", "name", "version"])
-def test_fault_38_a_logger_that_raises_is_said_once_and_costs_no_check(member: str, tmp_path: Path) -> None:
+def test_a_logger_that_raises_is_said_once_and_costs_no_check(member: str, tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, logger=failing_for_us(TensorBoardLogger, member)(tmp_path))
 
@@ -70,7 +70,7 @@ class Strict(CSVLogger):
         super().log_metrics(metrics, step)
 
 
-def test_fault_38_a_logger_that_refuses_our_keys_gets_the_users_alone(tmp_path: Path) -> None:
+def test_a_logger_that_refuses_our_keys_gets_the_users_alone(tmp_path: Path) -> None:
     """Also of checks whose scalars can be monitored, which go through Lightning."""
     logger = Strict(tmp_path)
     run = beside(tmp_path, watching(**EVERY_EPOCH), logger=logger)
@@ -84,14 +84,14 @@ def test_fault_38_a_logger_that_refuses_our_keys_gets_the_users_alone(tmp_path: 
 # ---- 39, 40: disks ---------------------------------------------------------------------------------------------------
 
 
-def test_fault_39_pictures_leave_the_event_file_to_the_users_scalars(tmp_path: Path) -> None:
+def test_pictures_leave_the_event_file_to_the_users_scalars(tmp_path: Path) -> None:
     said = said_by(write_beside_a_user, tmp_path, 3 * 2**20)
 
     assert 0 < len(tensorboard_images(tmp_path)["cam/leaf"]) == 300 - said["refused"] < 300
     assert tensorboard_scalars(tmp_path)["loss"] == {step: step for step in range(300)}
 
 
-def test_fault_39_a_training_on_a_full_disk_loses_pictures_only(tmp_path: Path) -> None:
+def test_a_training_on_a_full_disk_loses_pictures_only(tmp_path: Path) -> None:
     said = said_by(train_on_a_full_disk, tmp_path, 60_000)
     folder = tmp_path / "logs" / "version_0"
 
@@ -102,7 +102,7 @@ def test_fault_39_a_training_on_a_full_disk_loses_pictures_only(tmp_path: Path) 
     assert sum("TensorBoardSink: OSError: [Errno 27] File too large" in text for text in said["said"]) == 1
 
 
-def test_fault_40_a_folder_that_cannot_be_made_costs_the_pictures_only(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made_costs_the_pictures_only(tmp_path: Path) -> None:
     """A file in its place, since root may write into any folder."""
     (tmp_path / "file").touch()
     callback = watching()
@@ -115,9 +115,7 @@ def test_fault_40_a_folder_that_cannot_be_made_costs_the_pictures_only(tmp_path:
     assert len(run.said) == 2
 
 
-def test_fault_40_a_terminal_that_cannot_show_a_path_stops_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_that_cannot_show_a_path_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
     run = beside(tmp_path, watching(), default_root_dir=tmp_path / "Käfer")
 
@@ -130,7 +128,7 @@ def test_fault_40_a_terminal_that_cannot_show_a_path_stops_nothing(
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds W&B's process in /proc")
-def test_fault_41_wandb_core_may_be_killed(tmp_path: Path) -> None:
+def test_wandb_core_may_be_killed(tmp_path: Path) -> None:
     said = said_by(train_without_wandb_core, tmp_path)
     if not said["killed"]:
         pytest.skip("this W&B has no process of that name")
@@ -141,7 +139,7 @@ def test_fault_41_wandb_core_may_be_killed(tmp_path: Path) -> None:
     assert len(said["said"]) == len(set(said["said"])) <= 4
 
 
-def test_fault_41_a_run_that_was_finished_early_costs_its_rows_only(tmp_path: Path) -> None:
+def test_a_run_that_was_finished_early_costs_its_rows_only(tmp_path: Path) -> None:
     class Finishing(pl.Callback):
         def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
             if trainer.current_epoch == 1:
@@ -159,7 +157,7 @@ def test_fault_41_a_run_that_was_finished_early_costs_its_rows_only(tmp_path: Pa
 # ---- 52: several loggers ---------------------------------------------------------------------------------------------
 
 
-def test_fault_52_a_failing_logger_costs_the_others_nothing(tmp_path: Path) -> None:
+def test_a_failing_logger_costs_the_others_nothing(tmp_path: Path) -> None:
     loggers = [
         failing_for_us(TensorBoardLogger, "experiment")(tmp_path / "broken"),
         TensorBoardLogger(tmp_path / "whole"),
@@ -179,7 +177,7 @@ def rows(logger: CSVLogger) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_fault_52_a_csv_loggers_own_values_are_unchanged(tmp_path: Path) -> None:
+def test_a_csv_loggers_own_values_are_unchanged(tmp_path: Path) -> None:
     ours, theirs = CSVLogger(tmp_path / "with"), CSVLogger(tmp_path / "without")
     fitted(tmp_path, Net, watching(), logger=ours)
     fitted(tmp_path, Net, logger=theirs)

@@ -30,7 +30,7 @@ class Lazy(Net):
         self.head = nn.LazyLinear(2)
 
 
-def test_fault_30_parameters_that_wait_for_the_first_forward_are_waited_for(tmp_path: Path) -> None:
+def test_parameters_that_wait_for_the_first_forward_are_waited_for(tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, Lazy, num_sanity_val_steps=0)
 
@@ -39,7 +39,7 @@ def test_fault_30_parameters_that_wait_for_the_first_forward_are_waited_for(tmp_
     assert [reading.step for reading in callback.history] == [1, 3, 5, 7, 9, 11]
 
 
-def test_fault_31_a_backbone_without_gradients_is_looked_into() -> None:
+def test_a_backbone_without_gradients_is_looked_into() -> None:
     report, expected = seen(fixed(models.NoGradBackbone)), seen(fixed(models.Net))
 
     assert torch.equal(report.grid_maps, expected.grid_maps)
@@ -78,7 +78,7 @@ class Scripted(Net):
         pytest.param(Scripted, "RuntimeError: ", id="scripted"),
     ],
 )
-def test_fault_32_what_autograd_cannot_see_switches_off_cleanly(
+def test_what_autograd_cannot_see_switches_off_cleanly(
     build: Callable[[], nn.Module], why: str, tmp_path: Path
 ) -> None:
     assert three_checks_lost(beside(tmp_path, watching(layer="body.0"), build), why)
@@ -106,7 +106,7 @@ GIVING_UP = {"CUDA": cuda_gives_up, "CPU": lambda: torch.empty(10**15)}  # the s
 
 
 @pytest.mark.parametrize("error", GIVING_UP.values(), ids=GIVING_UP)
-def test_fault_33_out_of_memory_halves_the_batch_and_says_so_once(error: Callable[[], Any], tmp_path: Path) -> None:
+def test_out_of_memory_halves_the_batch_and_says_so_once(error: Callable[[], Any], tmp_path: Path) -> None:
     callback = watching(layer="body.0")
     run = beside(tmp_path, callback, crowded(2, error))
 
@@ -115,7 +115,7 @@ def test_fault_33_out_of_memory_halves_the_batch_and_says_so_once(error: Callabl
     assert len(callback.history) == 7
 
 
-def test_fault_33_out_of_memory_with_a_single_image_switches_off(tmp_path: Path) -> None:
+def test_out_of_memory_with_a_single_image_switches_off(tmp_path: Path) -> None:
     run = beside(tmp_path, watching(layer="body.0"), crowded(0, cuda_gives_up))
 
     assert run.untouched
@@ -136,13 +136,13 @@ class WithLengths(Net):
     def validation_step(self, batch: Any, batch_idx: int) -> None: ...
 
 
-def test_fault_34_a_forward_that_wants_more_than_images_is_said_before_training_starts(tmp_path: Path) -> None:
+def test_a_forward_that_wants_more_than_images_is_said_before_training_starts(tmp_path: Path) -> None:
     refused(
         tmp_path, CAMCallback(probe()), r"take images alone \(.*'lengths'\); pass CAMCallback\(forward=", WithLengths
     )
 
 
-def test_fault_34_a_forward_that_wants_more_than_images_can_be_given_it(tmp_path: Path) -> None:
+def test_a_forward_that_wants_more_than_images_can_be_given_it(tmp_path: Path) -> None:
     callback = watching(forward=lambda module, images: module(images, torch.ones(len(images))), on_error="raise")
 
     assert beside(tmp_path, callback, WithLengths).untouched
@@ -158,7 +158,7 @@ class Again(Net):
         return self.head(self.stage(self.stage(self.body(x))).mean((2, 3)))
 
 
-def test_fault_35_a_layer_that_runs_twice_is_said_once(tmp_path: Path) -> None:
+def test_a_layer_that_runs_twice_is_said_once(tmp_path: Path) -> None:
     callback = watching(layer="stage")
     run = beside(tmp_path, callback, Again)
 
@@ -188,7 +188,7 @@ class Chatty(Net):
         self.log("mean", self.mean.compute())
 
 
-def test_fault_36_a_forward_that_logs_and_counts_does_not_notice(tmp_path: Path) -> None:
+def test_a_forward_that_logs_and_counts_does_not_notice(tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, Chatty)
     ours, theirs = run.trainer.callback_metrics, run.alone.callback_metrics
@@ -213,7 +213,7 @@ class Resized(Net):
         self.head = nn.Linear(4, 2)
 
 
-def test_fault_37_a_head_that_loses_classes_costs_the_checks_not_the_training(tmp_path: Path) -> None:
+def test_a_head_that_loses_classes_costs_the_checks_not_the_training(tmp_path: Path) -> None:
     callback = watching(probe=Probe(probe().images, torch.arange(6) % 3))
     run = beside(tmp_path, callback, Resized)
 

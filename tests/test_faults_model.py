@@ -34,7 +34,7 @@ class WithUnused(Net):
         self.unused = nn.Conv2d(3, 3, 1)
 
 
-def test_fault_20_a_layer_that_does_not_run_switches_off_and_says_so(tmp_path: Path) -> None:
+def test_a_layer_that_does_not_run_switches_off_and_says_so(tmp_path: Path) -> None:
     callback = watching(layer="unused")
     run = beside(tmp_path, callback, WithUnused)
 
@@ -53,7 +53,7 @@ class Regression(Net):
     def validation_step(self, batch: Any, batch_idx: int) -> None: ...
 
 
-def test_fault_23_a_regression_is_watched(tmp_path: Path) -> None:
+def test_a_regression_is_watched(tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, Regression)
 
@@ -62,7 +62,7 @@ def test_fault_23_a_regression_is_watched(tmp_path: Path) -> None:
     assert callback.history[-1].scalars["cam/undefined_rate"] < 1
 
 
-def test_fault_23_a_regression_is_explained_by_its_output() -> None:
+def test_a_regression_is_explained_by_its_output() -> None:
     model = fixed(lambda: models.Net(1))
     report = seen(model, probe=Probe(images(), torch.ones(3).long()), method=summed_gradients)
 
@@ -75,7 +75,7 @@ def share_of_a_cell(weights: Tensor, report: Report) -> Tensor:
     return (weights.detach().sum(1) / height / width)[:, None, None].expand(-1, height, width)
 
 
-def test_fault_24_a_multi_label_model_is_explained_by_the_given_class_and_by_the_highest() -> None:
+def test_a_multi_label_model_is_explained_by_the_given_class_and_by_the_highest() -> None:
     model = fixed(models.Net)
     report = seen(model, method=summed_gradients)
 
@@ -100,7 +100,7 @@ class Reader(Net):
         return self.head(tokens[:, 0])
 
 
-def test_fault_25_a_transformers_last_block_is_said_to_give_empty_maps(tmp_path: Path) -> None:
+def test_a_transformers_last_block_is_said_to_give_empty_maps(tmp_path: Path) -> None:
     run = beside(tmp_path, watching(layer="blocks.1"), Reader)
 
     assert run.untouched
@@ -108,7 +108,7 @@ def test_fault_25_a_transformers_last_block_is_said_to_give_empty_maps(tmp_path:
     assert "every map of the check at step 1 is empty; the class scores do not depend on this layer there" in said
 
 
-def test_fault_25_the_automatic_choice_is_a_layer_whose_tokens_count(tmp_path: Path) -> None:
+def test_the_automatic_choice_is_a_layer_whose_tokens_count(tmp_path: Path) -> None:
     callback = watching()
     run = beside(tmp_path, callback, Reader)
 
@@ -122,7 +122,7 @@ class OneCell(nn.Sequential):
         super().__init__(nn.Conv2d(3, 4, (12, 16)), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
 
 
-def test_fault_26_a_map_of_one_cell_is_kept_and_measures_nothing() -> None:
+def test_a_map_of_one_cell_is_kept_and_measures_nothing() -> None:
     masked = Probe(images(), LABELS, masks=images().mean(1) > 0.5)
     report = seen(fixed(OneCell), probe=masked, layer="0")
 
@@ -133,7 +133,7 @@ def test_fault_26_a_map_of_one_cell_is_kept_and_measures_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf], ids=str)
-def test_fault_27_weights_that_are_no_numbers_from_the_start_stop_nothing(value: float, tmp_path: Path) -> None:
+def test_weights_that_are_no_numbers_from_the_start_stop_nothing(value: float, tmp_path: Path) -> None:
     class Broken(Net):
         def build(self) -> None:
             super().build()
@@ -147,7 +147,7 @@ def test_fault_27_weights_that_are_no_numbers_from_the_start_stop_nothing(value:
     assert not any(math.isinf(value) for value in callback.history[-1].scalars.values())
 
 
-def test_fault_28_a_head_of_zeros_gives_empty_maps_and_no_nan() -> None:
+def test_a_head_of_zeros_gives_empty_maps_and_no_nan() -> None:
     model = fixed(models.Net)
     nn.init.zeros_(model.head.weight)
     report = seen(model)
@@ -157,7 +157,7 @@ def test_fault_28_a_head_of_zeros_gives_empty_maps_and_no_nan() -> None:
     assert report.values["attention_entropy"].isnan().all()
 
 
-def test_fault_28_a_head_of_zeros_before_the_first_step_is_not_worth_a_word(tmp_path: Path) -> None:
+def test_a_head_of_zeros_before_the_first_step_is_not_worth_a_word(tmp_path: Path) -> None:
     class Zero(Net):
         def build(self) -> None:
             super().build()
@@ -173,7 +173,7 @@ def test_fault_28_a_head_of_zeros_before_the_first_step_is_not_worth_a_word(tmp_
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, math.nan, math.inf], ids=str)
-def test_fault_29_a_constant_map_is_drawn_and_has_no_peak(value: float) -> None:
+def test_a_constant_map_is_drawn_and_has_no_peak(value: float) -> None:
     masked = Probe(images(), LABELS, masks=images().mean(1) > 0.5)
     report = seen(fixed(models.Net), probe=masked, method=lambda a, _: torch.full_like(a[:, 0], value))
     picture, _ = render.tile(masked.images[0], report.maps[0], masked.masks[0], ("one",) * 3, correct=True)

@@ -20,7 +20,7 @@ from lightning_cam import CAMCallback, Probe, examine
 LABELS = torch.tensor([0, 1, 2])
 
 
-def test_fault_07_a_data_set_that_fails_is_said_before_training_starts_with_the_way_out(tmp_path: Path) -> None:
+def test_a_data_set_that_fails_is_said_before_training_starts_with_the_way_out(tmp_path: Path) -> None:
     class Broken(TensorDataset):
         def __getitem__(self, index: int) -> Any:
             raise KeyError("opened in the workers only")
@@ -32,7 +32,7 @@ def test_fault_07_a_data_set_that_fails_is_said_before_training_starts_with_the_
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_fault_08_a_wrong_number_of_channels_costs_the_checks_and_says_so(channels: int, tmp_path: Path) -> None:
+def test_a_wrong_number_of_channels_costs_the_checks_and_says_so(channels: int, tmp_path: Path) -> None:
     wrong = Probe(torch.rand(4, channels, SIZE, SIZE), torch.arange(4) % 2)
     run = beside(tmp_path, watching(probe=wrong))
 
@@ -43,7 +43,7 @@ def test_fault_08_a_wrong_number_of_channels_costs_the_checks_and_says_so(channe
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)
-def test_fault_11_pixels_that_are_no_numbers_are_refused(value: float) -> None:
+def test_pixels_that_are_no_numbers_are_refused(value: float) -> None:
     spoilt = images().clone()
     spoilt[1, 0, 3, 4] = value
 
@@ -61,7 +61,7 @@ def masks() -> Tensor:
     return found
 
 
-def test_fault_12_masks_that_say_nothing_are_left_out_of_means_and_counted() -> None:
+def test_masks_that_say_nothing_are_left_out_of_means_and_counted() -> None:
     report = examine(fixed(Classifier), Probe(images(), LABELS, masks=masks()), layer="stage", trials=())
 
     for measure in ("background_attention_ratio", "background_attention_lift", "pointing_accuracy"):
@@ -70,7 +70,7 @@ def test_fault_12_masks_that_say_nothing_are_left_out_of_means_and_counted() -> 
     assert report.scalars["cam/undefined_rate"] == pytest.approx(2 / 3)
 
 
-def test_fault_12_without_any_mask_nothing_is_said_of_backgrounds() -> None:
+def test_without_any_mask_nothing_is_said_of_backgrounds() -> None:
     report = examine(fixed(Classifier), Probe(images(), LABELS, masks=masks() & False), layer="stage", trials=())
 
     assert not any("background" in key or "pointing" in key for key in report.scalars)
@@ -99,29 +99,29 @@ WAYS = pytest.mark.parametrize("build", [from_tensors, from_dataset, from_folder
 
 
 @WAYS
-def test_fault_13_a_mask_of_another_size_is_refused(build: Callable[[Path, Tensor], Probe], tmp_path: Path) -> None:
+def test_a_mask_of_another_size_is_refused(build: Callable[[Path, Tensor], Probe], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mask.*(12, 16|16x12)"):
         build(tmp_path, masks()[2, :, :15])
 
 
 @WAYS
-def test_fault_14_a_mask_that_is_not_binary_is_refused(build: Callable[[Path, Tensor], Probe], tmp_path: Path) -> None:
+def test_a_mask_that_is_not_binary_is_refused(build: Callable[[Path, Tensor], Probe], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"mask.*(must be bool|two levels)"):
         build(tmp_path, torch.rand(12, 16))
 
 
-def test_fault_15_a_label_out_of_range_is_said_before_training_starts(tmp_path: Path) -> None:
+def test_a_label_out_of_range_is_said_before_training_starts(tmp_path: Path) -> None:
     wrong = Probe(probe().images, torch.arange(6))
 
     refused(tmp_path, CAMCallback(wrong), "the probe has label 5, the model gives 2 class scores; pass a probe whose")
 
 
-def test_fault_15_a_negative_label_is_refused() -> None:
+def test_a_negative_label_is_refused() -> None:
     with pytest.raises(ValueError, match="class indices from 0, got -1"):
         Probe(images(), LABELS - 1)
 
 
-def test_fault_16_an_empty_probe_is_refused(tmp_path: Path) -> None:
+def test_an_empty_probe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one image"):
         Probe(images()[:0], LABELS[:0])
     with pytest.raises(ValueError, match="empty data set"):
@@ -130,12 +130,12 @@ def test_fault_16_an_empty_probe_is_refused(tmp_path: Path) -> None:
         Probe.from_folder(tmp_path)
 
 
-def test_fault_17_a_name_that_occurs_twice_is_refused() -> None:
+def test_a_name_that_occurs_twice_is_refused() -> None:
     with pytest.raises(ValueError, match="unique, got 'a' more than once; add an index"):
         Probe(images(), LABELS, names=["a", "b", "a"])
 
 
-def test_fault_17_copies_of_an_image_are_said_once(tmp_path: Path) -> None:
+def test_copies_of_an_image_are_said_once(tmp_path: Path) -> None:
     doubled = Probe(probe(4).images[[0, 1, 2, 3, 0]], torch.tensor([0, 1, 0, 1, 0]))
     run = beside(tmp_path, watching(probe=doubled))
 
@@ -143,7 +143,7 @@ def test_fault_17_copies_of_an_image_are_said_once(tmp_path: Path) -> None:
     assert run.said == ["lightning_cam: 1 of 5 probe images are copies, such as '0_4'; leave them out"]
 
 
-def test_fault_19_a_probe_that_is_trained_on_is_not_noticed(tmp_path: Path) -> None:
+def test_a_probe_that_is_trained_on_is_not_noticed(tmp_path: Path) -> None:
     """Nobody can compare it with what augmentation makes of the training data; the docstring asks for other images."""
     callback = watching(probe=probe(6))  # the first six images of the training data
     run = beside(tmp_path, callback)
@@ -153,7 +153,7 @@ def test_fault_19_a_probe_that_is_trained_on_is_not_noticed(tmp_path: Path) -> N
     assert "images that the model is not trained on" in " ".join((CAMCallback.__doc__ or "").split())
 
 
-def test_fault_19_a_probe_that_is_drawn_from_the_training_data_is_said(tmp_path: Path) -> None:
+def test_a_probe_that_is_drawn_from_the_training_data_is_said(tmp_path: Path) -> None:
     run = beside(tmp_path, watching(probe=None), limit_val_batches=0)
 
     assert run.untouched

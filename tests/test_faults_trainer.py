@@ -45,20 +45,20 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return said_by(train_under_a_signal, tmp_path_factory.mktemp("interrupted"), int(signal.SIGINT), True)
 
 
-def test_fault_42_ctrl_c_in_a_check_ends_the_training(interrupted: dict[str, Any]) -> None:
+def test_ctrl_c_in_a_check_ends_the_training(interrupted: dict[str, Any]) -> None:
     assert interrupted["how"] in ("SystemExit", "KeyboardInterrupt")
     assert interrupted["steps"] == [0, 1]
     assert interrupted["global_step"] == 4
 
 
-def test_fault_42_ctrl_c_in_a_check_leaves_the_model_as_it_was(interrupted: dict[str, Any], tmp_path: Path) -> None:
+def test_ctrl_c_in_a_check_leaves_the_model_as_it_was(interrupted: dict[str, Any], tmp_path: Path) -> None:
     assert interrupted["n_hooks"] == 0
     assert all(interrupted["training"])
     assert interrupted["grad"]
     assert interrupted["weights"] == said_by(train_to_step, tmp_path, 4)["weights"]
 
 
-def test_fault_43_a_check_is_finished_before_sigterm_ends_the_training(tmp_path: Path) -> None:
+def test_a_check_is_finished_before_sigterm_ends_the_training(tmp_path: Path) -> None:
     said = said_by(train_under_a_signal, tmp_path, int(signal.SIGTERM), True)
 
     assert said["how"] == "SIGTERMException"
@@ -71,7 +71,7 @@ def test_fault_43_a_check_is_finished_before_sigterm_ends_the_training(tmp_path:
     assert [row["step"] for row in read_history(tmp_path / "cam_report")] == [0, 1, 3]
 
 
-def test_fault_43_after_sigterm_no_check_is_begun(tmp_path: Path) -> None:
+def test_after_sigterm_no_check_is_begun(tmp_path: Path) -> None:
     said = said_by(train_under_a_signal, tmp_path, int(signal.SIGTERM), False)
 
     assert said["how"] == "SIGTERMException"
@@ -80,7 +80,7 @@ def test_fault_43_after_sigterm_no_check_is_begun(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:lightning_cam. pictures of")
-def test_fault_43_a_sink_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sink_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lightning saves its last checkpoint after us, and a cluster does not wait for long."""
     monkeypatch.setattr(lightning_cam.training.callback, "SECONDS_AFTER_EXCEPTION", 0.1)
     let_go = threading.Event()
@@ -105,7 +105,7 @@ def test_fault_43_a_sink_that_hangs_does_not_hold_up_the_end(tmp_path: Path, mon
 # ---- 44, 45: kill -9 -------------------------------------------------------------------------------------------------
 
 
-def test_fault_44_nothing_is_unreadable_after_forty_kills(tmp_path: Path) -> None:
+def test_nothing_is_unreadable_after_forty_kills(tmp_path: Path) -> None:
     said = said_by(be_killed_while_writing, tmp_path, 40)
 
     assert said["unreadable"] == []
@@ -114,7 +114,7 @@ def test_fault_44_nothing_is_unreadable_after_forty_kills(tmp_path: Path) -> Non
     assert "step 0 " in " ".join(report_lines(newest(tmp_path)))
 
 
-def test_fault_44_what_was_left_half_written_is_taken_away(tmp_path: Path) -> None:
+def test_what_was_left_half_written_is_taken_away(tmp_path: Path) -> None:
     left = tmp_path / "step_00000003" / ".leaf.png.tmp"
     left.parent.mkdir()
     left.touch()
@@ -135,12 +135,12 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "logs" / "version_0"
 
 
-def test_fault_45_a_resumed_run_continues_its_history_without_repeating_a_step(killed: Path) -> None:
+def test_a_resumed_run_continues_its_history_without_repeating_a_step(killed: Path) -> None:
     assert [row["step"] for row in read_history(killed / "cam_report")] == ALL_STEPS
     assert list(unreadable_in(killed / "cam_report" / "step_00000011")) == []
 
 
-def test_fault_45_event_files_are_readable_after_the_kill(killed: Path) -> None:
+def test_event_files_are_readable_after_the_kill(killed: Path) -> None:
     (series,) = [shown for tag, shown in tensorboard_images(killed).items() if tag != "cam/evolution"]
 
     assert sorted({picture.step for picture in series}) == ALL_STEPS
@@ -149,7 +149,7 @@ def test_fault_45_event_files_are_readable_after_the_kill(killed: Path) -> None:
 # ---- 47 to 51: checkpoints and trainers ------------------------------------------------------------------------------
 
 
-def test_fault_47_a_checkpoint_resumes_without_the_callback(tmp_path: Path) -> None:
+def test_a_checkpoint_resumes_without_the_callback(tmp_path: Path) -> None:
     run, _ = fitted(tmp_path, Net, watching(), max_epochs=1)
     run.save_checkpoint(tmp_path / "run.ckpt")
     resuming = trainer(tmp_path)
@@ -159,7 +159,7 @@ def test_fault_47_a_checkpoint_resumes_without_the_callback(tmp_path: Path) -> N
     assert same(resuming.lightning_module.state_dict(), alone(Net).lightning_module.state_dict())
 
 
-def test_fault_49_a_second_fit_of_the_same_trainer_continues_the_series(tmp_path: Path) -> None:
+def test_a_second_fit_of_the_same_trainer_continues_the_series(tmp_path: Path) -> None:
     callback = watching(every_n_train_steps=3)
     run = trainer(tmp_path, callback, max_epochs=1)
     net = Net()
@@ -170,7 +170,7 @@ def test_fault_49_a_second_fit_of_the_same_trainer_continues_the_series(tmp_path
     assert [reading.step for reading in callback.history] == [0, 2, 5, 8, 11]
 
 
-def test_fault_49_a_new_trainer_and_model_begin_a_new_series(tmp_path: Path) -> None:
+def test_a_new_trainer_and_model_begin_a_new_series(tmp_path: Path) -> None:
     callback = watching(probe=None, every_n_train_steps=3)
     for size in (8, 6):
         first = callback.probe
@@ -183,7 +183,7 @@ def test_fault_49_a_new_trainer_and_model_begin_a_new_series(tmp_path: Path) -> 
     assert len(read_history(tmp_path / "cam_report_2")) == 3
 
 
-def test_fault_51_without_training_batches_nothing_is_looked_at(tmp_path: Path) -> None:
+def test_without_training_batches_nothing_is_looked_at(tmp_path: Path) -> None:
     callback = watching()
     _, said = fitted(tmp_path, Net, callback, limit_train_batches=0)
 
@@ -195,7 +195,7 @@ def test_fault_51_without_training_batches_nothing_is_looked_at(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("tune", [Tuner.lr_find, Tuner.scale_batch_size], ids=["learning rate", "batch size"])
-def test_fault_54_a_tuner_is_not_watched(tune: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_tuner_is_not_watched(tune: Callable[..., Any], tmp_path: Path) -> None:
     class Tunable(Quiet):
         lr, batch_size = 0.1, 4
 
@@ -217,7 +217,7 @@ def test_fault_54_a_tuner_is_not_watched(tune: Callable[..., Any], tmp_path: Pat
     assert callback.history == ()
 
 
-def test_fault_54_what_ends_a_tuners_fit_is_let_through(tmp_path: Path) -> None:
+def test_what_ends_a_tuners_fit_is_let_through(tmp_path: Path) -> None:
     class Ending(Net):
         def forward(self, images: Tensor) -> Tensor:
             if len(images) == 6:

@@ -80,3 +80,11 @@ def test_no_test_module_imports_another() -> None:
     importing = {name for name, text in texts.items() if re.search(r"^ *(from|import) test_", text, re.MULTILINE)}
 
     assert importing == set()
+
+
+def test_every_fault_of_the_list_has_the_tests_that_it_names() -> None:
+    here = Path(__file__).parent
+    named = re.findall(r"`(\w+\.py)::(test_\w+)`", (here / "faults.md").read_text())
+
+    assert len(named) > 100
+    assert [(file, test) for file, test in named if f"def {test}(" not in (here / file).read_text()] == []

@@ -82,7 +82,7 @@ def test_number_of_images_tells_tokens_from_images() -> None:
         pytest.param(torch.zeros(2, 9, 8), r"found 9 that fit \[\(2, 2\), \(3, 3\)\]", id="two grids"),
     ],
 )
-def test_fault_25_no_layout_says_what_was_found_and_the_way_out(output: Any, message: str) -> None:
+def test_no_layout_says_what_was_found_and_the_way_out(output: Any, message: str) -> None:
     with pytest.raises(ValueError, match=rf"{message}.*layer='\.\.\.'"):
         layout_of(output, (96, 96))
 
@@ -142,7 +142,7 @@ class Wrapper(pl.LightningModule):
         return self.net(x)
 
 
-def test_fault_01_unknown_name_says_what_there_is() -> None:
+def test_unknown_name_says_what_there_is() -> None:
     message = r"no layer 'conv' in Net; did you mean 'conv[123]'.* it has \['conv1', 'conv2', 'conv3', 'head'\]"
     with pytest.raises(ValueError, match=message):
         check_layer(Net(), "conv")
@@ -601,7 +601,7 @@ def test_patch_embedding_is_never_taken() -> None:
         pytest.param(nn.Sequential(nn.Conv2d(3, 8, SIZE), nn.ReLU(), nn.Flatten(), nn.Linear(8, 4)), id="one cell"),
     ],
 )
-def test_fault_02_no_map_says_the_way_out(model: nn.Module) -> None:
+def test_no_map_says_the_way_out(model: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"expected a layer of Sequential .*found none; choose one, layer='\.\.\.'"):
         find_layer(model, images())
 

@@ -305,7 +305,7 @@ def test_a_mass_too_large_to_add_up_is_undefined(measure: Callable[..., Tensor])
 
 
 @every
-def test_fault_26_a_single_cell_says_nothing(measure: Callable[..., Tensor]) -> None:
+def test_a_single_cell_says_nothing(measure: Callable[..., Tensor]) -> None:
     assert measure(torch.ones(2, 1, 1), MASK.expand(2, -1, -1)).isnan().all()
 
 
@@ -314,7 +314,7 @@ def test_drift_of_a_single_cell_is_undefined() -> None:
 
 
 @of_masks
-def test_fault_12_a_missing_mask_is_undefined_and_spoils_no_other(measure: Callable[..., Tensor]) -> None:
+def test_a_missing_mask_is_undefined_and_spoils_no_other(measure: Callable[..., Tensor]) -> None:
     masks = torch.cat([MASK, torch.zeros_like(MASK), MASK])
 
     values = measure(MAP.expand(3, -1, -1), masks)
@@ -323,7 +323,7 @@ def test_fault_12_a_missing_mask_is_undefined_and_spoils_no_other(measure: Calla
 
 
 @pytest.mark.parametrize("measure", [*OF_MASS, pointing_accuracy])
-def test_fault_12_a_mask_that_cannot_be_missed_is_undefined(measure: Callable[..., Tensor]) -> None:
+def test_a_mask_that_cannot_be_missed_is_undefined(measure: Callable[..., Tensor]) -> None:
     assert measure(MAP, torch.ones_like(MASK)).isnan().all()
 
 
@@ -335,7 +335,7 @@ def test_the_box_of_a_whole_image_is_a_box() -> None:
 
 @pytest.mark.parametrize("measure", [pointing_accuracy, box_iou])
 @pytest.mark.parametrize("size", [(4, 4), (32, 24)], ids=str)
-def test_fault_29_a_constant_map_has_no_peak_and_no_box(measure: Callable[..., Tensor], size: tuple[int, int]) -> None:
+def test_a_constant_map_has_no_peak_and_no_box(measure: Callable[..., Tensor], size: tuple[int, int]) -> None:
     assert measure(torch.full((3, 4, 4), 0.37), random_masks(3, size)).isnan().all()
 
 

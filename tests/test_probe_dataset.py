@@ -467,7 +467,7 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> Non
         Probe.from_dataset(Items(labelled()), **options)
 
 
-def test_fault_07_a_file_that_a_data_set_cannot_read_is_named(folder: Path) -> None:
+def test_a_file_that_a_data_set_cannot_read_is_named(folder: Path) -> None:
     broken = folder / "cat" / "photo 3.png"
     broken.write_bytes(broken.read_bytes()[:150])
 

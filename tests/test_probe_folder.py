@@ -185,7 +185,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("make", "suffix"), KINDS.values(), ids=KINDS)
-def test_fault_09_every_mode_gives_the_colours_that_pillow_gives(tmp_path: Path, make: Any, suffix: str) -> None:
+def test_every_mode_gives_the_colours_that_pillow_gives(tmp_path: Path, make: Any, suffix: str) -> None:
     path = saved(make(), tmp_path / "a" / f"1.{suffix}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about palettes
@@ -214,7 +214,7 @@ DEEP = np.array([[0, 300, 32768], [60000, 65534, 65535]], dtype=np.uint16)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_fault_09_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
+def test_sixteen_bit_grey_is_scaled_and_not_clipped(tmp_path: Path, suffix: str) -> None:
     path = saved(Image.fromarray(DEEP), tmp_path / "a" / f"1.{suffix}")
     expected = torch.from_numpy(DEEP.astype(np.float32) / 65535)
 
@@ -268,7 +268,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
-def test_fault_07_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a" / "broken.png"
     path.parent.mkdir()
     path.write_bytes(content)
@@ -284,9 +284,7 @@ def test_a_jpeg_named_png_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [5001, 10_000, 20_000], ids=["ours", "Pillow's warning", "Pillow's error"])
-def test_fault_18_a_file_of_many_pixels_is_not_decoded(
-    tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_of_many_pixels_is_not_decoded(tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(Image.new("1", (side, side)), tmp_path / "a" / "bomb.png")
     monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda _: pytest.fail("decoded"))
 
@@ -486,7 +484,7 @@ def test_a_wrong_mask_file_is_refused(tmp_path: Path, mask: Image.Image, name: s
 
 
 @pytest.mark.parametrize("value", range(2, 9))
-def test_fault_10_images_lie_as_stored_with_a_warning(tmp_path: Path, value: int) -> None:
+def test_images_lie_as_stored_with_a_warning(tmp_path: Path, value: int) -> None:
     path = saved(photo(), tmp_path / "a" / "1.png", exif=oriented(value))
     with pytest.warns(UserWarning, match="1 of 1 files ask in EXIF to be turned; .* pass upright=True") as caught:
         probe = probe_of(path)
@@ -496,7 +494,7 @@ def test_fault_10_images_lie_as_stored_with_a_warning(tmp_path: Path, value: int
 
 
 @pytest.mark.parametrize("value", range(1, 9))
-def test_fault_10_upright_turns_images_and_masks_alike(tmp_path: Path, value: int) -> None:
+def test_upright_turns_images_and_masks_alike(tmp_path: Path, value: int) -> None:
     path = saved(transparent(), tmp_path / "images" / "a" / "1.png", exif=oriented(value))
     saved(ellipse(), tmp_path / "masks" / "a" / "1.png")
     with Image.open(path) as picture:

@@ -72,7 +72,7 @@ def test_density_does_not_depend_on_the_unit_of_the_map(factor: float) -> None:
     [EMPTY, NOT_FINITE, torch.tensor([[1.0, math.inf]]), torch.tensor([[1.0, math.nan]])],
     ids=["empty", "nan", "inf", "one nan"],
 )
-def test_fault_28_what_has_no_density_is_shown_as_none(attention: Tensor) -> None:
+def test_what_has_no_density_is_shown_as_none(attention: Tensor) -> None:
     assert not render.density(attention).any()
 
 
@@ -97,7 +97,7 @@ def test_equal_density_has_equal_colour_in_every_picture() -> None:
     np.testing.assert_array_equal(scale.tinted(grey, render.density(peaked))[0, 1], colour)
 
 
-def test_fault_29_an_even_map_looks_even_and_not_like_none() -> None:
+def test_an_even_map_looks_even_and_not_like_none() -> None:
     overlay = overlay_of(EVEN)
 
     assert (overlay == overlay[0, 0]).all()

@@ -93,7 +93,7 @@ def test_tensorboard_keeps_strip_and_text_and_leaves_scalars_to_lightning(
     assert tensorboard_scalars(tmp_path) == {}
 
 
-def test_fault_39_tensorboard_stops_before_the_disk_is_full(
+def test_tensorboard_stops_before_the_disk_is_full(
     tmp_path: Path, writer: SummaryWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499_000_000))
@@ -250,7 +250,7 @@ def test_a_folder_keeps_a_line_per_check_and_null_for_undefined(tmp_path: Path) 
     assert folder.read_history(tmp_path) == history(tmp_path)
 
 
-def test_fault_45_a_resumed_run_continues_the_series_without_repeating_a_step(tmp_path: Path) -> None:
+def test_a_resumed_run_continues_the_series_without_repeating_a_step(tmp_path: Path) -> None:
     first, resumed = FolderSink(tmp_path), FolderSink(tmp_path)
     for step in (0, 4, 8):
         first.write(check(step, lift=0.1))
@@ -261,7 +261,7 @@ def test_fault_45_a_resumed_run_continues_the_series_without_repeating_a_step(tm
 
 
 @pytest.mark.parametrize("torn", ['{"step": 8, "epo', "\udcff\udcff", "[1]", '{"epoch": 1}'], ids=ascii)
-def test_fault_44_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path, torn: str) -> None:
+def test_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path, torn: str) -> None:
     FolderSink(tmp_path).write(check(4, lift=0.1))
     with (tmp_path / "history.jsonl").open("ab") as file:
         file.write(torn.encode("utf-8", "surrogateescape"))
@@ -313,7 +313,7 @@ def test_different_names_are_different_files() -> None:
     assert len({folder.safe_name(name).lower() for name in names}) == len(names)
 
 
-def test_fault_44_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = FolderSink(tmp_path)
     sink.write(last_page(0))
     monkeypatch.setattr(Path, "write_bytes", _half_written)
@@ -329,7 +329,7 @@ def _half_written(path: Path, data: bytes) -> int:
     raise OSError("no space left")
 
 
-def test_fault_39_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499_000_000))
     with pytest.raises(OSError, match="less than 500 MB free"):
         FolderSink(tmp_path).write(check(0, "a", lift=0.5))

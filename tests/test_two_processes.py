@@ -248,7 +248,7 @@ def test_both_ranks_read_the_same_numbers_and_can_monitor_them(tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("failing", [(0,), (1,), (0, 1)], ids=str)
-def test_fault_53_a_check_that_fails_on_any_rank_hangs_nobody(tmp_path: Path, failing: tuple[int, ...]) -> None:
+def test_a_check_that_fails_on_any_rank_hangs_nobody(tmp_path: Path, failing: tuple[int, ...]) -> None:
     said = ranks(tmp_path, SCRIPT, failing=failing)
 
     assert set(said) == {"0", "1"}

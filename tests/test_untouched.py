@@ -58,7 +58,7 @@ def test_all_trials_of_a_drawn_probe_change_nothing(tmp_path: Path) -> None:
     assert len(callback.probe) == 30
 
 
-def test_fault_48_two_callbacks_change_nothing(tmp_path: Path) -> None:
+def test_two_callbacks_change_nothing(tmp_path: Path) -> None:
     both = [ours(name="first"), ours(name="second", every_n_train_steps=2)]
 
     with_both = trained(tmp_path, both)

@@ -158,14 +158,14 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     return Lost(callback, weights, expected, folder, server, seconds)
 
 
-def test_fault_41_a_server_that_goes_away_leaves_the_training_as_it_is(lost: Lost) -> None:
+def test_a_server_that_goes_away_leaves_the_training_as_it_is(lost: Lost) -> None:
     assert lost.server.exit_code is None
     assert [reading.step for reading in lost.callback.history] == STEPS
     assert all(torch.equal(lost.weights[key], lost.expected[key]) for key in lost.expected)
     assert lost.seconds < 90  # at most 60 for our last pictures, 5 for W&B's `finish`, the rest is training
 
 
-def test_fault_41_a_server_that_goes_away_costs_nothing_but_the_tables(lost: Lost) -> None:
+def test_a_server_that_goes_away_costs_nothing_but_the_tables(lost: Lost) -> None:
     """What waits for `wandb sync`; W&B asks its server before it makes a table."""
     rows = wandb_rows(lost.folder)
     last = next(row for row in rows if "cam/summary" in row)
