@@ -79,9 +79,11 @@ def violations(room: str, source: str, package: tuple[str, ...]) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: p.relative_to(HOUSE).as_posix())
-def test_every_room_has_a_floor_and_imports_go_down(path: Path) -> None:
-    assert violations(room_of(path), path.read_text(), package_of(path)) == []
+def test_every_room_has_a_floor_and_imports_go_down() -> None:
+    assert len(modules()) > 50
+    assert [
+        found for path in modules() for found in violations(room_of(path), path.read_text(), package_of(path))
+    ] == []
 
 
 @pytest.mark.parametrize("name", PURE)

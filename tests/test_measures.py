@@ -1,5 +1,6 @@
 """The measures by hand, by relation, and against loops; what is undefined, and that it stays with its sample."""
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from house import reference_measures as reference
+from house.cases import case
 from lightning_cam.attribution import measures
 from lightning_cam.attribution.measures import (
     attention_drift,
@@ -151,19 +153,17 @@ def test_a_coarse_map_is_stretched_before_its_box_is_drawn() -> None:
 
 
 @dtypes
-@pytest.mark.parametrize("scale", [1e-6, 0.1, 0.3, 0.7, 1.0, 3.0, 1e6])
-@pytest.mark.parametrize("axes", [(), (1,), (2,), (1, 2)], ids=str)
-def test_exactly_20_percent_counts_whatever_the_rounding(
-    axes: tuple[int, ...], scale: float, dtype: torch.dtype
-) -> None:
-    maps = torch.zeros(1, 4, 4, dtype=dtype)
-    maps[0, 1, 1] = scale
+def test_exactly_20_percent_counts_whatever_the_rounding(dtype: torch.dtype) -> None:
     masks = torch.zeros(1, 10, 6, dtype=torch.bool)
     # Rows get 0.1 0.5 0.9 0.7 0.3 of the peak from the second pixel on, columns 1/2 5/6 1/6. The highest product is
     # 0.9 * 5/6; exactly a fifth of it are 0.3 * 1/2, in the last row of the box, and 0.9 * 1/6, in its last column.
     masks[0, 2:6, 1:4] = True
+    for scale, axes in itertools.product((1e-6, 0.1, 0.3, 0.7, 1.0, 3.0, 1e6), ((), (1,), (2,), (1, 2))):
+        maps = torch.zeros(1, 4, 4, dtype=dtype)
+        maps[0, 1, 1] = scale
 
-    assert box_iou(maps.flip(axes), masks.flip(axes)).tolist() == [1.0]
+        with case(scale, axes):
+            assert box_iou(maps.flip(axes), masks.flip(axes)).tolist() == [1.0]
 
 
 def test_an_infinite_cell_proposes_no_box_when_stretched() -> None:
@@ -348,12 +348,13 @@ def test_a_map_with_negative_values_has_no_shares(measure: Callable[..., Tensor]
 
 
 @every
-@sizes
-def test_scale_changes_nothing(measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int]) -> None:
-    maps, masks = random_maps(5, grid), random_masks(5, size)
+def test_scale_changes_nothing(measure: Callable[..., Tensor]) -> None:
     scales = torch.tensor([1e-12, 1e-3, 1.0, 37.0, 1e12], dtype=torch.float64)[:, None, None]
+    for grid, size in SIZES:
+        maps, masks = random_maps(5, grid), random_masks(5, size)
 
-    assert_equal(measure(maps * scales, masks), measure(maps, masks))
+        with case(grid, size):
+            assert_equal(measure(maps * scales, masks), measure(maps, masks))
 
 
 @every
@@ -374,46 +375,42 @@ def test_drift_of_equal_maps_is_exactly_zero() -> None:
 
 
 @every
-@sizes
-def test_permuting_the_batch_permutes_the_values(
-    measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int]
-) -> None:
-    maps, masks, order = random_maps(5, grid), random_masks(5, size), torch.tensor([3, 0, 4, 2, 1])
+def test_permuting_the_batch_permutes_the_values(measure: Callable[..., Tensor]) -> None:
+    order = torch.tensor([3, 0, 4, 2, 1])
+    for grid, size in SIZES:
+        maps, masks = random_maps(5, grid), random_masks(5, size)
 
-    assert_equal(measure(maps[order], masks[order]), measure(maps, masks)[order])
-
-
-@every
-@sizes
-def test_one_sample_is_worth_the_same_alone(
-    measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int]
-) -> None:
-    maps, masks = random_maps(5, grid), random_masks(5, size)
-
-    alone = torch.cat([measure(maps[i : i + 1], masks[i : i + 1]) for i in range(5)])
-
-    assert_equal(alone, measure(maps, masks))
+        with case(grid, size):
+            assert_equal(measure(maps[order], masks[order]), measure(maps, masks)[order])
 
 
 @every
-@sizes
-@pytest.mark.parametrize("axis", [1, 2])
-def test_flipping_map_and_mask_changes_nothing(
-    measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int], axis: int
-) -> None:
-    maps, masks = full_maps(5, grid), random_masks(5, size)
+def test_one_sample_is_worth_the_same_alone(measure: Callable[..., Tensor]) -> None:
+    for grid, size in SIZES:
+        maps, masks = random_maps(5, grid), random_masks(5, size)
 
-    assert_equal(measure(maps.flip(axis), masks.flip(axis)), measure(maps, masks))
+        alone = torch.cat([measure(maps[i : i + 1], masks[i : i + 1]) for i in range(5)])
+
+        with case(grid, size):
+            assert_equal(alone, measure(maps, masks))
 
 
 @every
-@sizes
-def test_transposing_map_and_mask_changes_nothing(
-    measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int]
-) -> None:
-    maps, masks = full_maps(5, grid), random_masks(5, size)
+def test_flipping_map_and_mask_changes_nothing(measure: Callable[..., Tensor]) -> None:
+    for (grid, size), axis in itertools.product(SIZES, (1, 2)):
+        maps, masks = full_maps(5, grid), random_masks(5, size)
 
-    assert_equal(measure(maps.mT, masks.mT), measure(maps, masks))
+        with case(grid, size, axis):
+            assert_equal(measure(maps.flip(axis), masks.flip(axis)), measure(maps, masks))
+
+
+@every
+def test_transposing_map_and_mask_changes_nothing(measure: Callable[..., Tensor]) -> None:
+    for grid, size in SIZES:
+        maps, masks = full_maps(5, grid), random_masks(5, size)
+
+        with case(grid, size):
+            assert_equal(measure(maps.mT, masks.mT), measure(maps, masks))
 
 
 @every
@@ -430,17 +427,16 @@ def test_inputs_are_not_written_to(measure: Callable[..., Tensor]) -> None:
 
 
 @of_masks
-@sizes
-def test_masked_measures_equal_the_loops(
-    measure: Callable[..., Tensor], grid: tuple[int, int], size: tuple[int, int]
-) -> None:
-    maps, masks = random_maps(8, grid), random_masks(8, size)
+def test_masked_measures_equal_the_loops(measure: Callable[..., Tensor]) -> None:
     loop = getattr(reference, measure.__name__)
+    for grid, size in SIZES:
+        maps, masks = random_maps(8, grid), random_masks(8, size)
 
-    values = measure(maps, masks)
+        values = measure(maps, masks)
 
-    expected = [loop(m.tolist(), k.tolist()) for m, k in zip(maps, masks, strict=True)]
-    assert_equal(values, torch.tensor(expected, dtype=torch.float64))
+        expected = [loop(m.tolist(), k.tolist()) for m, k in zip(maps, masks, strict=True)]
+        with case(grid, size):
+            assert_equal(values, torch.tensor(expected, dtype=torch.float64))
 
 
 @of_maps
