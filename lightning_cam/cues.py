@@ -1,6 +1,10 @@
-"""What to do about each cue, and code that can be pasted: one table for the audit and for the verdict."""
+"""The table of cues: what may tell classes apart without being the object. Trials, verdict, remedies and audit read it.
+
+To add a cue, add one entry here and one swap to the trials of `intervention`.
+"""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -9,12 +13,39 @@ class Remedy:
 
     Args:
         what: One sentence without a full stop, for people.
-        code: Complete Python that defines ``transform``, from a picture as `ImageFolder` loads it on; empty where code
-            does not help. Put it first, before what the training does to pictures anyway.
+        code: Complete Python that defines ``transform``, which takes a picture as `ImageFolder` loads it; empty where
+            code does not help. Put it first, before the transforms that the training uses anyway.
     """
 
     what: str
     code: str
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One property of pictures that a model may use instead of the object.
+
+    Args:
+        name: Its name in keys, arguments and reports.
+        words: The same for people, as in "with ... of another class".
+        remedy: How to take it away.
+        owner: Whose property it is. A cue "off object" may lead to "FAIL". A "shared" one is in part the object's own
+            and leads to "WARN" at most. A cue of the "object" leads to nothing: its trial only supports the others.
+        needs_masks_to_convict: Whether only masks can show that it was not the object that was swapped.
+        part_of: The cue that contains this one. Swapping a part leaves a seam inside the whole, and a model may react
+            to the seam alone. So the effect of the part is capped at that of the whole.
+        facts: Facts of the audit that show the cue.
+        object_facts: Those of the facts in which the object has a part.
+    """
+
+    name: str
+    words: str
+    remedy: Remedy
+    owner: Literal["off object", "shared", "object"] = "off object"
+    needs_masks_to_convict: bool = False
+    part_of: str | None = None
+    facts: tuple[str, ...] = ()
+    object_facts: tuple[str, ...] = ()
 
 
 _V2 = "from torchvision.transforms import v2\n"
@@ -29,51 +60,177 @@ _JITTER = Remedy(
     f"{_V2}jitter = v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)\n"
     "transform = v2.Compose([v2.RGB(), jitter])",
 )
-_REMEDIES = {
-    "background": Remedy(
+
+BACKGROUND = Cue(
+    "background",
+    "the background",
+    Remedy(
         "put every picture on a random colour; pictures without transparency need masks and RandomBackground for that",
         f"{_OURS}transform = transforms.FlattenAlpha()\n"
         "loader = transforms.keep_alpha  # ImageFolder(folder, transform, loader=loader); its own loader drops alpha\n"
         "other = transforms.RandomBackground()  # image, mask = other(image, tv_tensors.Mask(mask))",
     ),
-    "border": _CROP,
-    "corner": _CROP,
-    "region": _CROP,
-    "cast": Remedy(
+    needs_masks_to_convict=True,
+    facts=("alpha", "hidden colour", "background pixels"),
+)
+BORDER = Cue(
+    "border",
+    "the border",
+    _CROP,
+    needs_masks_to_convict=True,
+    part_of=BACKGROUND.name,
+    facts=("border colour", "border spread", "plain border"),
+)
+CORNER = Cue(
+    "corner",
+    "the four corners",
+    _CROP,
+    needs_masks_to_convict=True,
+    part_of=BACKGROUND.name,
+    facts=("corner top left", "corner top right", "corner bottom left", "corner bottom right"),
+)
+REGION = Cue(
+    "region",
+    "the region",
+    _CROP,
+    needs_masks_to_convict=True,
+    part_of=BACKGROUND.name,
+)
+CAST = Cue(
+    "cast",
+    "the colour cast, read off the object,",
+    Remedy(
         "vary the colours at random",
         f"import torch\n{_V2}def random_cast(image):  # (3, H, W) in [0, 1]\n"
         "    return (image * torch.empty(3, 1, 1).uniform_(0.8, 1.25)).clamp(0, 1)\n"
         "to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
         "transform = v2.Compose([to_floats, v2.Lambda(random_cast)])",
     ),
-    "contrast": _JITTER,
-    "codec": Remedy(
+    needs_masks_to_convict=True,
+    facts=("mean colour",),
+    object_facts=("mean colour",),
+)
+CONTRAST = Cue(
+    "contrast",
+    "the contrast and brightness",
+    _JITTER,
+    owner="shared",
+    needs_masks_to_convict=True,
+    facts=("contrast",),
+    object_facts=("contrast",),
+)
+CODEC = Cue(
+    "codec",
+    "the JPEG quality",
+    Remedy(
         "send every picture through the same encoder, at random quality, before anything else",
         f"{_OURS}transform = v2.Compose([transforms.FlattenAlpha(), transforms.RandomReencode(quality=(40, 95))])",
     ),
-    "resolution": Remedy(
+    facts=(
+        "format",
+        "colour mode",
+        "palette",
+        "bit depth",
+        "quantisation",
+        "quantisation mean",
+        "chroma subsampling",
+        "progressive",
+        "bits per pixel",
+        "file bytes",
+        "blockiness",
+    ),
+    object_facts=("bits per pixel", "file bytes"),
+)
+RESOLUTION = Cue(
+    "resolution",
+    "the sharpness",
+    Remedy(
         "pass every picture through one of a few sizes, at random",
         f"{_V2}sizes = v2.RandomChoice([v2.Resize((side, side)) for side in (64, 112, 224)])\n"
         "transform = v2.Compose([sizes, v2.Resize((224, 224))])",
     ),
-    "frequency": Remedy("blur at random", f"{_V2}transform = v2.GaussianBlur(kernel_size=5, sigma=(0.1, 2.0))"),
-    "position": Remedy(
+    needs_masks_to_convict=True,
+    facts=("width", "height", "aspect", "megapixels", "sharpness"),
+    object_facts=("sharpness",),
+)
+FREQUENCY = Cue(
+    "frequency",
+    "the fine texture",
+    Remedy("blur at random", f"{_V2}transform = v2.GaussianBlur(kernel_size=5, sigma=(0.1, 2.0))"),
+    owner="shared",
+    needs_masks_to_convict=True,
+    facts=("fine detail",),
+    object_facts=("fine detail",),
+)
+POSITION = Cue(
+    "position",
+    "the position",
+    Remedy(
         "move and mirror every picture at random",
         f"{_V2}moved = v2.RandomAffine(degrees=0, translate=(0.25, 0.25))\n"
         "transform = v2.Compose([moved, v2.RandomHorizontalFlip()])",
     ),
-    "tone": _JITTER,
-    "file": Remedy("no network sees this, but the classes come from different places: look for what else differs", ""),
-}
+    owner="shared",
+)
+TONE = Cue(
+    "tone",
+    "the tone",
+    _JITTER,
+    owner="object",
+    facts=("saturation",),
+    object_facts=("saturation",),
+)
+
+FILE = Cue(
+    "file",
+    "the file",
+    Remedy("no network sees this, but the classes come from different places: look for what else differs", ""),
+    facts=(
+        "file extension",
+        "file name prefix",
+        "source folder",
+        "ICC profile",
+        "DPI",
+        "EXIF",
+        "EXIF orientation",
+        "camera make",
+        "software",
+    ),
+)
+"""Facts about files, which no network sees."""
+
+CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE)
+"""The cues that a network sees, in the order of reports."""
+
+_BY_NAME = {cue.name: cue for cue in (*CUES, FILE)}
+_BY_FACT = {fact: cue for cue in _BY_NAME.values() for fact in cue.facts}
 
 
-def remedy_for(cue: str) -> Remedy:
-    """What to do about a cue, or about ``file``: facts about files that no network sees.
+def cue_named(name: str) -> Cue:
+    """The cue of that name, or ``file``; of any other name a cue of the user's own, off the object.
+
+    >>> cue_named("codec").words
+    'the JPEG quality'
+    >>> cue_named("a cue of your own").remedy.what
+    'vary a cue of your own at random'
+    """
+    return _BY_NAME.get(name) or Cue(name, name, Remedy(f"vary {name} at random", ""))
+
+
+def cue_of_fact(fact: str) -> Cue:
+    """The cue that a fact of the audit shows. Facts about cells of a picture have names of their own: the region.
+
+    >>> cue_of_fact("format").name, cue_of_fact("edge cell (0, 3)").name
+    ('codec', 'region')
+    """
+    return _BY_FACT.get(fact, REGION)
+
+
+def remedy_for(name: str) -> Remedy:
+    """What to do about a cue, or about ``file``.
 
     >>> print(remedy_for("frequency").code)
     from torchvision.transforms import v2
     transform = v2.GaussianBlur(kernel_size=5, sigma=(0.1, 2.0))
-    >>> remedy_for("a cue of your own").what
-    'vary a cue of your own at random'
     """
-    return _REMEDIES.get(cue, Remedy(f"vary {cue} at random", ""))
+    return cue_named(name).remedy

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from . import statistics
-from .cues import Remedy, remedy_for
+from .cues import Remedy, cue_named
 from .examination import Report
 from .intervention import MARGIN, Reliance, Trial
 from .text import printable
@@ -174,19 +174,6 @@ _NOTHING_MEASURED = (
     f"too few probe images for any claim; two classes with two images each, {statistics.FEWEST} in all, are the least, "
     "32 a class do well"
 )
-_SWAPPED = {
-    "background": "the background",
-    "border": "the border",
-    "corner": "the four corners",
-    "region": "the region",
-    "cast": "the colour cast, read off the object,",
-    "contrast": "the contrast and brightness",
-    "codec": "the JPEG quality",
-    "resolution": "the sharpness",
-    "frequency": "the fine texture",
-    "position": "the position",
-    "tone": "the tone",
-}
 
 
 def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
@@ -199,13 +186,13 @@ def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
         high=reliance.high,
         p_value=p_value,
         classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA),
-        remedy=remedy_for(reliance.cue),
+        remedy=cue_named(reliance.cue).remedy,
         text=_sentence(reliance),
     )
 
 
 def _sentence(reliance: Reliance) -> str:
-    what = _SWAPPED.get(reliance.cue, reliance.cue)
+    what = cue_named(reliance.cue).words
     return (
         f"{reliance.cue}: with {what} of another class instead of its own, the right class loses "
         f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"

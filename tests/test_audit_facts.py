@@ -13,7 +13,7 @@ from PIL import Image, PngImagePlugin
 
 from lightning_cam.audit import facts, pixels
 from lightning_cam.audit.facts import Facts, Reading, place_facts, read_file, read_picture, read_tensor
-from lightning_cam.audit.findings import cue_of
+from lightning_cam.cues import cue_of_fact
 
 SIZE = (96, 64)  # width and height
 
@@ -389,7 +389,7 @@ def test_every_fact_has_a_cue(tmp_path: Path) -> None:
     names = facts_of(tmp_path, noise(), "a.png").keys()
     names |= pixels.measure(np.zeros((1, 64, 64, 3))).keys() | pixels.textures([np.zeros((9, 9))]).keys()
 
-    assert {name for name in names if cue_of(name) == "region"} == {"cells"}
+    assert {name for name in names if cue_of_fact(name).name == "region"} == {"cells"}
 
 
 def test_deep_grey_is_not_clipped() -> None:

@@ -14,23 +14,10 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
 from lightning_cam import audit_dataset, transforms
-from lightning_cam.audit.findings import cue_of
-from lightning_cam.cues import remedy_for
+from lightning_cam.cues import CUES, cue_of_fact, remedy_for
 from lightning_cam.demo.pictures import write_pictures
 
-CUES = [
-    "background",
-    "border",
-    "corner",
-    "region",
-    "cast",
-    "contrast",
-    "codec",
-    "resolution",
-    "frequency",
-    "position",
-    "tone",
-]
+NAMES = [cue.name for cue in CUES]
 
 
 def pasted(cue: str) -> dict[str, Any]:
@@ -49,7 +36,7 @@ def scene(mode: str = "RGB") -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
-@pytest.mark.parametrize("cue", CUES)
+@pytest.mark.parametrize("cue", NAMES)
 def test_the_code_of_a_remedy_runs_as_it_stands_and_changes_the_picture(cue: str, mode: str) -> None:
     transform, picture = pasted(cue)["transform"], scene(mode)
 
@@ -84,11 +71,11 @@ def test_the_background_remedy_has_one_for_masks() -> None:
 
 def test_cues_that_the_audit_names_have_remedies() -> None:
     for fact in ("format", "alpha", "border colour", "corner top left", "mean colour", "width", "fine detail", "DPI"):
-        assert remedy_for(cue_of(fact)).what
+        assert cue_of_fact(fact).remedy.what
 
 
 def test_only_what_no_network_sees_has_no_code() -> None:
-    assert [cue for cue in [*CUES, "file"] if not remedy_for(cue).code] == ["file"]
+    assert [cue for cue in [*NAMES, "file"] if not remedy_for(cue).code] == ["file"]
 
 
 def found(dataset: Any) -> set[str]:

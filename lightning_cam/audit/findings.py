@@ -6,34 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..cues import remedy_for
+from ..cues import FILE, cue_of_fact, remedy_for
 
 Array: TypeAlias = npt.NDArray[Any]
 
-_CUES = {
-    "codec": "format, colour mode, palette, bit depth, quantisation, quantisation mean, chroma subsampling, "
-    "progressive, bits per pixel, file bytes, blockiness",
-    "background": "alpha, hidden colour, background pixels",
-    "border": "border colour, border spread, plain border",
-    "corner": "corner top left, corner top right, corner bottom left, corner bottom right",
-    "cast": "mean colour",
-    "resolution": "width, height, aspect, megapixels, sharpness",
-    "frequency": "fine detail",
-    "contrast": "contrast",
-    "tone": "saturation",
-    "file": "file extension, file name prefix, source folder, ICC profile, DPI, EXIF, EXIF orientation, camera make, "
-    "software",
-}
-_CUE_OF = {fact: cue for cue, facts in _CUES.items() for fact in facts.split(", ")}
-_OBJECT_TOO = {
-    "mean colour",
-    "contrast",
-    "saturation",
-    "fine detail",
-    "sharpness",
-    "bits per pixel",
-    "file bytes",
-}
 _SEVERITIES = ((0.8, "strong"), (0.5, "moderate"), (0.0, "weak"))
 
 
@@ -75,15 +51,6 @@ class AuditFinding(FactSkill):
     code: str
 
 
-def cue_of(fact: str) -> str:
-    """The cue that a fact belongs to.
-
-    >>> cue_of("format"), cue_of("edge cell (0, 3)")
-    ('codec', 'region')
-    """
-    return _CUE_OF.get(fact, "region")
-
-
 def finding(result: FactSkill, values: Array, labels: Array, classes: tuple[str, ...]) -> AuditFinding:
     """A skilful fact in words, with examples from its values, ``(N,)`` or ``(N, D)``."""
     remedy = remedy_for(result.cue)
@@ -98,14 +65,19 @@ def finding(result: FactSkill, values: Array, labels: Array, classes: tuple[str,
 
 def clearest_first(findings: list[AuditFinding]) -> tuple[AuditFinding, ...]:
     """Findings that a network can see before the others, by skill; of equal ones those that are not of the object."""
-    return tuple(sorted(findings, key=lambda f: (f.cue == "file", -round(f.skill, 2), f.fact in _OBJECT_TOO)))
+    return tuple(sorted(findings, key=lambda f: (f.cue == FILE.name, -round(f.skill, 2), _has_object(f.fact))))
+
+
+def _has_object(fact: str) -> bool:
+    """Whether the object has a part in a fact."""
+    return fact in cue_of_fact(fact).object_facts
 
 
 def _sentence(result: FactSkill, values: Array, inside: Array, classes: tuple[str, ...]) -> str:
     one = repr(result.told_apart)
     others = next(repr(name) for name in classes if name != result.told_apart) if len(classes) == 2 else "other"
     example = (_word_example if values.dtype.kind == "U" else _number_example)(values, inside, one, others)
-    caveat = "; the object is part of it and may be the reason" if result.fact in _OBJECT_TOO else ""
+    caveat = "; the object is part of it and may be the reason" if _has_object(result.fact) else ""
     accuracy = f"with {(1 + result.skill) / 2:.0%} balanced accuracy"
     return f"{result.fact} alone tells {one} from {others} pictures {accuracy}: {example}{caveat}"
 

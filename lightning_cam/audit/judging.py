@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..cues import REGION, cue_of_fact
 from ..statistics import holm
-from .findings import AuditFinding, FactSkill, clearest_first, cue_of, finding
+from .findings import AuditFinding, FactSkill, clearest_first, finding
 from .pixels import CELLS
 from .skill import assign_folds, class_skill, count, encode, lower_bound, p_value
 
@@ -50,7 +51,7 @@ def judge(
 
 
 def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Generator) -> tuple[FactSkill, ...]:
-    edge = sorted((class_skill(table).max(), name) for name, table in tables.items() if cue_of(name) == "region")
+    edge = sorted((class_skill(table).max(), name) for name, table in tables.items() if cue_of_fact(name) is REGION)
     passed_over = {name for _, name in edge[:-1]}
     n_shuffles = math.ceil(_SHUFFLES * len(tables))
     # With p = 1 for those passed over, the correction holds as if they had been tested.
@@ -62,7 +63,7 @@ def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Gen
 def _skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> FactSkill:
     skills = class_skill(table)
     best = int(skills.argmax())
-    return FactSkill(name, cue_of(name), classes[best], float(skills[best]), lower_bound(table, best), p)
+    return FactSkill(name, cue_of_fact(name).name, classes[best], float(skills[best]), lower_bound(table, best), p)
 
 
 def _is_tested(name: str, table: Array) -> bool:

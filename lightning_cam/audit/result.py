@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cues import FILE
 from ..text import printable
 from .findings import AuditFinding, FactSkill
 
@@ -44,7 +45,7 @@ class AuditResult:
     @property
     def ok(self) -> bool:
         """Whether nothing was found that a network could see."""
-        return all(finding.cue == "file" for finding in self.findings)
+        return all(finding.cue == FILE.name for finding in self.findings)
 
     @property
     def exit_code(self) -> int:

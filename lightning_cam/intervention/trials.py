@@ -8,11 +8,13 @@ picture as a whole is brought to each of the levels that the two classes have, a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .. import statistics
+from .. import cues, statistics
+from ..cues import Cue
 from . import edits
 from .edits import Edit
 from .levels import (
@@ -64,23 +66,33 @@ class Trial:
             raise ValueError(f"trial {self.cue!r} needs either edit= or levels=")
 
 
+_MOST = {"off object": "FAIL", "shared": "WARN", "object": "PASS"}  # a trial may lead to, by whose property a cue is
+
+
+def _trial(cue: Cue, edit: Edit | None = None, **swap: Any) -> Trial:
+    """The trial of a cue of the table."""
+    return Trial(
+        cue.name, edit, at_most=_MOST[cue.owner], off_object=cue.needs_masks_to_convict, part_of=cue.part_of, **swap
+    )
+
+
 STANDARD = (
-    Trial("background", edits.swap_background, needs_masks=True, off_object=True, keeps_object=True),
-    Trial("border", edits.swap_border, off_object=True, keeps_object=True, part_of="background"),
-    Trial("corner", edits.swap_corners, off_object=True, keeps_object=True, part_of="background"),
-    Trial("cast", levels=cast_levels, off_object=True),
-    Trial("contrast", levels=contrast_levels, at_most="WARN", off_object=True),
-    Trial("codec", levels=codec_levels),
-    Trial("resolution", levels=resolution_levels, shows_off_object=sharpness_differs_off_object),
-    Trial("frequency", edits.match_frequencies, at_most="WARN", off_object=True),
-    Trial("position", edits.move_object, at_most="WARN", keeps_object=True),
-    Trial("tone", edits.match_tone, at_most="PASS"),
+    _trial(cues.BACKGROUND, edits.swap_background, needs_masks=True, keeps_object=True),
+    _trial(cues.BORDER, edits.swap_border, keeps_object=True),
+    _trial(cues.CORNER, edits.swap_corners, keeps_object=True),
+    _trial(cues.CAST, levels=cast_levels),
+    _trial(cues.CONTRAST, levels=contrast_levels),
+    _trial(cues.CODEC, levels=codec_levels),
+    _trial(cues.RESOLUTION, levels=resolution_levels, shows_off_object=sharpness_differs_off_object),
+    _trial(cues.FREQUENCY, edits.match_frequencies),
+    _trial(cues.POSITION, edits.move_object, keeps_object=True),
+    _trial(cues.TONE, edits.match_tone),
 )
 
 
 def region_trial(cells: Tensor) -> Trial:
     """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
-    return Trial("region", edits.swap_region(cells), off_object=True, keeps_object=True, part_of="background")
+    return _trial(cues.REGION, edits.swap_region(cells), keeps_object=True)
 
 
 def as_seen(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
