@@ -104,6 +104,13 @@ def test_an_even_map_looks_even_and_not_like_none() -> None:
     assert np.abs(overlay[0, 0].astype(int) - 128).max() > 10
 
 
+@pytest.mark.parametrize("background", [0, 255], ids=["black", "white"])
+def test_the_even_share_is_plain_to_see_on_black_and_on_white(background: int) -> None:
+    colours = scale.tinted(np.full((1, 2, 3), background, dtype=np.uint8), np.array([[0, 1]], dtype=np.float32))[0]
+
+    assert np.abs(colours[1].astype(int) - colours[0]).max() > 80
+
+
 def test_the_photo_keeps_its_colours_where_nobody_looks_and_loses_them_where_one_does() -> None:
     green = np.full((1, 3, 3), (20, 200, 40), dtype=np.uint8)
     grey = np.full((1, 3, 3), 128, dtype=np.uint8)  # as bright as the green, by ITU-R BT.601

@@ -19,7 +19,8 @@ BAND_NAMES = ("below the even share", "1x to 2x", "2x to 4x", "4x to 8x", "8x an
 
 # From none to 8x: matplotlib's "plasma" between 10 % and 90 %, so that neither end is lost on black or on white.
 COLOURS = np.array([(65, 4, 157), (126, 3, 168), (204, 71, 120), (248, 149, 64), (252, 206, 37)], dtype=np.float32)
-OPACITY = 0.9  # at 8x
+OPACITY = 0.9  # the largest
+OPAQUE = 0.5  # place on the scale where it is reached; with 1 the even share was too pale to see on white and on black
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -58,6 +59,6 @@ def tinted(photo: Picture, share: Density) -> Picture:
     colours = np.stack([np.interp(place, np.linspace(0, 1, len(COLOURS)), channel) for channel in COLOURS.T], axis=-1)
     kept = np.maximum(1 - 2 * place, 0)[..., None]
     faded = kept * photo + (1 - kept) * (photo @ LUMA)[..., None]
-    opacity = OPACITY * place[..., None]
+    opacity = OPACITY * np.minimum(place / OPAQUE, 1)[..., None]
     drawn: Picture = np.round((1 - opacity) * faded + opacity * colours).astype(np.uint8)
     return drawn
