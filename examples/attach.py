@@ -27,11 +27,15 @@ class Classifier(pl.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=1e-3)
 
 
+def loader(*, shuffle: bool = False) -> DataLoader:
+    """Stands for your data."""
+    return DataLoader(FakeData(48, (3, 64, 64), num_classes=3, transform=ToTensor()), 16, shuffle=shuffle)
+
+
 if __name__ == "__main__":
-    images = FakeData(48, (3, 64, 64), num_classes=3, transform=ToTensor())  # stands for your data
     trainer = pl.Trainer(
         max_epochs=2,
         log_every_n_steps=1,
         callbacks=[CAMCallback()],  # <- this line
     )
-    trainer.fit(Classifier(), DataLoader(images, 16, shuffle=True), DataLoader(images, 16))
+    trainer.fit(Classifier(), loader(shuffle=True), loader())

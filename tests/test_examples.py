@@ -1,15 +1,22 @@
-"""Examples and the README's code run as they stand."""
+"""Examples and the README's code run as they stand, and what the README lists is what there is."""
 
-import ast
+import inspect
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+from PIL import Image
+from torchvision.transforms.v2 import Normalize
 
 import lightning_cam
+from house.trainings import Net, loader
+from lightning_cam.audit import AuditResult
+from lightning_cam.intervention import STANDARD
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,16 +52,81 @@ def test_wandb_offline_leaves_a_run_to_sync(tmp_path: Path) -> None:
     assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/cam/*.jpg"))
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", README, re.DOTALL))
-def test_code_in_the_readme_parses_and_its_imports_exist(block: str) -> None:
-    for node in ast.walk(ast.parse(block)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.module == "lightning_cam"
-            assert all(hasattr(lightning_cam, alias.name) for alias in node.names)
+def test_own_method_is_examined_like_a_built_in_one(tmp_path: Path) -> None:
+    printed = run("own_method.py", tmp_path)
+
+    assert re.search(r"^positive_grad_cam \(8, 32, 32\) 0\.\d+$", printed, re.MULTILINE)
 
 
-def test_every_method_and_scalar_that_the_readme_names_exists() -> None:
-    methods = re.search(r"\*\*Methods\.\*\* (.*?); yours", README, re.DOTALL)
+def test_own_sink_gets_the_scalars_of_every_check(tmp_path: Path) -> None:
+    run("own_sink.py", tmp_path, str(tmp_path / "table.csv"))
 
-    assert methods is not None
-    assert all(hasattr(lightning_cam.cams, name) for name in re.findall(r"`(\w+)`", methods[1]))
+    steps = {line.split(",")[0] for line in (tmp_path / "table.csv").read_text().splitlines()}
+    assert {"0", "2"} <= steps
+
+
+@pytest.mark.parametrize("name", ["own_method.py", "own_sink.py"])
+def test_an_extension_takes_less_than_30_lines(name: str) -> None:
+    assert len((ROOT / "examples" / name).read_text().splitlines()) < 30
+
+
+def pictures(folder: Path) -> None:
+    """Four pictures of each of two classes: a bright square somewhere, and beside it, as a mask, where it is."""
+    for split in ("train", "val"):
+        for place in (f"{split}/{family}/{i}.png" for family in ("cats", "dogs") for i in range(4)):
+            square = Image.new("L", (32, 32))
+            square.paste(255, (8, 8, 20, 20))
+            for kind in (split, f"{split}_masks"):
+                path = folder / kind / place.removeprefix(f"{split}/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                square.convert("L" if kind.endswith("masks") else "RGB").save(path)
+
+
+@pytest.fixture(scope="module")
+def readme_run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The README's Python from top to bottom, and the names that it leaves."""
+    folder = tmp_path_factory.mktemp("readme")
+    pictures(folder / "data")
+    batches = loader(n=16)
+    given = {
+        "pl": pl,
+        "model": Net(),
+        "train_loader": batches,
+        "val_loader": batches,
+        "normalize": Normalize([0.5], [0.5]),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1:]:  # the second one repeats the first
+            exec(block, given)
+    return given | {"folder": folder}
+
+
+def test_code_in_the_readme_runs(readme_run: dict[str, Any]) -> None:
+    assert list(readme_run["folder"].glob("lightning_logs/version_0/cam_report/evolution.png"))
+    assert readme_run["probe"].mask_sources[0] == "folder"
+    assert isinstance(readme_run["result"], AuditResult)
+
+
+def test_every_scalar_that_the_readme_names_is_logged(readme_run: dict[str, Any]) -> None:
+    callback = next(one for one in readme_run["trainer"].callbacks if isinstance(one, lightning_cam.CAMCallback))
+    keys = {key for reading in callback.history for key in reading.scalars} | set(readme_run["report"].scalars)
+    pictures = {"<image>", "evolution", "evidence/<cue>"}
+
+    named = set(re.findall(r"`cam/([^`]+)`", README)) - pictures
+    assert {name.replace("<cue>", "background") for name in named} <= {key.removeprefix("cam/") for key in keys}
+
+
+def test_every_cue_is_in_the_readme() -> None:
+    table = README.split("| cue | what is swapped |")[1].split("\n\n")[0]
+
+    cues = {cue for row in table.splitlines() for cue in re.findall(r"`(\w+)`", row.split("|")[1] if row else "")}
+    assert cues == {trial.cue for trial in STANDARD} | {"region"}
+
+
+def test_every_method_is_in_the_readme() -> None:
+    listed = re.search(r"built-in ones are (.*?)\.\n", README, re.DOTALL)
+
+    assert listed is not None
+    methods = {name for name, value in vars(lightning_cam.cams).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert set(re.findall(r"`(\w+)`", listed[1])) == methods

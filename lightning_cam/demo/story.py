@@ -122,7 +122,7 @@ def tell(
     write_pictures(pictures, n_train=n_train, n_val=n_val, clean=clean, seed=seed)
     print(f"\n1. The files, before any training:  lightning-cam audit {shlex.quote(str(pictures / 'train'))}")
     print("\n".join(audit_lines(audit_dataset(pictures / "train"))), flush=True)
-    plain, remedied = _batches(pictures / "train", shuffle=True), _remedied_batches(pictures)
+    plain, remedied = batches_of(pictures / "train", shuffle=True), remedied_batches(pictures)
     runs = [("clean", plain)] if clean else [("biased", plain), ("remedied", remedied)]
     outcomes = []
     for number, (name, batches) in enumerate(runs, start=2):
@@ -144,7 +144,7 @@ def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def _batches(folder: Path, *, shuffle: bool = False) -> Batches:
+def batches_of(folder: Path, *, shuffle: bool = False) -> Batches:
     """The pictures as most scripts load them. `ImageFolder` converts to RGB: transparency is dropped, black appears."""
     return DataLoader(ImageFolder(str(folder), transforms.Compose(LOADING)), batch_size=16, shuffle=shuffle)
 
@@ -167,7 +167,7 @@ class MaskedFolder(ImageFolder):  # type: ignore[misc] # torchvision has no comp
         return self.then(picture), target
 
 
-def _remedied_batches(pictures: Path) -> Batches:
+def remedied_batches(pictures: Path) -> Batches:
     """The same files through the remedies that audit and verdict name."""
     transform = transforms.Compose([RandomReencode(), *LOADING])
     folder = MaskedFolder(pictures / "train", pictures / "train_masks", transform)
@@ -196,7 +196,7 @@ def _train(
         log_every_n_steps=10,
         enable_model_summary=False,
     )
-    trainer.fit(model, batches, _batches(pictures / "val"))
+    trainer.fit(model, batches, batches_of(pictures / "val"))
 
 
 @contextmanager
@@ -220,8 +220,8 @@ def outcome_of(model: nn.Module, callback: CAMCallback, pictures: Path) -> Outco
     last = callback.history[-1].scalars if callback.history else {}
     return Outcome(
         verdict=callback.verdict.outcome if callback.verdict else "INCONCLUSIVE",
-        accuracy=_accuracy(model, _batches(pictures / "val")),
-        swapped_accuracy=_accuracy(model, _batches(pictures / "val_swapped")),
+        accuracy=_accuracy(model, batches_of(pictures / "val")),
+        swapped_accuracy=_accuracy(model, batches_of(pictures / "val_swapped")),
         background_attention=last.get("cam/background_attention_ratio", math.nan),
         background_share=_background_share(callback.probe),
     )
