@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchcam.methods import GradCAM as TorchCAM
 
 from house.models import Compilations
-from house.twins import Net, Twin, differences, probe, trained
+from house.twins import Net, Twin, alone, differences, probe, trained
 from house.unruly import COMPILED, MODELS
 from house.ways import CONFIGURATIONS
 
@@ -174,7 +174,7 @@ def test_callbacks_as_people_write_them_are_noticed(
 ) -> None:
     twin = SETUPS[setup]
 
-    assert seen <= differences(trained(tmp_path, twin=twin), with_control(tmp_path, act, twin))
+    assert seen <= differences(alone(twin), with_control(tmp_path, act, twin))
 
 
 MOVED_BY_EVALUATION = {
@@ -187,7 +187,7 @@ MOVED_BY_EVALUATION = {
 def test_even_a_careful_forward_is_noticed(setup: str, tmp_path: Path) -> None:
     twin = SETUPS[setup]
 
-    different = differences(trained(tmp_path, twin=twin), with_control(tmp_path, careful_forward, twin))
+    different = differences(alone(twin), with_control(tmp_path, careful_forward, twin))
 
     assert "metrics" in different  # what the module logs in its forward
     assert ("weights" in different) == (setup in MOVED_BY_EVALUATION)

@@ -10,7 +10,7 @@ import torch
 
 from house import models
 from house.models import Compilations
-from house.twins import Net, Twin, differences, ours, trained
+from house.twins import Net, Twin, alone, differences, ours, trained
 from house.unruly import COMPILED, MODELS
 
 pytestmark = pytest.mark.filterwarnings("ignore:lightning_cam. (pictures of|every map)")
@@ -21,7 +21,7 @@ def test_a_training_ends_bit_for_bit_the_same(model: str, tmp_path: Path) -> Non
     twin = MODELS[model]
     callback = ours(every_n_train_steps=1)
 
-    assert differences(trained(tmp_path, twin=twin), trained(tmp_path, [callback], twin)) == set()
+    assert differences(alone(twin), trained(tmp_path, [callback], twin)) == set()
     assert len(callback.history) >= 10
 
 

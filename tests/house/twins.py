@@ -5,6 +5,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ class Losses(pl.Callback):
         self.gradients = [digest(parameter.grad) for parameter in pl_module.parameters()]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # options have no hash
 class Twin:
     """How both of two trainings are set up."""
 
@@ -166,6 +167,12 @@ def trained(folder: Path, callbacks: Sequence[pl.Callback] = (), twin: Twin = Tw
         "attributes": digest([contents(vars(module)) for module in net.modules()]),
         "metrics": digest({k: v for k, v in sorted(trainer.callback_metrics.items()) if not k.startswith("cam/")}),
     }
+
+
+@cache
+def alone(twin: Twin) -> dict[str, str]:
+    """What the training without a callback leaves behind; it is the same each time, so once is enough."""
+    return trained(Path(), twin=twin)
 
 
 def differences(one: Mapping[str, str], other: Mapping[str, str]) -> set[str]:
