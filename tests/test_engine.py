@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from house import models
 from house.models import N_CLASSES, Net, fixed, images
 from lightning_cam.attribution import engine, targets
-from lightning_cam.attribution.engine import as_logits, capture, predict
+from lightning_cam.attribution.engine import capture, predict
+from lightning_cam.attribution.outputs import as_logits
 
 Pair = namedtuple("Pair", ["first", "second"])
 LABELS = torch.tensor([1, 0, 3])

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lightning_cam.attribution.guard import untouched
-from lightning_cam.attribution.layers import check_layer, find_layer, module_of, scores_in
+from lightning_cam.attribution.layers import check_layer, find_layer, module_of
 from lightning_cam.attribution.layouts import Layout, layout_of
+from lightning_cam.attribution.outputs import scores_in
 
 SIZE = 32
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from .guard import untouched
 from .layers import check_layer, layout_of, module_of
+from .outputs import as_logits
 from .targets import Target
 
 Forward: TypeAlias = Callable[[Tensor], Any]
@@ -98,50 +99,6 @@ def predict_inside(model: nn.Module, inputs: Tensor, *, forward: Forward | None 
     run = model if forward is None else forward
     batches = torch.split(_placed(model, inputs), batch_size)
     return torch.cat([as_logits(run(batch)).detach() for batch in batches])
-
-
-def as_logits(output: Any) -> Tensor:
-    """``(N, n_classes)`` float32 class scores, from whatever a classifier returns.
-
-    Of tuples, dicts and outputs with ``.logits``, the logits are taken, else the first tensor. One score ``z`` per
-    image becomes two classes, ``[-z/2, z/2]``, whose softmax is the sigmoid of ``z``. Probabilities become their
-    logarithm.
-
-    >>> as_logits({"loss": torch.tensor(0.7), "scores": torch.tensor([[3.0], [-1.0]])})
-    tensor([[-1.5000,  1.5000],
-            [ 0.5000, -0.5000]])
-
-    Raises:
-        ValueError: The output has no tensor of class scores.
-    """
-    scores = _scores_in(output)
-    if scores is None or scores.ndim > 2:
-        found = type(output).__name__ if scores is None else f"a tensor of shape {tuple(scores.shape)}"
-        raise ValueError(f"expected (N, n_classes) class scores, found {found}; pass forward= that returns them")
-    scores = scores.float()
-    if scores.ndim == 1 or scores.shape[1] == 1:
-        half = scores.reshape(-1, 1) / 2
-        return torch.cat([-half, half], 1)
-    return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if _are_probabilities(scores) else scores
-
-
-def _scores_in(output: Any) -> Tensor | None:
-    """The logits by name, or the first floating tensor that has a row per image."""
-    if isinstance(output, Tensor):
-        return output if output.is_floating_point() and output.ndim else None
-    if hasattr(output, "logits"):
-        return _scores_in(output.logits)
-    if isinstance(output, Mapping):
-        return _scores_in(output["logits"] if "logits" in output else list(output.values()))
-    if isinstance(output, (tuple, list)):
-        return next((scores for scores in map(_scores_in, output) if scores is not None), None)
-    return None
-
-
-def _are_probabilities(scores: Tensor) -> bool:
-    """Whether every row is the output of a softmax, up to what half precision leaves of its sum."""
-    rows = scores.detach()
-    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < 0.01).all())
 
 
 def _placed(model: nn.Module, inputs: Tensor) -> Tensor:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from .layouts import Layout, layout_of
+from .outputs import scores_in
 
-__all__ = ["Layout", "check_layer", "find_layer", "layout_of", "module_of", "scores_in"]
+__all__ = ["Layout", "check_layer", "find_layer", "layout_of", "module_of"]
 
 _LEAST_REACH = 0.1  # share of positions; max-pooling and dead ReLUs thin gradients out, a class token leaves none
 
@@ -62,19 +63,6 @@ def _class_name(model: nn.Module) -> str:
 
 def _children(layers: Mapping[str, nn.Module]) -> list[str]:
     return [name for name in layers if "." not in name]
-
-
-def scores_in(output: Any) -> Tensor | None:
-    """What a model returns, down to its class scores: the logits by name, or the first floating tensor with rows."""
-    if isinstance(output, Tensor):
-        return output if output.is_floating_point() and output.ndim else None
-    if hasattr(output, "logits"):
-        return scores_in(output.logits)
-    if isinstance(output, Mapping):
-        return scores_in(output["logits"] if "logits" in output else list(output.values()))
-    if isinstance(output, (tuple, list)):
-        return next((scores for scores in map(scores_in, output) if scores is not None), None)
-    return None
 
 
 def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | None = None) -> str:

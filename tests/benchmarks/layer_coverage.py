@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_cam.attribution import cams
-from lightning_cam.attribution.engine import as_logits, capture
+from lightning_cam.attribution.engine import capture
 from lightning_cam.attribution.guard import untouched
 from lightning_cam.attribution.layers import find_layer
+from lightning_cam.attribution.outputs import as_logits
 from lightning_cam.attribution.targets import predicted_class
 
 TABLE = Path(__file__).parent.parent / "layer_coverage.json"

@@ -1,0 +1,57 @@
+"""Class scores in whatever a model returns: a tensor, a tuple, a dictionary, a Hugging Face output."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows sum to 1 up to about 2**-8
+
+
+def as_logits(output: Any) -> Tensor:
+    """``(N, n_classes)`` float32 class scores, from whatever a classifier returns.
+
+    In tuples, dicts and outputs with ``.logits`` the logits are used, else the first tensor. One score ``z`` per
+    image becomes two classes, ``[-z/2, z/2]``, whose softmax is the sigmoid of ``z``. Probabilities become their
+    logarithm.
+
+    >>> as_logits({"loss": torch.tensor(0.7), "scores": torch.tensor([[3.0], [-1.0]])})
+    tensor([[-1.5000,  1.5000],
+            [ 0.5000, -0.5000]])
+
+    Raises:
+        ValueError: The output has no tensor of class scores.
+    """
+    scores = scores_in(output)
+    if scores is None or scores.ndim > 2:
+        description = type(output).__name__ if scores is None else f"a tensor of shape {tuple(scores.shape)}"
+        raise ValueError(f"expected (N, n_classes) class scores, found {description}; pass forward= that returns them")
+    scores = scores.float()
+    if scores.ndim == 1 or scores.shape[1] == 1:
+        half = scores.reshape(-1, 1) / 2
+        return torch.cat([-half, half], 1)
+    return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if _are_probabilities(scores) else scores
+
+
+def scores_in(output: Any) -> Tensor | None:
+    """The tensor of class scores inside a model's output, as it is: no conversion, so gradients flow.
+
+    A value called ``logits`` comes first, else the first floating-point tensor with at least one axis.
+    None if there is no such tensor.
+    """
+    if isinstance(output, Tensor):
+        return output if output.is_floating_point() and output.ndim else None
+    if hasattr(output, "logits"):
+        return scores_in(output.logits)
+    if isinstance(output, Mapping):
+        return scores_in(output["logits"] if "logits" in output else list(output.values()))
+    if isinstance(output, (tuple, list)):
+        return next((scores for scores in map(scores_in, output) if scores is not None), None)
+    return None
+
+
+def _are_probabilities(scores: Tensor) -> bool:
+    """Whether every row is the output of a softmax, up to what half precision leaves of its sum."""
+    rows = scores.detach()
+    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
