@@ -419,6 +419,34 @@ def test_a_second_save_replaces_the_first(tmp_path: Path) -> None:
     assert (tmp_path / "notes.npy").exists()
 
 
+@pytest.mark.parametrize("name", ["embeddings-0123456789ab.npy", "images-aaaaaaaaaaaa.npy", ".images.tmp"])
+def test_a_save_removes_only_what_an_earlier_save_has_listed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("the user's own")
+    full_probe().save(tmp_path)
+    Probe(pixels(1), labels()).save(tmp_path)
+
+    assert (tmp_path / name).read_text() == "the user's own"
+
+
+@pytest.mark.parametrize("content", ['{"name": "my web app"}', "not JSON", "[]"])
+def test_a_save_does_not_write_over_a_manifest_of_something_else(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ValueError, match=r"manifest\.json is not of a saved probe; save the probe to another folder"):
+        full_probe().save(tmp_path)
+
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("manifest.json", content)]
+
+
+def test_a_damaged_manifest_of_a_probe_is_replaced(tmp_path: Path) -> None:
+    full_probe().save(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(manifest.read_text()[:-9])
+    second = Probe(pixels(1), labels())
+    second.save(tmp_path)
+
+    assert Probe.load(tmp_path).fingerprint == second.fingerprint
+
+
 @pytest.mark.parametrize("moment", range(4), ids=["images", "masks or targets", "last array", "manifest"])
 def test_a_save_that_breaks_off_leaves_the_old_probe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: int

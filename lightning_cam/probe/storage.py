@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 _KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3)}
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
+_MOST_BYTES_OF_A_START = 1_000  # that tell a damaged manifest of ours: `schema` and `arrays` come first
 _MOST_BYTES = 100_000_000  # of a manifest: a million long names
 # What numpy raises on broken headers, which it reads as Python literals: `MemoryError` is its parser's word for depth.
 _BROKEN_HEADER = (
@@ -46,8 +47,15 @@ def digest(arrays: Arrays, classes: Sequence[str], names: Sequence[str]) -> str:
 
 
 def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-    """Writes ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess)."""
+    """Writes ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess).
+
+    Of what lies in the folder only the arrays of the probe that was saved there before are removed.
+
+    Raises:
+        ValueError: The folder has a manifest of something else.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    old_files = _files_of_predecessor(folder)
     files = {name: _file(name, facts["fingerprint"]) for name in arrays}
     for name, array in arrays.items():
         with _replacing(folder / files[name]) as file:
@@ -55,9 +63,8 @@ def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     content = {"schema": SCHEMA, "arrays": sorted(arrays), **facts}
     with _replacing(folder / MANIFEST) as file:
         file.write(json.dumps({**content, "checksum": _checksum(content)}, indent=1).encode())
-    for old in folder.glob("*-" + "[0-9a-f]" * 12 + ".npy"):
-        if old.name not in files.values():
-            old.unlink()
+    for old_file in old_files - set(files.values()):
+        (folder / old_file).unlink(missing_ok=True)
 
 
 def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -71,6 +78,31 @@ def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     if digest(mapped, facts["classes"], facts["names"]) != facts["fingerprint"]:
         raise ValueError(f"the probe in {folder} is not the one that was saved: its arrays were changed; save it again")
     return {name: np.array(array) for name, array in mapped.items()}, facts
+
+
+def _files_of_predecessor(folder: Path) -> set[str]:
+    """The arrays that the folder's manifest lists; none where it is damaged, since nobody can tell whose they are."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return set()
+    try:
+        facts = _facts(path)
+    except ValueError as error:
+        if _is_of_a_probe(path):
+            return set()
+        raise ValueError(
+            f"{path} is not of a saved probe; save the probe to another folder, or move that file"
+        ) from error
+    return {_file(name, facts["fingerprint"]) for name in facts["arrays"]}
+
+
+def _is_of_a_probe(path: Path) -> bool:
+    """Whether a manifest that cannot be trusted was one of ours: it may be replaced then."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(_MOST_BYTES_OF_A_START)
+    return b'"schema"' in start and b'"arrays"' in start
 
 
 def _file(name: str, fingerprint: str) -> str:
@@ -105,7 +137,7 @@ def _facts(path: Path) -> dict[str, Any]:
     try:
         facts = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON ({error}); save the probe again") from error
+        raise ValueError(f"{path} is no JSON ({error}); remove it and save the probe again") from error
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
         found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
         raise ValueError(f"{path} must have schema {SCHEMA}, got {found}; save the probe again with this version")
