@@ -75,7 +75,7 @@ def test_a_model_that_reads_the_background_fails() -> None:
     assert report.learned
     assert verdict.outcome == "FAIL"
     assert "background" in {finding.cue for finding in verdict.findings if finding.outcome == "FAIL"}
-    assert report.scalars["cam/reliance/background"] > 0.9
+    assert report.scalars["reliance/background"] > 0.9
     assert verdict.score > 0.8
 
 
@@ -84,7 +84,7 @@ def test_a_model_that_reads_the_object_passes_even_where_the_background_would_do
 
     assert report.learned
     assert judge(report).outcome == "PASS"
-    assert abs(report.scalars["cam/reliance/background"]) < 0.01
+    assert abs(report.scalars["reliance/background"]) < 0.01
 
 
 def test_a_model_that_reads_the_object_passes_all_that_could_convict() -> None:
@@ -119,7 +119,7 @@ def test_every_standard_cue_has_effects_reliance_and_scalars() -> None:
     assert all(effect.shape == (48,) and effect.isfinite().all() for effect in report.effects.values())
     assert report.reliances == weigh(report.effects, looked_at.targets, looked_at.classes)
     for reliance in report.reliances:
-        key = f"cam/reliance/{reliance.cue}"
+        key = f"reliance/{reliance.cue}"
         scalars = [report.scalars[key + end] for end in ("", "_low", "_high")]
         assert scalars == [reliance.mean, reliance.low, reliance.high]
 
@@ -183,7 +183,7 @@ def test_missing_masks_leave_effects_undefined_and_out_of_the_mean() -> None:
 
     assert report.effects["background"].isnan()[::3].all()
     assert report.effects["background"].isfinite().any()
-    assert report.scalars["cam/reliance/background"] > 0.9
+    assert report.scalars["reliance/background"] > 0.9
 
 
 def test_the_same_probe_has_the_same_effects_and_another_has_other_donors() -> None:
@@ -260,7 +260,7 @@ def test_trials_go_through_the_given_forward() -> None:
     report = look(model, probe(ground=True), trials=[BACKGROUND], forward=lambda x: -model(x))
 
     assert report.learned
-    assert report.scalars["cam/reliance/background"] > 0.9
+    assert report.scalars["reliance/background"] > 0.9
 
 
 def test_batches_do_not_matter() -> None:

@@ -66,8 +66,8 @@ def test_masks_that_say_nothing_are_left_out_of_means_and_counted() -> None:
 
     for measure in ("background_attention_ratio", "background_attention_lift", "pointing_accuracy"):
         assert report.values[measure].isnan().tolist() == [True, True, False]
-        assert report.scalars[f"cam/{measure}"] == pytest.approx(float(report.values[measure][2]))
-    assert report.scalars["cam/undefined_rate"] == pytest.approx(2 / 3)
+        assert report.scalars[measure] == pytest.approx(float(report.values[measure][2]))
+    assert report.scalars["undefined_rate"] == pytest.approx(2 / 3)
 
 
 def test_without_any_mask_nothing_is_said_of_backgrounds() -> None:

@@ -113,7 +113,7 @@ if __name__ == "__main__":
     trainer.fit(model, loader(), loader(8))
     n_together = sum(n_looked_at)
     alone = examine(model, callback.probe, forward=model).scalars
-    together = callback.history[-1].scalars
+    together = {{key.removeprefix("cam/"): value for key, value in callback.history[-1].scalars.items()}}
     compared = [key for key in alone if key in together]
     distance = max(abs(alone[key] - together[key]) for key in compared if alone[key] == alone[key])
     with_trials = any("reliance" in key for key in compared)

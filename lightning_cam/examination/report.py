@@ -31,7 +31,8 @@ class Report:
         trials: The cues that were to be swapped, with what they may lead to on this probe.
         effects: One ``(N,)`` tensor per cue that was swapped: how much of its class an image loses, -1 to 1.
         reliances: The same over the probe, with intervals and tests.
-        scalars: Means over the defined probes, by their logged key.
+        scalars: Means over the images where the value is defined. Keys have no prefix; the callback logs them
+            under its name, such as "cam/".
         model_seconds: Wall time spent inside the model.
     """
 
@@ -121,7 +122,7 @@ def report_on(
         reliances=reliances,
         scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
         | _reliance_scalars(reliances)
-        | {f"cam/{name}": summary(column) for name, column in seen.context.items()},
+        | {name: summary(column) for name, column in seen.context.items()},
         model_seconds=seen.model_seconds,
     )
 
@@ -150,14 +151,14 @@ def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) ->
 
 def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
     ends = (("", "mean"), ("_low", "low"), ("_high", "high"))
-    return {f"cam/reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends}
+    return {f"reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends}
 
 
 def _scalars(values: Mapping[str, Tensor], grid_maps: Tensor, logits: Tensor, labels: Tensor) -> dict[str, float]:
-    means = {f"cam/{name}": float(measures.nan_mean(column)) for name, column in values.items()}
+    means = {name: float(measures.nan_mean(column)) for name, column in values.items()}
     leading = values.get("background_attention_ratio", values["attention_entropy"])
     return means | {
-        "cam/probe_accuracy": float((logits.argmax(1) == labels).float().mean()),
-        "cam/zero_map_rate": float(measures.is_empty(grid_maps).float().mean()),
-        "cam/undefined_rate": float(leading.isnan().float().mean()),
+        "probe_accuracy": float((logits.argmax(1) == labels).float().mean()),
+        "zero_map_rate": float(measures.is_empty(grid_maps).float().mean()),
+        "undefined_rate": float(leading.isnan().float().mean()),
     }

@@ -351,7 +351,7 @@ class CAMCallback(_Callback):
             return
         self._failures.succeeded(CHECK)
         self._verdict = seen.verdict
-        scalars = {key.replace("cam/", f"{self.name}/", 1): value for key, value in seen.scalars.items()}
+        scalars = {f"{self.name}/{key}": value for key, value in seen.scalars.items()}
         scalars[f"{self.name}/seconds"] = seconds
         scalars[f"{self.name}/seconds_outside_model"] = seconds - seen.model_seconds
         if not before_training:

@@ -46,7 +46,7 @@ class Judged:
     """What came of a check, the same in every process.
 
     Attributes:
-        scalars: By their logged key.
+        scalars: As in `Report.scalars`, without prefix; ``shortcut_score`` is added where there is a verdict.
         verdict: The verdict so far; None before anything was judged.
         model_seconds: Wall time spent inside the model.
     """
@@ -179,7 +179,7 @@ class Observer:
         if judges:
             self.report = self.seen
             self._verdict = self._vigil.judge(self.report)
-            scalars["cam/shortcut_score"] = self._verdict.score
+            scalars["shortcut_score"] = self._verdict.score
         return Judged(scalars, self._verdict, self.seen.model_seconds)
 
     def conclude(self) -> Verdict | None:
