@@ -24,6 +24,8 @@ from lightning_cam.training import rhythm  # here, since Lightning writes to the
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+collect_ignore = ["two_processes"]  # scripts with a process of their own
+
 # By pytest, WandbLogger, wandb and torch's compiler.
 CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORCHINDUCTOR_CACHE_DIR"}
 # pytest-timeout, and torch for good once a loader with workers has run.

@@ -1,14 +1,25 @@
 """Scripts that two processes run together."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).parent.parent
 
 
-def ranks(folder: Path, text: str, **given: object) -> dict[str, str]:
-    """What each process says at the end of its training, by its rank."""
-    script = folder / "train.py"
-    script.write_text(text.format(tests=str(Path(__file__).parent.parent), folder=str(folder), **given))
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120, check=False)
+def ranks(folder: Path, script: str) -> dict[str, Any]:
+    """What each process of a script in `two_processes` writes at the end of its training, by its rank."""
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "two_processes" / f"{script}.py"), str(folder)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
-    return {path.name[-1]: path.read_text() for path in folder.glob("rank[01]")}  # they may share lines of output
+    # They may share lines of output, so each has a file of its own.
+    return {path.name[-1]: json.loads(path.read_text()) for path in folder.glob("rank[01]")}
