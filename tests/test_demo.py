@@ -244,7 +244,7 @@ def test_the_audit_names_the_files_the_biased_run_fails_and_the_remedied_one_pas
 
 def test_remedied_pictures_keep_the_creature_and_nothing_of_the_background(biased: Path) -> None:
     folder = story.remedied_batches(biased).dataset
-    plain = story._batches(biased / "train").dataset
+    plain = story.batches_of(biased / "train").dataset
     torch.manual_seed(0)
     for index in (0, N_TRAIN):  # a fin and a sprout
         (remedied, target), (picture, expected) = folder[index], plain[index]
