@@ -11,7 +11,7 @@ from . import __version__
 from .sinks.reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
 from .text import printable
 
-NOTHING_TO_READ = 2  # exit code
+NOTHING_TO_READ = 2  # exit code, as argparse has it for arguments that are missing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,7 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: Without the program's name; None takes the command line's.
     """
-    chosen = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        return NOTHING_TO_READ
+    chosen = parser.parse_args(given)
     code: int = chosen.run(chosen)
     return code
 
@@ -37,21 +42,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    about = "draw two families of creatures, train on them for half a minute and see what the model looks at"
+    about = "draw two families of creatures, train on them for a minute or two, and see what the model looks at"
     demo = commands.add_parser("demo", help=about, description=f"{about[0].upper()}{about[1:]}.")
-    demo.add_argument("--logger", choices=["tensorboard", "wandb"], default="tensorboard", help="(tensorboard)")
+    demo.add_argument(
+        "--logger", choices=["tensorboard", "wandb"], default="tensorboard", help="(default: %(default)s)"
+    )
     demo.add_argument("--clean", action="store_true", help="give both families the same backgrounds and file format")
     demo.add_argument(
-        "--out", type=Path, default=Path("lightning_cam_demo"), metavar="DIR", help="(lightning_cam_demo)"
+        "--out",
+        type=Path,
+        default=Path("lightning_cam_demo"),
+        metavar="DIR",
+        help="for pictures and runs (default: %(default)s)",
     )
-    demo.add_argument("--seed", type=_at_least(0), default=0, metavar="N", help="other creatures, other weights (0)")
-    demo.add_argument("--epochs", type=_at_least(1), default=12, metavar="N", help="(12)")
+    demo.add_argument(
+        "--seed", type=_at_least(0), default=0, metavar="N", help="for other creatures and weights (default: 0)"
+    )
+    demo.add_argument("--epochs", type=_at_least(1), default=12, metavar="N", help="of each training (default: 12)")
     demo.set_defaults(run=_demo)
 
 
 def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     about = "look before training for ways to predict the class from files and backgrounds"
-    codes = "Exit code: 0 where nothing was found that a network could see, 1 where something was, 2 without an audit."
+    codes = "Exit code: 0 without findings that a network could see, 1 with findings, 2 if no audit could be made."
     audit = commands.add_parser("audit", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
     audit.add_argument("source", metavar="SOURCE", help="folder of class folders, or .csv with columns path and label")
     audit.add_argument("--json", action="store_true", help="print everything as JSON")

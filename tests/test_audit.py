@@ -388,7 +388,7 @@ class Endless(IterableDataset[int]):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        pytest.param(lambda root: root / "missing", "'missing' is neither; check the path", id="missing"),
+        pytest.param(lambda root: root / "missing", "/missing' does not exist; check the path", id="missing"),
         pytest.param(lambda root: root, r"no pictures in class folders of .*<class>/<picture>", id="empty"),
         pytest.param(
             lambda root: write_tree(root / "d", n=2, n_classes=1), r"two classes, got \['class_0'\]", id="one"
@@ -396,7 +396,7 @@ class Endless(IterableDataset[int]):
         pytest.param(one_unreadable_class, r"two classes, got \['class_0'\], skipped 1 files", id="one readable"),
         pytest.param(
             lambda root: write_tree(write_tree(root / "d" / "train", n=1).parent / "val", n=1).parent,
-            r"holds splits, not classes: \['train', 'val'\]; audit d/train",
+            r"holds splits, not classes: \['train', 'val'\]; audit .*/d/train",
             id="splits",
         ),
         pytest.param(

@@ -91,7 +91,7 @@ def broken_manifest(root: Path) -> Path:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        pytest.param(lambda root: root / "nowhere", "'nowhere' is neither; check the path", id="nowhere"),
+        pytest.param(lambda root: root / "nowhere", "/nowhere' does not exist; check the path", id="nowhere"),
         pytest.param(lambda root: root, "no pictures in class folders", id="an empty folder"),
         pytest.param(broken_manifest, "utf-8", id="not text"),
     ],
@@ -118,6 +118,13 @@ def test_a_folder_that_may_not_be_read_is_exit_code_2(
 
     assert cli.main(["audit", str(tmp_path)]) == 2
     assert "Permission denied: 'there'" in capsys.readouterr().err
+
+
+def test_without_a_command_the_commands_are_listed(capsys: Capture) -> None:
+    assert cli.main([]) == 2
+
+    printed = capsys.readouterr().err
+    assert all(command in printed for command in ("demo", "audit", "check", "report"))
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])

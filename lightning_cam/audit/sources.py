@@ -54,17 +54,18 @@ def find_source(given: Any, *, seed: int, max_pixels: int) -> Source:
         return _from_folder(path, max_pixels)
     if path.suffix.lower() == ".csv" and path.is_file():
         return _from_manifest(path, max_pixels)
-    raise ValueError(f"expected a folder of class folders or a .csv manifest, {path.name!r} is neither; check the path")
+    is_there = "is neither" if path.exists() else "does not exist"
+    raise ValueError(f"expected a folder of class folders or a .csv file, but '{path}' {is_there}; check the path")
 
 
 def _from_folder(root: Path, max_pixels: int) -> Source:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
     splits = [folder.name for folder in folders if folder.name.lower() in SPLITS]
     if len(splits) > 1:
-        raise ValueError(f"{root.name!r} holds splits, not classes: {splits}; audit {root.name}/{splits[0]}")
+        raise ValueError(f"'{root}' holds splits, not classes: {splits}; audit {root / splits[0]}")
     files = [(file, folder.name) for folder in folders for file in images_in(folder)]
     if not files:
-        raise ValueError(f"no pictures in class folders of {root.name!r}; expected {root.name}/<class>/<picture>.png")
+        raise ValueError(f"no pictures in class folders of '{root}'; expected {root}/<class>/<picture>.png")
     return _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
 
 

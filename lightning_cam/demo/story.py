@@ -103,7 +103,7 @@ def tell(
     n_train: int = 350,
     n_val: int = 100,
 ) -> list[Outcome]:
-    """Draws, audits, trains, remedies, trains again and prints what was seen. Takes a minute on two CPU cores.
+    """Draws, audits, trains, remedies, trains again and prints what was seen. Takes a minute or two on two CPU cores.
 
     Args:
         out: Folder for pictures and runs. A later call replaces the pictures and adds runs.
@@ -201,7 +201,7 @@ def _train(
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's tips and its advice on hardware and workers, which are beside the point of half a minute."""
+    """Without Lightning's tips and its advice on hardware and workers, which are beside the point of a demo."""
     voice = logging.getLogger("pytorch_lightning")
     level = voice.level
     voice.setLevel(logging.WARNING)
@@ -254,7 +254,7 @@ def lines(outcome: Outcome, name: str) -> list[str]:
     """What was seen, for somebody who has never heard of attention maps."""
     return [
         f"   Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
-        f"   The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}   right",
+        f"   The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}",
         f"   Attention that lies on the background    {_percent(outcome.background_attention)}   "
         f"(chance {_percent(outcome.background_share)}: so much of a picture is background)",
         f"   Verdict                                  {outcome.verdict}",
