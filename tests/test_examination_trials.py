@@ -316,8 +316,8 @@ def test_models_in_training_are_read_as_in_evaluation() -> None:
     report = examine(model, looked_at, trials=[BORDER], forward=forward)
     collect_evidence(model, looked_at, report, "border", forward=forward)
 
-    # The layer, the maps; the only donor of the own class, two others; context; evidence.
-    assert modes == [{False}] * (2 + 3 + 2 + 1)
+    # The head, the layer, the maps; the only donor of the own class, two others; context; evidence.
+    assert modes == [{False}] * (1 + 2 + 3 + 2 + 1)
     assert model.training
 
 

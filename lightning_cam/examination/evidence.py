@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import engine
+from ..attribution.heads import ClassScores
 from ..intervention import swapped
 from ..probe import Probe
 from .look import donors_of
@@ -56,7 +57,8 @@ def collect_evidence(
         shown.append(torch.stack([probe.images[chosen], *pairs], 1))
     images = torch.stack(shown, 1)  # (n, R, 3, C, H, W)
     inputs = probe.prepare(images.flatten(0, 2))
-    logits = engine.predict(model, inputs, forward=forward, batch_size=batch_size).cpu()
+    scores = forward if report.head is None else ClassScores(forward or model, report.head)
+    logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
     own = probe.targets[chosen].repeat_interleave(images.shape[1] * 3)
     probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(images.shape[:3])
     best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(1)

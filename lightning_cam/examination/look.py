@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..attribution import cams, engine, layers, targets
 from ..attribution.guard import untouched
+from ..attribution.heads import Head, class_scores
 from ..intervention import Donors, Trial, answers, can_swap, context, draw_donors
 from ..probe import Probe
 
@@ -28,6 +29,7 @@ class Look:
         context: What `intervention.context` read, ``(n,)`` or ``(n, n_classes)`` each.
         model_seconds: Wall time spent inside the model.
         n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
+        head: Where in the model's output the class scores were, and what they are.
     """
 
     layer: str
@@ -39,6 +41,7 @@ class Look:
     context: Mapping[str, Tensor]
     model_seconds: float
     n_calls: int
+    head: Head | None = None
 
 
 def look(
@@ -58,6 +61,7 @@ def look(
     in_model = _Stopwatch()
     with untouched(model):
         inputs = probe.prepare(probe.images[chosen])
+        forward = class_scores(model, inputs, len(probe.classes), forward)
         layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
         with in_model:
             batches = list(_maps(model, inputs, labels, layer, method, forward, batch_size))
@@ -74,7 +78,9 @@ def look(
         said = _answers(trials, probe, chosen, donors, plain, probabilities) if donors else {}
         known = _context(probe, chosen, plain, probabilities) if donors else {}
     name = layers.check_layer(model, layer)
-    return Look(name, logits, grid_maps, predicted_grid_maps, donors, said, known, in_model.seconds, max(n_calls))
+    return Look(
+        name, logits, grid_maps, predicted_grid_maps, donors, said, known, in_model.seconds, max(n_calls), forward.head
+    )
 
 
 def merged(looks: Sequence[Look]) -> Look:
@@ -89,6 +95,7 @@ def merged(looks: Sequence[Look]) -> Look:
         {name: torch.cat([each.context[name] for each in looks]) for name in looks[0].context},
         max(each.model_seconds for each in looks),
         max(each.n_calls for each in looks),
+        looks[0].head,
     )
 
 

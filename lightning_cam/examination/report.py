@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import cams, measures
+from ..attribution.heads import Head
 from ..intervention import STANDARD, Reliance, Trial, as_seen, effects, summary, weigh
 from ..probe import Probe
 from ..spatial import upsample
@@ -34,6 +35,7 @@ class Report:
         scalars: Means over the images where the value is defined. Keys have no prefix; the callback logs them
             under its name, such as "cam/".
         model_seconds: Wall time spent inside the model.
+        head: Where in the model's output the class scores were, and what they are.
     """
 
     layer: str
@@ -49,6 +51,7 @@ class Report:
     reliances: tuple[Reliance, ...]
     scalars: Mapping[str, float]
     model_seconds: float
+    head: Head | None = None
 
 
 def examine(
@@ -124,6 +127,7 @@ def report_on(
         | _reliance_scalars(reliances)
         | {name: summary(column) for name, column in seen.context.items()},
         model_seconds=seen.model_seconds,
+        head=seen.head,
     )
 
 

@@ -1,0 +1,241 @@
+"""Which tensor of a model's output holds the class scores, and whether it holds logits, probabilities or cosines.
+
+The width of the class list decides where a model returns several tensors, then the name, then the order. What the
+numbers are is read off the last operation that made them, and off their range where autograd does not tell: a score
+after a sigmoid is a probability, one after a linear layer is a logit even if it happens to lie in [0, 1].
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .guard import untouched
+
+Path: TypeAlias = tuple[str, ...]
+Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
+
+_DEEPEST = 4  # containers inside containers; outputs that nest deeper are no class scores
+_TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
+_TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
+_FIRST = ("logits", "logit", "class_logits", "pred_logits")
+_THEN = ("out", "output", "outputs", "pred", "preds", "prediction", "predictions", "scores", "y_hat", "y_pred", "probs")
+_LAST = ("aux", "loss", "feature", "embed", "hidden")
+# A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
+_COSINE_SCALE = 16.0
+_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Clone", "ToCopy", "Alias", "Transpose", "T")
+_PRODUCTS = ("Mm", "Bmm", "Sum")  # a matrix product, or `cosine_similarity`
+_LINEAR = ("Addmm", *_PRODUCTS, "Convolution", "MkldnnConvolution", "Mean", "NativeLayerNorm", "NativeBatchNorm")
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where in an output the class scores are, and what they are.
+
+    Attributes:
+        path: Keys, attributes and positions that lead to the tensor.
+        kind: "logits" stay as they are; log-probabilities are logits, too.
+        width: Scores of each image; 1 for a single score of two classes.
+        remark: What a person should know about the choice; empty where nothing had to be chosen.
+    """
+
+    path: Path
+    kind: Kind
+    width: int
+    remark: str = ""
+
+    def scores(self, output: Any) -> Tensor:
+        """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
+        found = dict(_tensors(output)).get(self.path)
+        if found is None:
+            raise ValueError(
+                f"the model's output has no {'.'.join(self.path)!r} any more, where its class scores were; "
+                "pass forward= that returns the class scores"
+            )
+        rows = found.reshape(len(found), -1)
+        if self.kind == "cosines":
+            return rows * _COSINE_SCALE
+        # A softmax has a logarithm as good as a logit; sigmoids side by side are odds, one for each class.
+        return _log_odds(rows) if self.kind == "probabilities" else rows
+
+
+Forward: TypeAlias = Callable[[Tensor], Any]
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """A model's class scores alone: ``(N, n_classes)``, or ``(N, 1)`` for two classes in one score."""
+
+    forward: Forward
+    head: Head
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """The scores of model ``inputs``."""
+        return self.head.scores(self.forward(inputs))
+
+
+def class_scores(
+    model: nn.Module, inputs: Tensor, n_classes: int | None, forward: Forward | None = None
+) -> ClassScores:
+    """How to get class scores from a model. The model is the same before and after.
+
+    Args:
+        model: As it is now.
+        inputs: ``(N, ...)`` model inputs, the first of them are tried.
+        n_classes: Length of the class list; None where nobody knows.
+        forward: How to get an output from model inputs; None calls the model.
+
+    Raises:
+        ValueError: No tensor of the output can be the class scores, or several can.
+    """
+    run = model if forward is None else forward
+    with untouched(model):
+        placed = _placed(model, inputs[:_TRIED])
+        with torch.enable_grad():
+            traced = run(placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point()))
+        path, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
+        scores = dict(_tensors(traced))[path]
+        width = scores.numel() // len(scores)
+        kind = _kind_by_operation(scores, width)
+        if kind is None:
+            kind = _kind_by_range(dict(_tensors(run(placed)))[path].detach().float().reshape(len(placed), -1))
+    return ClassScores(run, Head(path, kind, width, remark))
+
+
+def _placed(model: nn.Module, inputs: Tensor) -> Tensor:
+    like = next((p for p in model.parameters() if p.is_floating_point()), None)
+    if like is None or not inputs.is_floating_point():
+        return inputs if like is None else inputs.to(like.device)
+    return inputs.to(like.device, like.dtype)
+
+
+def _tensors(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+    """Every floating-point tensor in an output, in order, with the way to it."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point() and output.ndim:
+            yield path, output
+    elif len(path) < _DEEPEST:
+        for name, value in _parts(output):
+            yield from _tensors(value, (*path, name))
+
+
+def _parts(output: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(output, Mapping):
+        yield from ((str(key), value) for key, value in output.items())
+    elif is_dataclass(output):
+        yield from ((field.name, getattr(output, field.name)) for field in fields(output))
+    elif isinstance(output, tuple) and hasattr(output, "_fields"):
+        yield from zip(output._fields, output, strict=True)
+    elif isinstance(output, (tuple, list)):
+        yield from ((str(position), value) for position, value in enumerate(output))
+    elif hasattr(output, "__dict__") and not isinstance(output, (nn.Module, type)):
+        yield from vars(output).items()
+
+
+# ---- which tensor ----------------------------------------------------------------------------------------------------
+
+
+def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, str]:
+    """The way to the class scores, and what a person should know about them."""
+    rows = {path: tensor for path, tensor in _tensors(output) if _has_a_row_each(tensor, n_images)}
+    if not rows:
+        raise ValueError(_no_scores(output))
+    widths = {path: tensor.numel() // n_images for path, tensor in rows.items()}
+    fitting = [path for path in rows if n_classes is None or widths[path] in _fit(n_classes)]
+    if fitting:
+        ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
+        equals = [path for path in ranked if (widths[path], _rank(path)) == (widths[ranked[0]], _rank(ranked[0]))]
+        return ranked[0], _several(equals) if len(equals) > 1 and n_classes is not None else ""
+    best = sorted(rows, key=_rank)
+    if len(rows) > 1 and _rank(best[0]) > 1:
+        listed = " and ".join(str(width) for width in widths.values())
+        raise ValueError(
+            f"the model returns {len(rows)} tensors, {listed} numbers wide, and the class list has {n_classes} names; "
+            "pass forward=lambda module, images: class_scores"
+        )
+    return best[0], (
+        f"the model gives {widths[best[0]]} scores for {n_classes} classes; if these are no class scores, pass "
+        "forward=lambda module, images: class_scores"
+    )
+
+
+def _has_a_row_each(tensor: Tensor, n_images: int) -> bool:
+    """Whether a tensor is ``(N,)`` or ``(N, K)``, perhaps with further axes of length one."""
+    return len(tensor) == n_images and sum(length > 1 for length in tensor.shape[1:]) <= 1
+
+
+def _fit(n_classes: int) -> tuple[int, ...]:
+    return (2, 1) if n_classes == 2 else (n_classes,)
+
+
+def _rank(path: Path) -> int:
+    """How much a name speaks for class scores, 0 the most."""
+    name = path[-1].lower() if path else ""
+    if name in _FIRST:
+        return 0
+    if any(word in part.lower() for part in path for word in _LAST):
+        return 3
+    return 1 if name in _THEN else 2
+
+
+def _several(paths: list[Path]) -> str:
+    names = " and ".join(".".join(path) for path in paths)
+    return (
+        f"the model returns several tensors as wide as the class list ({names}), and the first is used; "
+        "pass forward=lambda module, images: class_scores for another"
+    )
+
+
+def _no_scores(output: Any) -> str:
+    shapes = [f"{'.'.join(path) or 'a tensor'} of shape {tuple(tensor.shape)}" for path, tensor in _tensors(output)]
+    found = ", ".join(shapes) if shapes else type(output).__name__
+    return f"expected (N, n_classes) class scores, found {found}; pass forward= that returns them"
+
+
+# ---- what the numbers are --------------------------------------------------------------------------------------------
+
+
+def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
+    """What autograd tells; None where it does not."""
+    node = _last_operation(scores)
+    name = "" if node is None else node.name()
+    if name.startswith(("LogSoftmax", "LogSigmoid")):
+        return "logits"
+    if name.startswith("Sigmoid"):
+        return "probabilities"
+    if name.startswith("Softmax"):
+        return "logits"  # of a softmax: `as_logits` gives its logarithm
+    if name.startswith(_PRODUCTS) and width > 1 and float(scores.detach().abs().max()) < 1.01:
+        return "cosines" if _is_of_unit_vectors(node) else "logits"
+    return "logits" if name.startswith(_LINEAR) else None
+
+
+def _last_operation(scores: Tensor) -> Any:
+    """The operation that made the numbers: views and copies only hand them on."""
+    node = scores.grad_fn
+    while node is not None and node.name().removesuffix("Backward0").removeprefix("Unsafe").startswith(_VIEWS):
+        node = next((before for before, _ in node.next_functions if before is not None), None)
+    return node
+
+
+def _is_of_unit_vectors(node: Any) -> bool:
+    """Whether a factor of a matrix product was divided by its own length a moment before."""
+    waiting = [before for before, _ in node.next_functions if before is not None]
+    for _ in range(3):  # a transposition or a view may lie between
+        if any(each.name().startswith("Div") for each in waiting):
+            return True
+        waiting = [before for each in waiting for before, _ in each.next_functions if before is not None]
+    return False
+
+
+def _kind_by_range(rows: Tensor) -> Kind:
+    """What ``(N, K)`` numbers look like. Rows that sum to 1 are left to `as_logits`."""
+    inside = bool(((rows >= 0) & (rows <= 1)).all())
+    sums_to_one = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
+    return "probabilities" if inside and not sums_to_one else "logits"
+
+
+def _log_odds(probabilities: Tensor) -> Tensor:
+    return torch.logit(probabilities.float(), eps=torch.finfo(torch.float32).eps)
