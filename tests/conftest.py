@@ -32,6 +32,7 @@ CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORC
 SIGNALS_OF_OTHERS = {signal.SIGALRM, signal.SIGCHLD}
 
 
+@pytest.hookimpl(optionalhook=True)  # the plugin may be missing, as on a machine that `gpu.sh` runs on
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """No workers for a file or two, which are done before workers have started; pytest-xdist's own number for more."""
     files = [Path(name.split("::")[0]).is_file() for name in config.args]
