@@ -49,3 +49,8 @@ def cell(text: str) -> str:
     ("'=1+1", 'cat_1')
     """
     return f"'{printable(text)}" if text.startswith(_FORMULA) else printable(text)
+
+
+def error_text(error: BaseException) -> str:
+    """Class and message of an exception; the object itself would keep its frames' tensors alive."""
+    return f"{type(error).__name__}: {error}"

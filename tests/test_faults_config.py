@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from house.faulty import beside, refused, watching
 from house.trainings import SIZE, Net, loader, probe, trainer
 from lightning_cam import CAMCallback
-from lightning_cam.training.trainer import cannot_be_sent
+from lightning_cam.training.failures import cannot_be_sent
 
 
 def test_an_unknown_layer_is_said_before_training_starts_with_names_like_it(tmp_path: Path) -> None:

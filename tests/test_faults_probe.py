@@ -157,4 +157,4 @@ def test_a_probe_that_is_drawn_from_the_training_data_is_said(tmp_path: Path) ->
     run = beside(tmp_path, watching(probe=None), limit_val_batches=0)
 
     assert run.untouched
-    assert run.said == ["lightning_cam: no validation data yet; the probe is drawn from the training data"]
+    assert run.said == ["lightning_cam: there is no validation data yet, so the probe is drawn from the training data"]

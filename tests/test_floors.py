@@ -13,7 +13,7 @@ import lightning_cam
 HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
-    ["text", "spatial", "statistics", "cues", "transforms"],
+    ["notices", "text", "spatial", "statistics", "cues", "transforms"],
     ["datasets", "render"],
     ["probe"],
     ["attribution", "intervention", "audit"],

@@ -26,7 +26,7 @@ from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.folder import read_history
 from lightning_cam.training.failures import Failures
 from lightning_cam.training.observer import Observer
-from lightning_cam.training.rhythm import ALWAYS_SPARED, Account, Kind, affordable, spare
+from lightning_cam.training.rhythm import ALWAYS_SPARED, Account, Depth, affordable, spare
 
 EPOCHS, BATCHES = 12, 6
 
@@ -113,7 +113,7 @@ def test_a_monitored_scalar_outlives_skipped_checks(tmp_path: Path, monkeypatch:
 def test_looking_has_ten_seconds_or_its_share(spent: float, expected: float, elapsed: float, can: bool) -> None:
     kind = affordable(Account(spent, expected), None, spare(elapsed, 0.02))
 
-    assert kind is (Kind.FULL if can else None)
+    assert kind is (Depth.FULL if can else None)
 
 
 def test_from_1_on_there_is_no_end_to_what_is_spared() -> None:
@@ -133,16 +133,16 @@ def test_no_overhead_at_all_is_refused(share: float) -> None:
 @pytest.mark.parametrize(
     ("full", "maps", "after_epoch", "expected"),
     [
-        pytest.param((1, 4), (9, 9), False, Kind.FULL, id="half of ten seconds for trials"),
-        pytest.param((1, 4.1), (4, 1), False, Kind.MAPS, id="the other half for the rest"),
+        pytest.param((1, 4), (9, 9), False, Depth.FULL, id="half of ten seconds for trials"),
+        pytest.param((1, 4.1), (4, 1), False, Depth.MAPS, id="the other half for the rest"),
         pytest.param((1, 4.1), (4, 1.1), True, None, id="and no more, not even after an epoch"),
-        pytest.param((0, 0), (0.19, 0.19), False, Kind.FULL, id="the first is thought to take 25 times as long"),
-        pytest.param((0, 0), (0.21, 0.21), False, Kind.MAPS, id="which may be too much within an epoch"),
-        pytest.param((0, 0), (9, 9), True, Kind.FULL, id="but never after one"),
+        pytest.param((0, 0), (0.19, 0.19), False, Depth.FULL, id="the first is thought to take 25 times as long"),
+        pytest.param((0, 0), (0.21, 0.21), False, Depth.MAPS, id="which may be too much within an epoch"),
+        pytest.param((0, 0), (9, 9), True, Depth.FULL, id="but never after one"),
     ],
 )
 def test_a_check_has_trials_where_half_of_what_is_spared_suffices(
-    full: tuple[float, float], maps: tuple[float, float], after_epoch: bool, expected: Kind | None
+    full: tuple[float, float], maps: tuple[float, float], after_epoch: bool, expected: Depth | None
 ) -> None:
     assert affordable(Account(*full), Account(*maps), 10, after_epoch=after_epoch) is expected
 
@@ -152,14 +152,14 @@ def test_a_check_has_trials_where_half_of_what_is_spared_suffices(
 @pytest.mark.parametrize("full", [0.3, 12, 100])
 def test_both_kinds_together_stay_within_the_share(full: float, maps: float, share: float) -> None:
     """Of four hours, but for the first check with trials after an epoch, which is made at any price."""
-    costs = {Kind.FULL: full, Kind.MAPS: maps}
-    accounts = dict.fromkeys(Kind, Account())
+    costs = {Depth.FULL: full, Depth.MAPS: maps}
+    accounts = dict.fromkeys(Depth, Account())
     exempt = 0.0
     for minute in range(1, 240):
         seconds = spare(60 * minute, share)
-        kind = affordable(accounts[Kind.FULL], accounts[Kind.MAPS], seconds, after_epoch=minute > 1)
+        kind = affordable(accounts[Depth.FULL], accounts[Depth.MAPS], seconds, after_epoch=minute > 1)
         if kind is not None:
-            exempt += full if kind is Kind.FULL and full > seconds / 2 and not accounts[kind].spent else 0
+            exempt += full if kind is Depth.FULL and full > seconds / 2 and not accounts[kind].spent else 0
             accounts[kind] = accounts[kind].charged(costs[kind])
         assert sum(account.spent for account in accounts.values()) <= seconds + exempt
 

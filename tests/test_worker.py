@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from lightning_cam.sinks import Background, MemorySink, Page
+from lightning_cam.sinks import MemorySink, Page, Worker
 
 WAIT = 30.0  # seconds after which a test has hung
 
@@ -55,40 +55,40 @@ def workers() -> list[threading.Thread]:
 
 def test_everything_is_kept_in_order_by_every_sink() -> None:
     first, second = MemorySink(), MemorySink()
-    background = Background([first, second], max_pending=100)
+    worker = Worker([first, second], max_pending=100)
     for step in range(50):
-        assert background.submit(page(step))
-    background.close()
+        assert worker.submit(page(step))
+    worker.close()
 
     assert steps(first) == steps(second) == list(range(50))
-    assert (background.dropped, background.failures) == (0, ())
+    assert (worker.dropped, worker.failures) == (0, ())
 
 
 def test_a_slow_sink_costs_pages_not_time() -> None:
     sink = GatedSink()
-    background = Background([sink], max_pending=2)
-    background.submit(page(0))
+    worker = Worker([sink], max_pending=2)
+    worker.submit(page(0))
     assert sink.begun.wait(WAIT)
 
-    assert [background.submit(page(step)) for step in range(1, 6)] == [True, True, False, False, False]
-    assert background.dropped == 3
+    assert [worker.submit(page(step)) for step in range(1, 6)] == [True, True, False, False, False]
+    assert worker.dropped == 3
     sink.gate.set()
-    background.close()
+    worker.close()
     assert steps(sink) == [0, 1, 2]
 
 
 def test_a_page_that_must_not_be_lost_waits_behind_a_full_queue() -> None:
     sink = GatedSink()
-    background = Background([sink], max_pending=1)
-    background.submit(page(0))
+    worker = Worker([sink], max_pending=1)
+    worker.submit(page(0))
     assert sink.begun.wait(WAIT)
-    background.submit(page(1))
+    worker.submit(page(1))
 
-    assert background.submit(page(9), wait=True)
+    assert worker.submit(page(9), wait=True)
     sink.gate.set()
-    background.close()
+    worker.close()
     assert steps(sink) == [0, 1, 9]
-    assert background.dropped == 0
+    assert worker.dropped == 0
 
 
 def test_pages_are_drawn_in_the_worker() -> None:
@@ -98,42 +98,42 @@ def test_pages_are_drawn_in_the_worker() -> None:
         drawn_by.append(threading.current_thread().name)
         return page(0)()
 
-    background = Background([MemorySink()])
-    background.submit(render)
-    background.close()
+    worker = Worker([MemorySink()])
+    worker.submit(render)
+    worker.close()
 
     assert drawn_by == ["lightning_cam pictures"]
 
 
 def test_a_failing_sink_costs_the_others_nothing() -> None:
     healthy = MemorySink()
-    background = Background([FailingSink(2), healthy])
+    worker = Worker([FailingSink(2), healthy])
     for step in range(3):
-        background.submit(page(step))
-    background.close()
+        worker.submit(page(step))
+    worker.close()
 
     assert steps(healthy) == [0, 1, 2]
-    assert background.failures == ("FailingSink: OSError: disk full",)
+    assert worker.failures == ("FailingSink: OSError: disk full",)
 
 
 def test_a_sink_that_fails_three_times_in_a_row_gets_no_more() -> None:
     broken, healthy = FailingSink(*range(100)), MemorySink()
-    background = Background([broken, healthy], max_pending=10)
+    worker = Worker([broken, healthy], max_pending=10)
     for step in range(10):
-        background.submit(page(step))
-    background.close()
+        worker.submit(page(step))
+    worker.close()
 
     assert broken.calls == 3
     assert steps(healthy) == list(range(10))
-    assert background.failures[-1] == "FailingSink: gets no more pictures, it failed 3 times in a row"
+    assert worker.failures[-1] == "FailingSink: gets no more pictures, it failed 3 times in a row"
 
 
 def test_a_sink_that_fails_now_and_then_stays() -> None:
     moody = FailingSink(1, 2, 4, 5, 7, 8)
-    background = Background([moody], max_pending=10)
+    worker = Worker([moody], max_pending=10)
     for step in range(10):
-        background.submit(page(step))
-    background.close()
+        worker.submit(page(step))
+    worker.close()
 
     assert moody.calls == 10
 
@@ -145,10 +145,10 @@ def test_when_no_sink_is_left_nothing_is_drawn() -> None:
         drawn.append(step)
         return page(step)()
 
-    background = Background([FailingSink(*range(100))], max_pending=10)
+    worker = Worker([FailingSink(*range(100))], max_pending=10)
     for step in range(6):
-        background.submit(partial(render, step))
-    background.close()
+        worker.submit(partial(render, step))
+    worker.close()
 
     assert drawn == [0, 1, 2]
 
@@ -158,13 +158,13 @@ def test_a_picture_that_cannot_be_drawn_is_counted_and_the_next_is_kept() -> Non
         raise ValueError("no such probe")
 
     sink = MemorySink()
-    background = Background([sink])
-    background.submit(broken)
-    background.submit(page(1))
-    background.close()
+    worker = Worker([sink])
+    worker.submit(broken)
+    worker.submit(page(1))
+    worker.close()
 
     assert steps(sink) == [1]
-    assert background.failures == ("drawing: ValueError: no such probe",)
+    assert worker.failures == ("drawing: ValueError: no such probe",)
 
 
 def test_a_failure_keeps_no_tensor_alive() -> None:
@@ -175,9 +175,9 @@ def test_a_failure_keeps_no_tensor_alive() -> None:
         refs.append(weakref.ref(tensor))
         raise ValueError("no")
 
-    background = Background([MemorySink()])
-    background.submit(broken)
-    background.close()
+    worker = Worker([MemorySink()])
+    worker.submit(broken)
+    worker.close()
     gc.collect()
 
     assert refs[0]() is None
@@ -185,69 +185,68 @@ def test_a_failure_keeps_no_tensor_alive() -> None:
 
 def test_failures_are_remembered_up_to_a_bound() -> None:
     moody = FailingSink(*(call for call in range(1, 300) if call % 3))
-    background = Background([moody], max_pending=1000)
+    worker = Worker([moody], max_pending=1000)
     for step in range(300):
-        background.submit(page(step))
-    background.close()
+        worker.submit(page(step))
+    worker.close()
 
     assert moody.calls == 300
-    assert len(background.failures) == 20
+    assert len(worker.failures) == 20
 
 
 def test_no_thread_is_left_after_close_and_closing_twice_is_fine() -> None:
-    background = Background([MemorySink()])
-    background.submit(page(0))
+    worker = Worker([MemorySink()])
+    worker.submit(page(0))
     assert len(workers()) == 1
 
-    background.close()
-    background.close()
+    worker.close()
+    worker.close()
 
     assert workers() == []
 
 
 def test_without_a_page_there_is_no_thread() -> None:
-    background = Background([MemorySink()])
+    worker = Worker([MemorySink()])
     assert workers() == []
-    background.close()
+    worker.close()
 
 
 def test_after_close_a_page_is_dropped_and_counted() -> None:
     sink = MemorySink()
-    background = Background([sink])
-    background.close()
+    worker = Worker([sink])
+    worker.close()
 
-    assert not background.submit(page(0), wait=True)
-    assert background.dropped == 1
+    assert not worker.submit(page(0), wait=True)
+    assert worker.dropped == 1
     assert workers() == []
 
 
 def test_closing_gives_up_on_a_sink_that_hangs_and_begins_nothing_more() -> None:
     sink = GatedSink()
-    background = Background([sink])
+    worker = Worker([sink])
     for step in range(3):
-        background.submit(page(step))
+        worker.submit(page(step))
     assert sink.begun.wait(WAIT)
-    (worker,) = workers()
+    (thread,) = workers()
 
-    background.close(timeout=0.01)
+    worker.close(timeout=0.01)
 
-    assert worker.daemon  # the process can end
-    assert background.failures == ("pictures were not finished after 0.01 s",)
-    assert background.dropped == 2
+    assert thread.daemon  # the process can end
+    assert worker.failures == ("pictures were not finished after 0.01 s",)
+    assert worker.dropped == 2
     sink.gate.set()
-    worker.join(WAIT)
-    assert not worker.is_alive()
+    thread.join(WAIT)
+    assert not thread.is_alive()
     assert steps(sink) == [0]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_was_ended_is_noticed() -> None:
-    background = Background([FailingSink(1, error=SystemExit())])
-    background.submit(page(0))
-    worker = workers()
-    for thread in worker:
+    worker = Worker([FailingSink(1, error=SystemExit())])
+    worker.submit(page(0))
+    for thread in workers():
         thread.join(WAIT)
-    background.submit(page(1))
-    background.close()
+    worker.submit(page(1))
+    worker.close()
 
-    assert background.dropped == 1
+    assert worker.dropped == 1

@@ -14,6 +14,9 @@ class Reading:
     epoch: int
     scalars: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        return f"Reading(step={self.step}, epoch={self.epoch}, {len(self.scalars)} scalars)"
+
     @property
     def defined(self) -> dict[str, float]:
         """What can be logged: an undefined mean has no point on a curve, and EarlyStopping stops at a NaN."""

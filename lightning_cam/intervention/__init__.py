@@ -4,7 +4,18 @@ from .context import context, summary
 from .edits import Edit
 from .effects import effects
 from .reliance import MARGIN, Reliance, weigh
-from .trials import STANDARD, Donors, Trial, answers, as_seen, can_swap, draw_donors, region_trial, swapped
+from .trials import (
+    STANDARD,
+    Donors,
+    Trial,
+    answers,
+    as_seen,
+    can_swap,
+    chosen_trials,
+    draw_donors,
+    region_trial,
+    swapped,
+)
 
 __all__ = [
     "MARGIN",
@@ -16,6 +27,7 @@ __all__ = [
     "answers",
     "as_seen",
     "can_swap",
+    "chosen_trials",
     "context",
     "draw_donors",
     "effects",

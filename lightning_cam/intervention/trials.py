@@ -90,6 +90,22 @@ STANDARD = (
 )
 
 
+def chosen_trials(chosen: Sequence[Trial | str] | None, known: Sequence[Trial] = STANDARD) -> tuple[Trial, ...]:
+    """The trials as the user chose them, by name or as objects; None chooses all that are known.
+
+    >>> [trial.cue for trial in chosen_trials(["border", "tone"])]
+    ['border', 'tone']
+
+    Raises:
+        ValueError: A name belongs to no known trial.
+    """
+    by_cue = {trial.cue: trial for trial in known}
+    wrong = [one for one in chosen or () if isinstance(one, str) and one not in by_cue]
+    if wrong or isinstance(chosen, str):
+        raise ValueError(f"trials must be a list of Trial objects or of names out of {list(by_cue)}, got {chosen!r}")
+    return tuple(known if chosen is None else (by_cue[one] if isinstance(one, str) else one for one in chosen))
+
+
 def region_trial(cells: Tensor) -> Trial:
     """The trial of the parts of an image from which an audit can tell the label, True in ``cells (h, w)``."""
     return _trial(cues.REGION, edits.swap_region(cells), keeps_object=True)

@@ -1,6 +1,5 @@
 """Drawing from a data set: a balanced choice, pixels recovered from model input, masks from whatever tells."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch.utils.data import IterableDataset
 from ..datasets.items import Item, Reader, Regions, Size, own_seed
 from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
+from ..notices import warn
 from .drawn import Drawn, Preprocess, assemble, check_request
 from .names import tag
 
@@ -102,11 +102,10 @@ def _with_pixels(
 
 def _stretched(items: list[Item]) -> tuple[list[Item], Preprocess]:
     step = spanning([item.image for item in items])
-    warnings.warn(
-        f"lightning_cam: the data set gives values {_span(items)} and has no Normalize in its transform that explains "
+    warn(
+        f"the data set gives values {_span(items)} and has no Normalize in its transform that explains "
         "them; the probe shows them stretched to [0, 1], in false colours; for true ones pass "
         "preprocess=v2.Normalize(mean, std) with the numbers that the data set uses",
-        stacklevel=6,
     )
     return _mapped(items, lambda image: step.inverse(image).clamp(0, 1)), step
 

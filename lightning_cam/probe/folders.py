@@ -1,7 +1,6 @@
 """Drawing from a folder of class sub-folders, the way torchvision's `ImageFolder` reads one."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from ..datasets.pictures import (
     said_of,
     turned,
 )
+from ..notices import warn
 from ..text import printable
 from .drawn import Drawn, Preprocess, assemble, check_request
 from .names import tag
@@ -60,10 +60,9 @@ def draw_from_folder(
         read = [_read(file, target, mask, look) for (file, target), mask in zip(drawn, mask_files, strict=True)]
     items, turns = zip(*read, strict=True)
     if any(turns) and not look.upright:
-        warnings.warn(
-            f"lightning_cam: {sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
+        warn(
+            f"{sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
             "torchvision's ImageFolder gives them to a model; pass upright=True if your training turns them",
-            stacklevel=5,
         )
     names = [tag(classes[target], file.stem) for file, target in drawn]
     return assemble(items, names, classes=classes, preprocess=preprocess, find_masks=find_masks)

@@ -5,6 +5,6 @@ from .memory import MemorySink
 from .page import Page, Sink, Tile
 from .tensorboard import TensorBoardSink
 from .wandb import WandbSink
-from .worker import Background
+from .worker import Worker
 
-__all__ = ["Background", "FolderSink", "MemorySink", "Page", "Sink", "TensorBoardSink", "Tile", "WandbSink"]
+__all__ = ["FolderSink", "MemorySink", "Page", "Sink", "TensorBoardSink", "Tile", "WandbSink", "Worker"]

@@ -8,7 +8,7 @@ from ..probe import Probe
 from ..verdict import Verdict
 from .page import Sink
 from .pages import Frame, check_page, final_page, shown_probes
-from .worker import Background
+from .worker import Worker
 
 MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
 MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
@@ -29,7 +29,7 @@ class Album:
         self._name = name
         self._shown = shown_probes(probe.targets, n_images)
         self._frames: list[Frame] = []
-        self._background = Background(sinks, max_pending=MAX_PENDING)
+        self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
         self, report: Report, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool = False
@@ -39,7 +39,7 @@ class Album:
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
-        self._background.submit(partial(check_page, self._probe, frame, self._name, verdict, alert=alert))
+        self._worker.submit(partial(check_page, self._probe, frame, self._name, verdict, alert=alert))
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
@@ -47,11 +47,11 @@ class Album:
         """Hands over the last page."""
         frames = tuple(self._frames)
         last = partial(final_page, self._probe, frames, history, self._name, verdict, evidence, alert=alert)
-        self._background.submit(last, wait=True)
+        self._worker.submit(last, wait=True)
 
     def close(self, timeout: float) -> list[str]:
         """Waits for what is still to be drawn; what was lost, in words."""
-        self._background.close(timeout)
-        dropped, failures = self._background.dropped, dict.fromkeys(self._background.failures)
+        self._worker.close(timeout)
+        dropped, failures = self._worker.dropped, dict.fromkeys(self._worker.failures)
         slow = [f"pictures of {dropped} checks were dropped, drawing was too slow"] if dropped else []
         return [*slow, *(f"pictures could not be kept ({failure!r})" for failure in failures)]

@@ -176,3 +176,12 @@ def _write_whole(path: Path, data: bytes) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def free_folder(folder: Path, *, resumed: bool) -> Path:
+    """``folder``, or the next free one beside it if another run has used it."""
+    number, free = 1, folder
+    while free.exists() and not resumed:
+        number += 1
+        free = folder.with_name(f"{folder.name}_{number}")
+    return free

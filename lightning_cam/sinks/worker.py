@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from ..text import error_text
 from .page import Page, Sink
 
-MAX_FAILURES_IN_A_ROW = 3
-MAX_REMEMBERED_FAILURES = 20
+MOST_FAILURES_IN_A_ROW = 3  # then a logger, a sink or the check itself is given up for this fit: it fails for good
+MOST_REMEMBERED_FAILURES = 20
 
 
-class Background:
+class Worker:
     """Renders pages and hands them to every sink, in order, in one daemon thread. Nothing that goes wrong there raises.
 
     The caller reads `dropped` and `failures` and says so from its own thread. Submit and close from one thread only.
@@ -25,11 +26,11 @@ class Background:
     def __init__(self, sinks: Sequence[Sink], *, max_pending: int = 4) -> None:
         self.dropped = 0
         self._max_pending = max_pending
-        self._failures: deque[str] = deque(maxlen=MAX_REMEMBERED_FAILURES)
+        self._failures: deque[str] = deque(maxlen=MOST_REMEMBERED_FAILURES)
         self._sinks = list(sinks)
         self._failed_in_a_row = [0] * len(self._sinks)
         self._waiting: SimpleQueue[Callable[[], Page] | None] = SimpleQueue()
-        self._worker: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
         self._closed = False
 
     @property
@@ -47,9 +48,9 @@ class Background:
         if self._closed or (not wait and self._waiting.qsize() >= self._max_pending):
             self.dropped += 1
             return False
-        if self._worker is None:
-            self._worker = threading.Thread(target=self._work, name="lightning_cam pictures", daemon=True)
-            self._worker.start()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="lightning_cam pictures", daemon=True)
+            self._thread.start()
         self._waiting.put(render)
         return True
 
@@ -59,12 +60,12 @@ class Background:
         Nothing is begun after this returns. May be called twice.
         """
         self._closed = True
-        worker, self._worker = self._worker, None
-        if worker is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         self._waiting.put(None)
-        worker.join(timeout)
-        if worker.is_alive():
+        thread.join(timeout)
+        if thread.is_alive():
             self._failures.append(f"pictures were not finished after {timeout:g} s")
         self.dropped += self._emptied()
         self._waiting.put(None)
@@ -82,13 +83,13 @@ class Background:
             self._keep(render)
 
     def _keep(self, render: Callable[[], Page]) -> None:
-        working = [i for i, failed in enumerate(self._failed_in_a_row) if failed < MAX_FAILURES_IN_A_ROW]
+        working = [i for i, failed in enumerate(self._failed_in_a_row) if failed < MOST_FAILURES_IN_A_ROW]
         if not working:
             return
         try:
             page = render()
         except Exception as error:  # a broken picture must not end the worker
-            self._failures.append(f"drawing: {_text(error)}")
+            self._failures.append(f"drawing: {error_text(error)}")
             return
         for i in working:
             self._write(i, page)
@@ -100,14 +101,10 @@ class Background:
             self._sinks[i].write(page)
         except Exception as error:  # a user's sink or a full disk may raise anything
             self._failed_in_a_row[i] += 1
-            self._failures.append(f"{name}: {_text(error)}")
-            if self._failed_in_a_row[i] == MAX_FAILURES_IN_A_ROW:
+            self._failures.append(f"{name}: {error_text(error)}")
+            if self._failed_in_a_row[i] == MOST_FAILURES_IN_A_ROW:
                 self._failures.append(
-                    f"{name}: gets no more pictures, it failed {MAX_FAILURES_IN_A_ROW} times in a row"
+                    f"{name}: gets no more pictures, it failed {MOST_FAILURES_IN_A_ROW} times in a row"
                 )
         else:
             self._failed_in_a_row[i] = 0
-
-
-def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

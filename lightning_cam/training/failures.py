@@ -1,13 +1,15 @@
 """Nothing of ours stops a training: what fails is counted, said once, and given up after three times in a row."""
 
-import warnings
+import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from .. import notices
+from ..sinks.worker import MOST_FAILURES_IN_A_ROW
+from ..text import error_text
 from .ranks import rank
-
-MOST_IN_A_ROW = 3
 
 
 class Failures:
@@ -30,7 +32,7 @@ class Failures:
         except Exception as error:
             if self._raises or steers_lightning(error):
                 raise
-            self.count(what, as_text(error))
+            self.count(what, error_text(error))
         else:
             self.succeeded(what)
 
@@ -45,7 +47,7 @@ class Failures:
 
     def too_many(self, what: str) -> bool:
         """Whether it has failed so often in a row that it is not worth another try."""
-        return self._in_a_row[what] >= MOST_IN_A_ROW
+        return self._in_a_row[what] >= MOST_FAILURES_IN_A_ROW
 
     def say_once(self, subject: str, text: str) -> None:
         """Warns, unless there was a warning on the same subject."""
@@ -54,17 +56,32 @@ class Failures:
             warn(text)
 
 
-def as_text(error: Exception) -> str:
-    """What an exception says; the object itself would keep its frames' tensors alive."""
-    return f"{type(error).__name__}: {error}"
-
-
 def steers_lightning(error: Exception) -> bool:
     """Whether an exception is Lightning's way to end a fit, such as a tuner's, and no failure."""
     return type(error).__name__ == "_TunerExitException"
 
 
 def warn(text: str) -> None:
-    """A warning of ours, which says so; of processes that train together, the first speaks for all."""
+    """Warns in the first process, which speaks for all that train together."""
     if rank() == 0:
-        warnings.warn(f"lightning_cam: {text}", stacklevel=3)
+        notices.warn(text)
+
+
+def explain_pickling(exception: BaseException, arguments: Mapping[str, Any]) -> None:
+    """Names the arguments of the callback that made a strategy fail which spawns processes, if that is what failed."""
+    if isinstance(exception, (pickle.PicklingError, AttributeError, TypeError)) and "pickle" in str(exception):
+        for argument in cannot_be_sent(arguments):
+            warn(f"{argument}= of CAMCallback cannot be sent to other processes; define it at the top of a module")
+
+
+def cannot_be_sent(arguments: Mapping[str, Any]) -> list[str]:
+    """Names of the arguments that a strategy which spawns processes cannot hand to them."""
+    return [name for name, value in arguments.items() if not _can_be_pickled(value)]
+
+
+def _can_be_pickled(value: Any) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # what a user's object raises there is its own affair
+        return False
+    return True

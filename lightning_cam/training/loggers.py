@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..sinks.folder import FolderSink, free_folder
 from ..sinks.page import Sink
 from ..sinks.tensorboard import TensorBoardSink, image_hint
 from ..sinks.wandb import WandbSink
 from .failures import Failures
+from .trainer import run_folder
 
 
 def for_logger(logger: Any) -> Sink | None:
@@ -22,6 +24,25 @@ def for_logger(logger: Any) -> Sink | None:
     if "WandbLogger" in names:
         return WandbSink(logger.experiment)
     return None
+
+
+def default_sinks(
+    trainer: Any, folder: str | None, failures: Failures, *, resumed: bool
+) -> tuple[list[Sink], list[str]]:
+    """The sinks that a fit has where the user gives none, and how a person gets to see the pictures.
+
+    Args:
+        trainer: Whose loggers.
+        folder: Name of a folder of pictures beside the loggers' own; None for no folder.
+        failures: Counts what cannot be opened.
+        resumed: Whether the folder of an earlier fit is continued; otherwise a free one beside it is taken.
+    """
+    folders = []
+    with failures.surviving("choosing a folder for pictures"):
+        if folder is not None:
+            folders = [free_folder(run_folder(trainer) / folder, resumed=resumed)]
+    of_loggers, openings = opened(trainer.loggers, failures)
+    return [*map(FolderSink, folders), *of_loggers], [*map(str, folders), *openings]
 
 
 def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:

@@ -15,10 +15,11 @@ from ..attribution.self_check import TouchedError, witnessed
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial
 from ..probe import Probe
+from ..text import error_text
 from ..verdict import Verdict, Vigil, judge
-from .failures import Failures, as_text, steers_lightning
+from .failures import Failures, steers_lightning
+from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
-from .trainer import forward_of
 
 T = TypeVar("T")
 
@@ -220,7 +221,7 @@ def _attempt(act: Callable[[], T], lets_through: Callable[[Exception], bool]) ->
     except Exception as error:
         if steers_lightning(error) or (n_ranks() == 1 and lets_through(error)):
             raise
-        return Failure(as_text(error), isinstance(error, ValueError), isinstance(error, TouchedError))
+        return Failure(error_text(error), isinstance(error, ValueError), isinstance(error, TouchedError))
 
 
 def _raise_everywhere(failure: Failure, lets_through: Callable[[Exception], bool]) -> None:

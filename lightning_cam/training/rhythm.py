@@ -1,18 +1,22 @@
-"""When to look, as a pure decision over counters and seconds."""
+"""When to look and how deep, decided from counters and seconds alone."""
 
 import math
 from dataclasses import dataclass
 from enum import Enum
 
-ALWAYS_SPARED = 10.0  # seconds of looking: less matters to nobody, and a share of a young fit is nothing
-TRIALS_TAKE = 25  # times a look without them; ResNet-18, 32 and 64 images of 96 pixels, one CPU thread: 22 to 29
+# Seconds that checks may always take. Nobody minds ten seconds, and a share of a fit that has just begun is nothing.
+ALWAYS_SPARED = 10.0
+# One full check takes as long as this many checks of maps alone. Measured: 22 to 29, with ResNet-18, 32 and 64 images
+# of 96 pixels, one CPU thread.
+TRIALS_TAKE = 25
 
 
 @dataclass(frozen=True)
 class Rhythm:
-    """When to look between the first look, before training, and the last, after it.
+    """When to look between the first check, before the training, and the last one, after it.
 
-    By default: at global steps 4, 16, 64, 256, ... of the first epoch, where most changes, and after every validation.
+    The default is global steps 4, 16, 64, 256, ... of the first epoch, where a model changes most, and the end of every
+    validation.
     """
 
     every_n_epochs: int | None = None
@@ -48,16 +52,40 @@ class Rhythm:
         return self.every_n_train_steps is None and (epoch + 1) % (self.every_n_epochs or 1) == 0
 
 
-class Kind(Enum):
-    """What a check looks at: maps and what hangs on trials, or maps alone."""
+class Depth(Enum):
+    """How much a check does: maps and trials, or maps alone."""
 
     FULL = "full"
     MAPS = "maps"
 
 
 @dataclass(frozen=True)
+class Occasion:
+    """What kind of check is made, and where it is logged.
+
+    Attributes:
+        depth: Maps and trials, or maps alone.
+        step: On Lightning's own step axis.
+        can_log: Whether Lightning allows ``self.log`` in this hook.
+        before_training: Whether this is the first check, of the weights that the training starts from.
+        completes: Whether the last check saw the same weights, so that this one adds its trials to that reading.
+    """
+
+    depth: Depth
+    step: int
+    can_log: bool = False
+    before_training: bool = False
+    completes: bool = False
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether the verdict may change. Before the training there is nothing to convict, with trials or without."""
+        return self.before_training or self.depth is Depth.FULL
+
+
+@dataclass(frozen=True)
 class Account:
-    """What checks of one kind have taken, in seconds: all of them, and the last one."""
+    """Seconds that checks of one depth have taken: all of them, and the last one."""
 
     spent: float = 0.0
     last: float = 0.0
@@ -67,37 +95,78 @@ class Account:
         return Account(self.spent + seconds, seconds)
 
 
+class Budget:
+    """How long the checks of one fit have taken, and which check the next one may be.
+
+    Args:
+        max_overhead: Largest share of the fit's time that checks may take.
+        has_trials: Whether there are trials, which make a full check more expensive than one of maps alone.
+    """
+
+    def __init__(self, max_overhead: float, *, has_trials: bool) -> None:
+        self._max_overhead = max_overhead
+        self._has_trials = has_trials
+        self._accounts = dict.fromkeys(Depth, Account())
+
+    @property
+    def spent(self) -> float:
+        """Seconds of all checks so far."""
+        return sum(account.spent for account in self._accounts.values())
+
+    def charge(self, depth: Depth, seconds: float) -> None:
+        """Takes note of a check, also of one that failed: its time is gone as well."""
+        self._accounts[depth] = self._accounts[depth].charged(seconds)
+
+    def affordable(self, elapsed: float, *, after_epoch: bool) -> Depth | None:
+        """The deepest check that fits the budget ``elapsed`` seconds after the start of the fit; None for no check."""
+        maps = self._accounts[Depth.MAPS] if self._has_trials else None
+        return affordable(self._accounts[Depth.FULL], maps, spare(elapsed, self._max_overhead), after_epoch=after_epoch)
+
+    def explanation(self, elapsed: float) -> str:
+        """Why checks are skipped or made without trials, and how to keep all of them."""
+        cheaper, dearer = (
+            ("made without trials, or skipped,", "a full one") if self._has_trials else ("skipped", "one more")
+        )
+        return (
+            f"looking has taken {self.spent:.0f} s of the fit's {elapsed:.0f} s; checks are {cheaper} while {dearer} "
+            f"would take it above {self._max_overhead:.0%} of the fit; pass every_n_epochs=1 to keep all of them, or a "
+            "larger max_overhead"
+        )
+
+
 def spare(elapsed: float, max_overhead: float) -> float:
-    """Seconds that looking may take: its share of the fit so far, or what every fit can spare.
+    """Seconds that checks may take: their share of the fit so far, but at least `ALWAYS_SPARED`.
 
     >>> [spare(elapsed, max_overhead=0.02) for elapsed in (100, 600)]
     [10.0, 12.0]
 
     Args:
         elapsed: Seconds since the fit began.
-        max_overhead: Share of the fit; from 1 on there is no end to it.
+        max_overhead: Largest share of the fit; a value of 1 or more removes the limit.
     """
     return math.inf if max_overhead >= 1 else max(ALWAYS_SPARED, max_overhead * elapsed)
 
 
-def affordable(full: Account, maps: Account | None, seconds: float, *, after_epoch: bool = False) -> Kind | None:
-    """The most that a check can be; None where there is to be none. Each kind has half of what can be spared.
+def affordable(full: Account, maps: Account | None, seconds: float, *, after_epoch: bool = False) -> Depth | None:
+    """The deepest check that fits into ``seconds``; None for no check. Each depth may use half of the seconds.
 
     >>> [affordable(Account(9, 9), Account(4, 1), seconds) for seconds in (36, 10, 9)]
-    [<Kind.FULL: 'full'>, <Kind.MAPS: 'maps'>, None]
+    [<Depth.FULL: 'full'>, <Depth.MAPS: 'maps'>, None]
 
     Args:
-        full: Of checks with trials. What the first will take is guessed; after an epoch it is made at any price.
-        maps: Of checks without trials; None if all are, of one kind then, which has everything.
-        seconds: What looking may take in all.
-        after_epoch: Whether this check would come after an epoch.
+        full: Seconds spent on full checks. Before the first one, its time is estimated from the checks of maps alone.
+        maps: Seconds spent on checks without trials. None if no trials are configured: there is then one depth, and it
+            may use all of the seconds.
+        seconds: What all checks together may take.
+        after_epoch: Whether an epoch has ended. The first full check after an epoch is made at any price, since a run
+            without any trial has no verdict.
     """
     if maps is None:
-        return Kind.FULL if full.spent + full.last <= seconds else None
+        return Depth.FULL if full.spent + full.last <= seconds else None
     expected = full.last or TRIALS_TAKE * maps.last
     if full.spent + expected <= seconds / 2 or (after_epoch and not full.last):
-        return Kind.FULL
-    return Kind.MAPS if maps.spent + maps.last <= seconds / 2 else None
+        return Depth.FULL
+    return Depth.MAPS if maps.spent + maps.last <= seconds / 2 else None
 
 
 def _is_power_of_four(number: int) -> bool:

@@ -1,17 +1,11 @@
 """What the callback asks of a Lightning trainer: which step, which data, which folder. Reads, never writes."""
 
-import inspect
-import pickle
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
-
 from ..probe import Probe
+from .failures import warn
 from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
@@ -48,9 +42,7 @@ def drawn_probe(trainer: Any) -> Probe:
         if dataset is None:
             continue
         if role == "training":
-            warnings.warn(
-                "lightning_cam: no validation data yet; the probe is drawn from the training data", stacklevel=2
-            )
+            warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
             return Probe.from_dataset(dataset, n=None)
         except Exception as error:  # items of any data set may raise anything
@@ -89,55 +81,6 @@ def _datasets(loaders: Any) -> Iterator[Any]:
         yield loaders.dataset
 
 
-def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | None) -> Callable[[Tensor], Any] | None:
-    """How to get class scores: as given, the module's own ``forward`` (None), or its only network.
-
-    Raises:
-        ValueError: The module has no ``forward`` and not exactly one child with parameters, or its ``forward`` wants
-            more than images.
-    """
-    if given is not None:
-        return partial(given, module)
-    if type(module).forward.__qualname__ not in ("LightningModule.forward", "_forward_unimplemented"):
-        _check_takes_images(module)
-        return None
-    networks = {name: child for name, child in module.named_children() if next(child.parameters(), None) is not None}
-    if len(networks) == 1:
-        return next(iter(networks.values()))
-    raise ValueError(
-        f"{type(module).__name__} has no forward() and {len(networks)} networks ({', '.join(networks) or 'none'}); "
-        "define forward(), or pass CAMCallback(forward=lambda module, images: class_scores)"
-    )
-
-
-def _check_takes_images(module: nn.Module) -> None:
-    try:
-        inspect.signature(module.forward).bind("images")
-    except TypeError as error:
-        raise ValueError(
-            f"{type(module).__name__}.forward() must take images alone ({error}); "
-            "pass CAMCallback(forward=lambda module, images: class_scores)"
-        ) from error
-
-
-def has_run(module: nn.Module) -> bool:
-    """Whether no parameter waits for the first forward pass, which must be the training's own."""
-    return not any(map(is_lazy, module.parameters()))
-
-
-def cannot_be_sent(arguments: Mapping[str, Any]) -> list[str]:
-    """Names of the arguments that a strategy which spawns processes cannot hand to them."""
-    return [name for name, value in arguments.items() if not _can_be_pickled(value)]
-
-
-def _can_be_pickled(value: Any) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # what a user's object raises there is its own affair
-        return False
-    return True
-
-
 def run_folder(trainer: Any) -> Path:
     """The folder of this run, as `ModelCheckpoint` chooses it. No collective: any rank may ask alone."""
     root = Path(trainer.default_root_dir)
@@ -148,12 +91,3 @@ def run_folder(trainer: Any) -> Path:
         return Path(logger.log_dir)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
     return Path(logger.save_dir or root) / str(logger.name) / version
-
-
-def free_folder(folder: Path, *, resumed: bool) -> Path:
-    """``folder``, or the next free one beside it if another run has used it."""
-    number, free = 1, folder
-    while free.exists() and not resumed:
-        number += 1
-        free = folder.with_name(f"{folder.name}_{number}")
-    return free

@@ -1,0 +1,39 @@
+"""What is done about a shortcut: the user chooses it, and it happens once a fit."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ..verdict import FAIL, ShortcutError, Verdict
+from .failures import warn
+
+OnShortcut = Literal["warn", "stop", "raise"] | Callable[[Verdict], None]
+
+
+class Alarm:
+    """Goes off at the first "FAIL" of a fit and then never again.
+
+    Args:
+        on_shortcut: As in `CAMCallback`.
+    """
+
+    def __init__(self, on_shortcut: OnShortcut) -> None:
+        self._on_shortcut = on_shortcut
+        self._is_spent = False
+
+    def news(self, verdict: Verdict | None) -> Verdict | None:
+        """The verdict if it is the first "FAIL", else None. Asking uses the alarm up."""
+        if verdict is None or verdict.outcome != FAIL or self._is_spent:
+            return None
+        self._is_spent = True
+        return verdict
+
+    def act(self, trainer: Any, verdict: Verdict) -> None:
+        """Does what the user wants done. An exception from here is meant to reach the training."""
+        if callable(self._on_shortcut):
+            if trainer.is_global_zero:
+                self._on_shortcut(verdict)
+        elif self._on_shortcut == "raise":
+            raise ShortcutError(verdict)
+        else:
+            trainer.should_stop = trainer.should_stop or self._on_shortcut == "stop"
+            warn(str(verdict))
