@@ -29,7 +29,7 @@ class Classifier(pl.LightningModule):
 
 def loader(*, shuffle: bool = False) -> DataLoader:
     """Stands for your data."""
-    return DataLoader(FakeData(48, (3, 64, 64), num_classes=3, transform=ToTensor()), 16, shuffle=shuffle)
+    return DataLoader(FakeData(24, (3, 64, 64), num_classes=3, transform=ToTensor()), 8, shuffle=shuffle)
 
 
 if __name__ == "__main__":

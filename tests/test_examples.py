@@ -1,10 +1,7 @@
 """Examples and the README's code run as they stand, and what the README lists is what there is."""
 
 import inspect
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from PIL import Image
 from torchvision.transforms.v2 import Normalize
 
 import lightning_cam
+from house.processes import printed_by
 from house.trainings import Net, loader
 from lightning_cam.cues import CUES
 
@@ -22,12 +20,8 @@ README, REFERENCE = (ROOT / "README.md").read_text(), (ROOT / "examples" / "READ
 
 
 def run(script: str, folder: Path, *arguments: str) -> str:
-    """What an example prints; it runs in a folder of its own, without a network."""
-    environment = os.environ | {"WANDB_SILENT": "true", "WANDB_MODE": "offline"}
-    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / script), *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    """What an example prints; it runs in a folder and a process of its own, without a network."""
+    return printed_by(ROOT / "examples" / script, folder, *arguments, WANDB_SILENT="true", WANDB_MODE="offline")
 
 
 def test_attaching_takes_one_line_and_leaves_pictures(tmp_path: Path) -> None:

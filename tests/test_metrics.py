@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
+from house.processes import START
 from lightning_cam import metrics
 from lightning_cam.attribution import measures
 
@@ -167,8 +168,13 @@ def in_one_of_two_processes(rank: int, folder: str) -> None:
 
 
 def test_two_processes_equal_the_function(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(in_one_of_two_processes, args=(str(tmp_path),), nprocs=2)
+    children = [START.Process(target=in_one_of_two_processes, args=(rank, str(tmp_path))) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
 
+    assert [child.exitcode for child in children] == [0, 0]
     for rank in range(2):
         results = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for twin, measure, n_inputs in TWINS:

@@ -1,10 +1,6 @@
-"""What is tried in a process of its own: it is killed, interrupted, or may write only so much.
-
-A process that has imported everything is forked for each trial, which takes a fraction of starting anew.
-"""
+"""What is tried in a process of its own: it is killed, interrupted, or may write only so much."""
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -28,22 +24,8 @@ from lightning_cam.sinks.folder import read_history
 from lightning_cam.verdict import Verdict
 
 from .faulty import N_STEPS, fitted, watching
+from .processes import exit_code
 from .trainings import Net, loader, trainer
-
-START = multiprocessing.get_context("forkserver")
-# Not this module: Python before 3.13 has not our path there (gh-117378).
-START.set_forkserver_preload(["lightning_cam", "pytorch_lightning", "lightning.pytorch", "torch.utils.tensorboard"])
-
-
-def exit_code(target: Callable[..., None], *given: object, seconds: float = 60) -> int | None:
-    """Runs one of the functions below to its end in a child; below 0 it is a signal, None a child that hangs."""
-    child = START.Process(target=target, args=given)
-    child.start()
-    child.join(seconds)
-    code = child.exitcode
-    child.kill()
-    child.join()
-    return code
 
 
 def said_by(target: Callable[..., None], folder: Path, *given: object) -> dict[str, Any]:
