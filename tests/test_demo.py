@@ -386,7 +386,7 @@ def test_a_wrong_command_line_says_what_was_expected(
 
 
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         cli.main(["--version"])
 
     assert capsys.readouterr().out == f"lightning-cam {lightning_cam.__version__}\n"
