@@ -19,7 +19,7 @@ from house.trainings import loader, probe, trainer, watched
 from house.twins import FEW
 from lightning_cam import CAMCallback
 from lightning_cam.attribution import engine, self_check
-from lightning_cam.attribution.self_check import TouchedError, witnessed
+from lightning_cam.attribution.self_check import TouchedError, self_checked
 from lightning_cam.sinks.memory import MemorySink
 
 HIDDEN = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def test_a_change_is_named_and_put_back(act: str) -> None:
 
     with (
         pytest.raises(TouchedError, match=f"{named}.* by the model's own forward; all of it is put back"),
-        witnessed(model),
+        self_checked(model),
     ):
         do(model)
 
@@ -142,7 +142,7 @@ def test_a_change_is_put_back_after_an_error_too(error: type[BaseException]) -> 
         model.head.weight.data.zero_()
         raise error("stop")
 
-    with pytest.raises(error, match="stop"), witnessed(model):
+    with pytest.raises(error, match="stop"), self_checked(model):
         fail()
 
     assert changed(before, state(model)) == []
@@ -153,7 +153,7 @@ def test_a_look_that_changes_nothing_is_no_alarm(kind: str) -> None:
     model = KINDS[kind]()
     before = fingerprint(model)
 
-    with witnessed(model):
+    with self_checked(model):
         engine.predict(model, images())
 
     assert changed(before, fingerprint(model)) == []
@@ -163,7 +163,7 @@ def test_what_untouched_puts_back_itself_is_seen_without_it() -> None:
     model = fixed(models.Restless)
 
     said = "buffer 'count'.* not be put back: attributes or hooks of 'Restless'"
-    with pytest.raises(TouchedError, match=said), witnessed(model):
+    with pytest.raises(TouchedError, match=said), self_checked(model):
         model(images())
 
 
@@ -171,7 +171,7 @@ def test_a_model_too_large_to_copy_is_told_that_it_is_not_mended(monkeypatch: py
     monkeypatch.setattr(self_check, "MOST_COPIED", 100)
     model = holding()
 
-    with pytest.raises(TouchedError, match=r"could not be put back: parameter 'head\.weight'$"), witnessed(model):
+    with pytest.raises(TouchedError, match=r"could not be put back: parameter 'head\.weight'$"), self_checked(model):
         model.head.weight.data.zero_()
 
     assert not model.head.weight.any()
@@ -205,7 +205,7 @@ def test_odd_models_are_read_without_running_them() -> None:
         def costly(self) -> None:
             raise AssertionError("properties are the user's")
 
-    with witnessed(Odd()):
+    with self_checked(Odd()):
         pass
 
 
@@ -276,9 +276,9 @@ def test_the_first_look_of_each_kind_is_verified_and_no_other(tmp_path: Path, mo
 
     def counting(model: nn.Module) -> Any:
         looks.append(type(model).__name__)
-        return witnessed(model)
+        return self_checked(model)
 
-    monkeypatch.setattr("lightning_cam.training.observer.witnessed", counting)
+    monkeypatch.setattr("lightning_cam.training.observer.self_checked", counting)
     checkpoint = tmp_path / "half.ckpt"
     callback = CAMCallback(probe(), every_n_train_steps=1, sinks=[MemorySink()], trials=FEW)
 

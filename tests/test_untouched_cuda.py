@@ -11,7 +11,7 @@ from torch import nn
 
 from house.twins import Body, Net, Twin, differences, ours, trained
 from lightning_cam.attribution.guard import untouched
-from lightning_cam.attribution.self_check import TouchedError, witnessed
+from lightning_cam.attribution.self_check import TouchedError, self_checked
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"),
@@ -78,7 +78,7 @@ def test_a_change_on_a_gpu_is_named_and_put_back(act: Callable[[Any], object], n
     model = Body().cuda()
     before = [model.head.weight.detach().clone(), torch.cuda.get_rng_state()]
 
-    with pytest.raises(TouchedError, match=named), witnessed(model):
+    with pytest.raises(TouchedError, match=named), self_checked(model):
         act(model)
 
     assert all(map(torch.equal, [model.head.weight, torch.cuda.get_rng_state()], before))

@@ -1,4 +1,4 @@
-"""A witness to a look: everything that a training would notice is read before and after, and a difference put back.
+"""The self-check of a look: all state of a model is read before and after, and every difference is put back.
 
 `untouched` puts back what a forward pass can be expected to move, at every look. What it cannot see, such as weights
 written through ``.data``, is seen here, by a pass over all parameters: 0.2 s for a ResNet-50 on one CPU thread, too
@@ -37,7 +37,7 @@ class _Part:
 
 
 @contextmanager
-def witnessed(model: nn.Module) -> Iterator[None]:
+def self_checked(model: nn.Module) -> Iterator[None]:
     """Compares everything around a look, and puts back what differs, whatever happens inside.
 
     Everything is parameters, buffers and ``.grad`` bit for bit, ``requires_grad``, attributes and hooks of every

@@ -1,4 +1,4 @@
-"""The pictures of one fit, drawn and kept on another thread."""
+"""The pictures of one fit, drawn and kept by another thread."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -10,17 +10,17 @@ from .page import Sink
 from .pages import Frame, check_page, final_page, shown_probes
 from .worker import Worker
 
-MAX_PENDING = 16  # checks whose pictures may wait; they hold grids, not pictures, so this is small
-MAX_FRAMES = 64  # kept for the evolution strip; beyond that every second one goes
+MAX_PENDING = 16  # checks whose pictures may wait; each holds maps of some hundred numbers, not pictures yet
+MAX_FRAMES = 64  # checks kept for the evolution strip; beyond that every second one is left out
 
 
 class Album:
     """A page for each check, and a last one with the evolution strip.
 
     Args:
-        probe: Whose pictures.
+        probe: The images of the pictures.
         name: First part of every key.
-        sinks: Where pages go.
+        sinks: Receivers of the pages.
         n_images: How many probe images get a picture series.
     """
 
@@ -34,7 +34,7 @@ class Album:
     def add(
         self, report: Report, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool = False
     ) -> None:
-        """Hands over what a check saw, without the pictures if they are drawn already; never waits."""
+        """Queues the page of a check and never waits. ``drawn`` leaves the pictures out: they are there already."""
         frame = Frame.of(report, reading, self._shown[:0] if drawn else self._shown)
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
@@ -44,13 +44,13 @@ class Album:
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
     ) -> None:
-        """Hands over the last page."""
+        """Queues the last page, which is never dropped."""
         frames = tuple(self._frames)
         last = partial(final_page, self._probe, frames, history, self._name, verdict, evidence, alert=alert)
         self._worker.submit(last, wait=True)
 
     def close(self, timeout: float) -> list[str]:
-        """Waits for what is still to be drawn; what was lost, in words."""
+        """Waits for the pages that are still to be drawn, and returns in words which pictures were lost."""
         self._worker.close(timeout)
         dropped, failures = self._worker.dropped, dict.fromkeys(self._worker.failures)
         slow = [f"pictures of {dropped} checks were dropped, drawing was too slow"] if dropped else []

@@ -1,4 +1,4 @@
-"""Renders and writes off the training thread: a bounded queue and one worker."""
+"""Draws and writes pages beside the training: one thread with a bounded queue."""
 
 import threading
 from collections import deque
@@ -14,13 +14,13 @@ MOST_REMEMBERED_FAILURES = 20
 
 
 class Worker:
-    """Renders pages and hands them to every sink, in order, in one daemon thread. Nothing that goes wrong there raises.
+    """Draws pages and hands them to every sink, in order, in one daemon thread. No failure there raises here.
 
-    The caller reads `dropped` and `failures` and says so from its own thread. Submit and close from one thread only.
+    The caller reads `dropped` and `failures`, and warns of them itself. Submit and close from one thread only.
 
     Args:
-        sinks: Each gets every page; one that fails 3 times in a row gets no more.
-        max_pending: Pages that may wait for the worker; beyond that pages are dropped, not waited for.
+        sinks: Each gets every page. A sink that fails three times in a row gets no more.
+        max_pending: Pages that may wait in the queue. Further pages are dropped, since the training must not wait.
     """
 
     def __init__(self, sinks: Sequence[Sink], *, max_pending: int = 4) -> None:
@@ -35,15 +35,15 @@ class Worker:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """What went wrong so far, as text: an exception object would keep its frames' tensors alive."""
+        """The failures so far, as text: an exception object would keep its frames' tensors alive."""
         return tuple(self._failures)
 
-    def submit(self, render: Callable[[], Page], *, wait: bool = False) -> bool:
+    def submit(self, draw: Callable[[], Page], *, wait: bool = False) -> bool:
         """Queues a page and returns at once; False if it was dropped.
 
         Args:
-            render: Makes the page, in the worker thread.
-            wait: Let the page, not the caller, wait behind a full queue: for one that must not be lost.
+            draw: Makes the page, in the worker's thread.
+            wait: Whether the page may wait behind a full queue instead of being dropped. The caller never waits.
         """
         if self._closed or (not wait and self._waiting.qsize() >= self._max_pending):
             self.dropped += 1
@@ -51,13 +51,13 @@ class Worker:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="lightning_cam pictures", daemon=True)
             self._thread.start()
-        self._waiting.put(render)
+        self._waiting.put(draw)
         return True
 
     def close(self, timeout: float = 60.0) -> None:
-        """Waits until everything queued is written, at most ``timeout`` seconds; what is left then is dropped.
+        """Waits up to ``timeout`` seconds until all pages of the queue are written. Pages left then are dropped.
 
-        Nothing is begun after this returns. May be called twice.
+        No page is begun after this returns. May be called twice.
         """
         self._closed = True
         thread, self._thread = self._thread, None
@@ -71,7 +71,7 @@ class Worker:
         self._waiting.put(None)
 
     def _emptied(self) -> int:
-        """Takes every page out of the queue; how many there were."""
+        """Takes every page out of the queue, and returns how many there were."""
         n_pages = 0
         with suppress(Empty):
             while True:
@@ -79,15 +79,15 @@ class Worker:
         return n_pages
 
     def _work(self) -> None:
-        while (render := self._waiting.get()) is not None:
-            self._keep(render)
+        while (draw := self._waiting.get()) is not None:
+            self._keep(draw)
 
-    def _keep(self, render: Callable[[], Page]) -> None:
+    def _keep(self, draw: Callable[[], Page]) -> None:
         working = [i for i, failed in enumerate(self._failed_in_a_row) if failed < MOST_FAILURES_IN_A_ROW]
         if not working:
             return
         try:
-            page = render()
+            page = draw()
         except Exception as error:  # a broken picture must not end the worker
             self._failures.append(f"drawing: {error_text(error)}")
             return

@@ -1,4 +1,4 @@
-"""WHEN to look. The only wing that exists because a training runs, and the only one that knows a trainer."""
+"""WHEN to look: everything that needs a running training. No other part of the package knows a trainer."""
 
 from .callback import CAMCallback
 

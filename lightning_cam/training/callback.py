@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..attribution import cams, layers
 from ..audit import AuditResult
 from ..examination import Reading
-from ..intervention import STANDARD, Trial, chosen_trials, region_trial
+from ..intervention import Trial, chosen_trials
 from ..probe import Probe
 from ..sinks.album import Album
 from ..sinks.page import Sink
@@ -24,6 +23,7 @@ from .loggers import default_sinks
 from .module import has_run
 from .namespaces import Callback
 from .observer import Failure, Judged, Observer
+from .options import OnError, check_options, known_trials
 from .ranks import from_first
 from .rhythm import Budget, Depth, Occasion, Rhythm
 from .trainer import drawn_in_every_process, has_whole_model, logged_step, validates
@@ -102,7 +102,7 @@ class CAMCallback(Callback):
         expected_cues: Sequence[str] = (),
         audit: AuditResult | None = None,
         on_shortcut: OnShortcut = "warn",
-        on_error: Literal["warn", "raise"] = "warn",
+        on_error: OnError = "warn",
         verbose: bool = True,
         sinks: Sequence[Sink] | None = None,
         log_images: bool = True,
@@ -116,7 +116,7 @@ class CAMCallback(Callback):
         self.batch_size = batch_size
         self.rhythm = Rhythm(every_n_epochs, every_n_train_steps)
         self.max_overhead = max_overhead
-        self.trials = chosen_trials(trials, _known_trials(audit))
+        self.trials = chosen_trials(trials, known_trials(audit))
         self.limits = limits(self.trials, expected_cues, {found.cue for found in audit.findings} if audit else ())
         self.on_shortcut = on_shortcut
         self.on_error = on_error
@@ -125,7 +125,7 @@ class CAMCallback(Callback):
         self.log_images = log_images
         self.n_images = n_images
         self.name = name
-        _check_options(self)
+        check_options(self)
         self._journal = Journal(name)
         self._draws_probe = probe is None
         self._reset()
@@ -328,8 +328,8 @@ class CAMCallback(Callback):
         if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
             self._failures.say_once("empty maps", _empty_maps(occasion.step))
         with self._failures.surviving("drawing"):
-            if self._album is not None and self._observer.seen is not None:
-                self._album.add(self._observer.seen, reading, self._verdict, alert=alert, drawn=occasion.completes)
+            if self._album is not None and self._observer.report is not None:
+                self._album.add(self._observer.report, reading, self._verdict, alert=alert, drawn=occasion.completes)
 
     def _cope(self, failure: Failure) -> None:
         """Says the first failure of a fit once, and gives up after several in a row."""
@@ -359,7 +359,7 @@ class CAMCallback(Callback):
 
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal how the fit ended."""
-        report, verdict = self._observer.seen, self._verdict
+        report, verdict = self._observer.report, self._verdict
         if self._album is None or report is None or self.probe is None or not self.history:
             return
         findings = verdict.findings[:MAX_EVIDENCE] if verdict and self.log_images else ()
@@ -376,32 +376,8 @@ class CAMCallback(Callback):
             warn(loss)
 
 
-def _known_trials(audit: AuditResult | None) -> tuple[Trial, ...]:
-    """The standard trials, and one of the parts of a picture from which an audit can tell the label."""
-    if audit is None or not audit.candidate_region.any():
-        return STANDARD
-    return (*STANDARD, region_trial(torch.from_numpy(audit.candidate_region)))
-
-
 def _empty_maps(step: int) -> str:
     return (
         f"every map of the check at step {step} is empty: the class scores do not depend on this layer there, or no "
         "channel supports the class; try another layer='...'"
     )
-
-
-def _check_options(given: CAMCallback) -> None:
-    """Refuses options that cannot be, before anything is trained."""
-    if given.probe is not None and not isinstance(given.probe, Probe):
-        found = type(given.probe).__name__
-        raise TypeError(f"probe must be a Probe, got {found}; see Probe.from_dataset and from_folder")
-    if given.on_error not in ("warn", "raise"):
-        raise ValueError(f'on_error must be "warn" or "raise", got {given.on_error!r}')
-    if given.on_shortcut not in ("warn", "stop", "raise") and not callable(given.on_shortcut):
-        raise ValueError(f'on_shortcut must be "warn", "stop", "raise" or a function, got {given.on_shortcut!r}')
-    if min(given.n_images, given.batch_size) < 1:
-        raise ValueError(f"n_images and batch_size must be 1 or more, got {given.n_images} and {given.batch_size}")
-    if not given.max_overhead > 0:
-        raise ValueError(f"max_overhead must be above 0, such as 0.02 for 2 % of the fit, got {given.max_overhead}")
-    if not given.name or not given.name.replace("_", "").replace("-", "").isalnum():
-        raise ValueError(f"name must be letters, digits, - and _, since it begins every logged key; got {given.name!r}")

@@ -1,4 +1,4 @@
-"""Nothing of ours stops a training: what fails is counted, said once, and given up after three times in a row."""
+"""Nothing of ours stops a training: a failure is counted, said once, and after three in a row not tried again."""
 
 import pickle
 from collections import Counter
@@ -13,10 +13,10 @@ from .ranks import rank
 
 
 class Failures:
-    """What failed in one fit, by what was tried.
+    """The failures of one fit, counted apart for each attempt, such as "a check" or "drawing".
 
     Args:
-        raises: Whether everything is let through, for those who asked for it.
+        raises: Whether exceptions are let through instead, for ``on_error="raise"``.
     """
 
     def __init__(self, *, raises: bool) -> None:
@@ -26,7 +26,7 @@ class Failures:
 
     @contextmanager
     def surviving(self, what: str) -> Iterator[None]:
-        """Counts what fails inside instead of letting it reach the training."""
+        """Counts an exception from inside the block instead of letting it reach the training."""
         try:
             yield
         except Exception as error:
@@ -37,7 +37,7 @@ class Failures:
             self.succeeded(what)
 
     def count(self, what: str, failure: str) -> None:
-        """Takes note of a failure, which is said the first time."""
+        """Counts a failure, and warns of it the first time."""
         self._in_a_row[what] += 1
         self.say_once(what, f"{what} failed, training goes on ({failure!r})")
 
@@ -46,7 +46,7 @@ class Failures:
         self._in_a_row[what] = 0
 
     def too_many(self, what: str) -> bool:
-        """Whether it has failed so often in a row that it is not worth another try."""
+        """Whether an attempt has failed so often in a row that another try is not worth its time."""
         return self._in_a_row[what] >= MOST_FAILURES_IN_A_ROW
 
     def say_once(self, subject: str, text: str) -> None:
@@ -82,6 +82,6 @@ def cannot_be_sent(arguments: Mapping[str, Any]) -> list[str]:
 def _can_be_pickled(value: Any) -> bool:
     try:
         pickle.dumps(value)
-    except Exception:  # what a user's object raises there is its own affair
+    except Exception:  # pickling calls methods of the user's objects, which may raise anything
         return False
     return True

@@ -1,4 +1,4 @@
-"""The trainer's loggers: which sink belongs to one, how a person opens it, and handing scalars to all of them."""
+"""The trainer's loggers: the sink of each, how a person opens it, and logging scalars to all of them."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,7 +46,7 @@ def default_sinks(
 
 
 def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:
-    """The loggers' sinks, and how a person gets to see them. One that cannot be opened costs the others nothing."""
+    """The loggers' sinks, and how a person gets to see their pictures. One that cannot be opened is left out."""
     sinks: list[Sink] = []
     openings: list[str] = []
     for logger in loggers:
@@ -57,7 +57,7 @@ def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list
 
 
 def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failures: Failures) -> None:
-    """Hands scalars to every logger; one that fails three times in a row gets no more."""
+    """Hands scalars to every logger. A logger that fails three times in a row gets no more."""
     for logger in loggers:
         what = f"logging to {type(logger).__name__}"
         if not failures.too_many(what):

@@ -1,4 +1,4 @@
-"""What the callback asks of a Lightning module: how it gives class scores, and whether it has run yet."""
+"""Questions to a Lightning module: how it gives class scores, and whether it has run yet."""
 
 import inspect
 from collections.abc import Callable
@@ -41,5 +41,5 @@ def _check_takes_images(module: nn.Module) -> None:
 
 
 def has_run(module: nn.Module) -> bool:
-    """Whether no parameter waits for the first forward pass, which must be the training's own."""
+    """Whether no lazy parameter is left: the first forward pass creates them, and must be the training's own."""
     return not any(map(is_lazy, module.parameters()))

@@ -1,4 +1,4 @@
-"""Looking at a model again and again while it trains, alone or with other processes, whatever goes wrong."""
+"""Checks of one model in one fit: alone or together with other processes, and whatever goes wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..attribution import cams
 from ..attribution.guard import is_state, untouched
-from ..attribution.self_check import TouchedError, witnessed
+from ..attribution.self_check import TouchedError, self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial
 from ..probe import Probe
@@ -26,12 +26,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is nothing to see, the same in every process.
+    """Why a check has no result, the same in every process.
 
     Attributes:
-        text: What was raised.
-        is_configuration: Whether the user can mend it before the training.
-        has_touched: Whether the model's own forward changed what looking must not change.
+        text: Class and message of the exception.
+        is_configuration: Whether the user can correct it before the training.
+        has_touched: Whether the model's own ``forward`` changed something that a check must leave as it is.
     """
 
     text: str
@@ -39,16 +39,17 @@ class Failure:
     has_touched: bool
 
 
-_UNKNOWN = Failure("not heard of the first process", False, False)
+# Only the first process judges. The others send this along, and receive the result of the first in its place.
+_NO_RESULT = Failure("no result arrived from the first process", False, False)
 
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of a check, the same in every process.
+    """The result of a check, the same in every process.
 
     Attributes:
         scalars: As in `Report.scalars`, without prefix; ``shortcut_score`` is added where there is a verdict.
-        verdict: The verdict so far; None before anything was judged.
+        verdict: The verdict so far; None before the first check that was judged.
         model_seconds: Wall time spent inside the model.
     """
 
@@ -58,12 +59,12 @@ class Judged:
 
 
 class Observer:
-    """Looks at one model in one fit. Every process looks at its share of the probe, the first one judges.
+    """Checks one model in one fit. Every process looks at its share of the probe, and the first one judges.
 
     Attributes:
-        seen: What the last check saw, in the first process; None before, and in the others.
-        report: The same of the last check that was judged.
-        images_a_pass: Images per forward pass, halved where memory did not suffice.
+        report: Of the last check, in the first process. None before, and in the other processes.
+        judged: The last report that the verdict takes account of: checks of maps alone don't count.
+        images_a_pass: Images in one forward pass. It is halved where memory did not suffice.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class Observer:
         limits: Mapping[str, str],
         failures: Failures,
     ) -> None:
-        self.seen: Report | None = None
         self.report: Report | None = None
+        self.judged: Report | None = None
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
@@ -86,11 +87,13 @@ class Observer:
         self._vigil = Vigil(limits)
         self._verdict: Verdict | None = None
         self._failures = failures
-        self._verified: set[bool] = set()  # checks without and with trials that changed nothing
+        self._verified: set[bool] = (
+            set()
+        )  # whether checks without (False) and with trials (True) were found to change nothing
         self._shares = False
 
     def meet(self, probe: Probe) -> None:
-        """Finds out whether all processes have the same probe; else the first one looks alone."""
+        """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
 
     def check(
@@ -105,23 +108,23 @@ class Observer:
         """One check, with the same result in every process.
 
         Args:
-            model: As it is now.
-            probe: What to look at.
+            model: With its weights of this moment.
+            probe: The images to look at.
             trials: Cues to swap.
-            judges: Whether this counts for the verdict; otherwise the one so far stands.
-            lets_through: Which exceptions the caller wants.
+            judges: Whether this check counts for the verdict; otherwise the verdict so far stands.
+            lets_through: Tells of an exception whether it is to be raised here instead of returned.
 
         Raises:
-            Exception: One that is let through; in company a `ValueError` or a `RuntimeError` in every process.
+            Exception: One that is let through. With several processes it is a `ValueError` or a `RuntimeError` in all.
         """
         attempt = partial(_attempt, lets_through=lets_through)
         buffers = from_first(_buffers(model)) if self._shares and n_ranks() > 1 else {}
         looks = from_everyone(attempt(partial(self._look, model, probe, trials, buffers)))
-        result: Judged | Failure = next((each for each in looks if isinstance(each, Failure)), _UNKNOWN)
-        if result is _UNKNOWN:
+        result: Judged | Failure | None = next((each for each in looks if isinstance(each, Failure)), None)
+        if result is None:
             parts = [each for each in looks if isinstance(each, Look)]
             judging = partial(self._judge, parts, probe, trials, judges=judges)
-            result = from_first(attempt(judging) if rank() == 0 else _UNKNOWN)
+            result = from_first(attempt(judging) if rank() == 0 else _NO_RESULT)
         if isinstance(result, Failure) and n_ranks() > 1:
             _raise_everywhere(result, lets_through)
         return result
@@ -129,7 +132,7 @@ class Observer:
     def _look(
         self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor]
     ) -> Look | None:
-        """This process' share; the first look of its kind in a fit is verified to change nothing."""
+        """Looks at this process' share. The first look without and with trials is verified to change nothing."""
         everything = torch.arange(len(probe))
         chosen = share_of(len(probe)) if self._shares else everything[: len(probe) if rank() == 0 else 0]
         if not len(chosen):
@@ -145,77 +148,78 @@ class Observer:
             n_donors=2,
             forward=forward_of(model, self._forward),
         )
-        with self._verifying(model, bool(trials)), untouched(model):
+        with self._verifying(model, has_trials=bool(trials)), untouched(model):
             _put(buffers, model)
-            seen = self._within_memory(through, len(chosen))
+            share = self._within_memory(through, len(chosen))
         self._verified.add(bool(trials))
-        self._layer = seen.layer
-        return seen
+        self._layer = share.layer  # found once a fit, so that all checks see the same layer
+        return share
 
-    def _verifying(self, model: nn.Module, kind: bool) -> AbstractContextManager[None]:
-        return nullcontext() if kind in self._verified else witnessed(model)
+    def _verifying(self, model: nn.Module, *, has_trials: bool) -> AbstractContextManager[None]:
+        """Once a fit for either kind of check, since reading all parameters takes 0.2 s for a ResNet-50."""
+        return nullcontext() if has_trials in self._verified else self_checked(model)
 
     def _within_memory(self, through: Callable[..., Look], n_images: int) -> Look:
-        """Looks with half as many images a pass as long as memory does not suffice, in this and all later checks."""
+        """Halves the images of a pass until memory suffices, for this and all later checks."""
         while True:
             try:
                 return through(batch_size=self.images_a_pass)
             except RuntimeError as error:
                 if not is_out_of_memory(error) or self.images_a_pass == 1:
                     raise
-            # After the handler, whose exception keeps the tensors of the failed pass.
+            # Tried again only after the handler: its exception keeps the tensors of the failed pass alive.
             self._failures.say_once(
                 "memory", f"out of memory with {self.images_a_pass} images a pass; trying with half"
             )
             self.images_a_pass = (min(self.images_a_pass, n_images) + 1) // 2
 
     def _judge(self, looks: Sequence[Look], probe: Probe, trials: Sequence[Trial], *, judges: bool) -> Judged:
-        seen = merged(looks)
-        if seen.n_calls > 1:
-            said = f"layer {seen.layer!r} runs {seen.n_calls} times in a forward pass; the maps are of its last run"
-            self._failures.say_once("calls", f"{said}, choose another with layer='...'")
-        previous = self.seen.grid_maps if self.seen else None
-        self.seen = report_on(seen, probe, method=self._method, trials=trials, previous=previous)
-        scalars = dict(self.seen.scalars)
+        whole = merged(looks)
+        if whole.n_calls > 1:
+            text = f"layer {whole.layer!r} runs {whole.n_calls} times in a forward pass; the maps are of its last run"
+            self._failures.say_once("calls", f"{text}, choose another with layer='...'")
+        previous = self.report.grid_maps if self.report else None
+        self.report = report_on(whole, probe, method=self._method, trials=trials, previous=previous)
+        scalars = dict(self.report.scalars)
         if judges:
-            self.report = self.seen
-            self._verdict = self._vigil.judge(self.report)
+            self.judged = self.report
+            self._verdict = self._vigil.judge(self.judged)
             scalars["shortcut_score"] = self._verdict.score
-        return Judged(scalars, self._verdict, self.seen.model_seconds)
+        return Judged(scalars, self._verdict, self.report.model_seconds)
 
     def conclude(self) -> Verdict | None:
-        """The verdict so far becomes the one on the last check that was judged, in every process."""
+        """The final verdict, in every process. It judges the last report alone, without the checks before."""
         with self._failures.surviving("the verdict"):
-            if self.report is not None:
-                self._verdict = judge(self.report, limits=self._limits)
+            if self.judged is not None:
+                self._verdict = judge(self.judged, limits=self._limits)
         self._verdict = from_first(self._verdict)
         return self._verdict
 
     def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
-        """Pictures of what led to the findings; without them the verdict still stands."""
+        """Pictures of the swaps of the given cues. If one cannot be made, the verdict still stands."""
         collected: list[Evidence] = []
-        if self.report is None:
+        if self.judged is None:
             return collected
         with self._failures.surviving("the evidence"):
             run = forward_of(model, self._forward)
             for cue in cues:
-                seen = collect_evidence(model, probe, self.report, cue, forward=run, batch_size=self.images_a_pass)
-                collected.append(seen)
+                evidence = collect_evidence(model, probe, self.judged, cue, forward=run, batch_size=self.images_a_pass)
+                collected.append(evidence)
         return collected
 
     def forget(self) -> None:
         """Lets go of the maps."""
-        self.seen = self.report = None
+        self.report = self.judged = None
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether fewer images per pass may help. Only CUDA has an exception of its own for it."""
-    said = ("out of memory", "can't allocate memory", "not enough memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in said)
+    messages = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in messages)
 
 
 def _attempt(act: Callable[[], T], lets_through: Callable[[Exception], bool]) -> T | Failure:
-    """The promise: nothing of ours stops a training, and no process leaves the others waiting."""
+    """Turns an exception into a result: nothing of ours stops a training, and no process leaves the others waiting."""
     try:
         return act()
     except Exception as error:
@@ -231,12 +235,12 @@ def _raise_everywhere(failure: Failure, lets_through: Callable[[Exception], bool
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    """What the first process has learned of means and spreads: each has its own between two steps."""
+    """The running means and variances of this process: each process has its own between two steps."""
     return {name: buffer.detach().cpu() for name, buffer in model.named_buffers() if is_state(buffer)}
 
 
 def _put(buffers: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Takes the first process' buffers; `untouched` gives the model its own back."""
+    """Puts the first process' buffers into the model, so that all look at the same one; `untouched` takes them out."""
     own = dict(model.named_buffers()) if rank() else {}
     for name in buffers.keys() & own.keys():
         own[name].copy_(buffers[name])

@@ -1,4 +1,4 @@
-"""What processes that train one model together tell each other. Alone, a process talks to itself.
+"""Messages between the processes that train one model together. A single process gets its own message back.
 
 Every function here is a collective: all processes call the same ones in the same order, whatever has failed in one.
 """
@@ -23,12 +23,12 @@ def rank() -> int:
 
 
 def share_of(n: int) -> Tensor:
-    """Which of ``n`` images this process looks at: a stretch as long as the others', or one image longer."""
+    """Indices of the images that this process looks at, of ``n``: shares differ by one image at most."""
     return torch.arange(n).tensor_split(n_ranks())[rank()]
 
 
 def from_everyone(mine: T) -> list[T]:
-    """What each process has, by rank."""
+    """The value of each process, by rank."""
     if n_ranks() == 1:
         return [mine]
     found: list[Any] = [None] * n_ranks()
@@ -37,7 +37,7 @@ def from_everyone(mine: T) -> list[T]:
 
 
 def from_first(mine: T) -> T:
-    """What the first process has."""
+    """The value of the first process."""
     if n_ranks() == 1:
         return mine
     found: list[Any] = [mine]

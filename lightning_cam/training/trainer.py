@@ -1,4 +1,4 @@
-"""What the callback asks of a Lightning trainer: which step, which data, which folder. Reads, never writes."""
+"""Questions to a Lightning trainer: which step, which data, which folder. Nothing here changes the trainer."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,15 +12,16 @@ NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
 
 
 def logged_step(trainer: Any) -> int:
-    """Lightning's own step axis: batches that stepped, which is one behind ``global_step`` inside an epoch.
+    """The step on Lightning's own axis: the number of batches that stepped, one behind ``global_step`` in an epoch.
 
-    Private in Lightning, and what its own LearningRateMonitor logs at. After `on_train_epoch_end` subtract one.
+    The counter is private in Lightning, but its own LearningRateMonitor logs at it. From `on_train_epoch_end` on it is
+    one ahead, so subtract one there.
     """
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
 def has_whole_model(trainer: Any) -> bool:
-    """Whether every process holds all of the model, so that one may look alone."""
+    """Whether every process holds the whole model. A sharded one cannot run in one process alone."""
     return any(base.__name__ in NOT_SHARDED for base in type(trainer.strategy).__mro__)
 
 
@@ -30,7 +31,7 @@ def validates(trainer: Any) -> bool:
 
 
 def monitored(trainer: Any, prefix: str) -> list[str]:
-    """Keys that begin so and that callbacks such as early stopping wait for."""
+    """Keys with this prefix that callbacks such as early stopping monitor."""
     keys = (getattr(callback, "monitor", None) for callback in trainer.callbacks)
     return [key for key in keys if isinstance(key, str) and key.startswith(prefix)]
 
@@ -54,7 +55,7 @@ def drawn_probe(trainer: Any) -> Probe:
 
 
 def drawn_in_every_process(trainer: Any) -> Probe:
-    """`drawn_probe`, or the same `ValueError` everywhere: none waits for one that has failed."""
+    """`drawn_probe`, or the same `ValueError` in every process, so that none waits for one that has failed."""
     drawn: Probe | str
     try:
         drawn = drawn_probe(trainer)
@@ -62,14 +63,14 @@ def drawn_in_every_process(trainer: Any) -> Probe:
         if n_ranks() == 1:
             raise
         drawn = str(error)
-    failures = [said for said in from_everyone(drawn if isinstance(drawn, str) else "") if said]
+    failures = [text for text in from_everyone(drawn if isinstance(drawn, str) else "") if text]
     if failures or isinstance(drawn, str):
         raise ValueError(failures[0])
     return drawn
 
 
 def _datasets(loaders: Any) -> Iterator[Any]:
-    """Data sets of a loader, or of loaders in lists and dicts, in order."""
+    """The data sets of a loader, or of loaders in lists and dicts, in order."""
     if isinstance(loaders, Mapping):
         loaders = list(loaders.values())
     if isinstance(loaders, (list, tuple)):
