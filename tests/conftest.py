@@ -39,6 +39,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return 0 if len(files) <= 2 and all(files) else None
 
 
+# Begun first, so that at the end no worker is left alone with one of them.
+LONG = {
+    "test_layer_coverage.py", "test_statistics_simulation.py", "test_two_processes.py", "test_untouched.py",
+    "test_untouched_two_processes.py", "test_examples.py", "test_demo.py", "test_faults_trainer.py",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONG)  # otherwise as pytest-randomly has shuffled them
+
+
 @pytest.fixture(autouse=True)
 def _same_weights() -> None:
     """What a test draws does not depend on the tests before it: their order is random."""
