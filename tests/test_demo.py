@@ -372,7 +372,6 @@ def test_demo_without_wandb_says_what_to_install(
         pytest.param(["demo", "--epochs", "0"], "a whole number from 1 was expected, got '0'", id="no epoch"),
         pytest.param(["demo", "--seed", "-1"], "a whole number from 0 was expected, got '-1'", id="negative seed"),
         pytest.param(["demo", "--logger", "paper"], "invalid choice: 'paper'", id="unknown logger"),
-        pytest.param([], "COMMAND", id="no command"),
     ],
 )
 def test_a_wrong_command_line_says_what_was_expected(
