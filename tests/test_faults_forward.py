@@ -108,7 +108,7 @@ GIVING_UP = {"CUDA": cuda_gives_up, "CPU": lambda: torch.empty(10**15)}  # the s
 @pytest.mark.parametrize("error", GIVING_UP.values(), ids=GIVING_UP)
 def test_out_of_memory_halves_the_batch_and_says_so_once(error: Callable[[], Any], tmp_path: Path) -> None:
     callback = watching(layer="body.0")
-    run = beside(tmp_path, callback, crowded(2, error))
+    run = beside(tmp_path, callback, crowded(3, error))
 
     assert run.untouched
     assert run.said == ["lightning_cam: out of memory with 32 images a pass; trying with half"]

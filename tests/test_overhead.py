@@ -42,7 +42,7 @@ def looked(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tup
     monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def four_seconds(module: nn.Module, images: Tensor) -> Tensor:
-        clock.seconds += 4
+        clock.seconds += 4 * (len(images) > 3)  # three of them find the class scores in the output
         return module(images)
 
     callback = CAMCallback(probe(), layer="body", trials=(), sinks=[], forward=four_seconds, **options)
@@ -92,7 +92,7 @@ def test_a_monitored_scalar_outlives_skipped_checks(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("lightning_cam.training.callback.time", clock)
 
     def a_minute(module: nn.Module, images: Tensor) -> Tensor:
-        clock.seconds += 60
+        clock.seconds += 60 * (len(images) > 3)
         return module(images)
 
     callback = CAMCallback(probe(), layer="body", trials=(), sinks=[], forward=a_minute)
