@@ -58,7 +58,11 @@ def test_own_sink_gets_the_scalars_of_every_check(tmp_path: Path) -> None:
     assert {"0", "2"} <= steps
 
 
-@pytest.mark.parametrize("name", ["own_method.py", "own_sink.py"])
+def test_own_trial_judges_a_cue_that_the_package_does_not_know(tmp_path: Path) -> None:
+    assert run("own_trial.py", tmp_path).startswith("FAIL: the model relies on something that is not the object: date")
+
+
+@pytest.mark.parametrize("name", ["own_method.py", "own_sink.py", "own_trial.py"])
 def test_an_extension_takes_less_than_30_lines(name: str) -> None:
     assert len((ROOT / "examples" / name).read_text().splitlines()) < 30
 
