@@ -11,15 +11,13 @@ from ..audit import AuditResult
 from ..examination import Reading
 from ..intervention import Trial, chosen_trials
 from ..probe import Probe
-from ..sinks.album import Album
 from ..sinks.page import Sink
-from ..sinks.pages import last_words
 from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict, limits
 from .alarm import Alarm, OnShortcut
 from .failures import Failures, explain_pickling, warn
+from .gallery import Gallery
 from .journal import Journal
-from .loggers import default_sinks
 from .module import has_run
 from .namespaces import Callback
 from .observer import Failure, Judged, Observer
@@ -31,14 +29,8 @@ from .trainer import drawn_in_every_process, has_whole_model, logged_step, valid
 A_CHECK = "a check"
 MAX_EVIDENCE = 3  # findings that get a picture
 SECONDS_AFTER_EXCEPTION = 10.0  # for pictures; a checkpoint may wait to be saved, and a cluster waits 30 s
-MAY_HOLD_FUNCTIONS = (
-    "probe",
-    "method",
-    "trials",
-    "on_shortcut",
-    "forward",
-    "sinks",
-)  # options that a spawn must pickle
+# Options that may hold functions, which not every strategy can send to the processes that it spawns.
+MAY_HOLD_FUNCTIONS = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")
 
 
 class CAMCallback(Callback):
@@ -133,8 +125,6 @@ class CAMCallback(Callback):
     def _reset(self) -> None:
         """Sets up what belongs to one fit: one callback can serve several."""
         self._verdict: Verdict | None = None
-        self._album: Album | None = None
-        self._openings: list[str] = []  # commands and addresses that show a person the pictures
         self._looked_at = -1  # global step of the last check
         self._lacks_trials = False  # whether that check can be completed
         self._off = False
@@ -142,6 +132,7 @@ class CAMCallback(Callback):
         self._alarm = Alarm(self.on_shortcut)
         self._budget = Budget(self.max_overhead, has_trials=bool(self.trials))
         self._failures = Failures(raises=self.on_error == "raise")
+        self._gallery = Gallery(self.name, self.sinks, self.n_images if self.log_images else 0, self._failures)
         self._observer = Observer(
             layer=self.layer,
             method=self.method,
@@ -204,19 +195,14 @@ class CAMCallback(Callback):
         self._journal.begin(self.probe.fingerprint, is_new_run=trainer.global_step == 0)
         self._looked_at = trainer.global_step if self.history else -1
         if trainer.is_global_zero:
-            self._open(trainer, self.probe)
+            _warn_of_copies(self.probe)
+            if not trainer.fast_dev_run:
+                self._gallery.open(trainer, self.probe, resumed=bool(self.history))
         if not self.history and has_run(pl_module):
             depth = Depth.MAPS if self.trials else Depth.FULL
             self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), before_training=True))
 
-    def on_train_batch_end(
-        self,
-        trainer: Any,
-        pl_module: Any,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Looks at growing steps of the first epoch, or every n steps."""
         step = trainer.global_step
         if step == self._looked_at or not self.rhythm.after_step(step, trainer.current_epoch):
@@ -245,18 +231,18 @@ class CAMCallback(Callback):
         alert = self._alarm.news(self._verdict)
         with self._failures.surviving("the summary"):
             self._sum_up(pl_module, alert=alert is not None)
-        self._close()
+        self._gallery.close()
         if alert:
             self._alarm.act(trainer, alert)
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps the pictures made so far; Lightning calls no `teardown` after an exception."""
-        self._close(timeout=SECONDS_AFTER_EXCEPTION)
+        self._gallery.close(timeout=SECONDS_AFTER_EXCEPTION)
         explain_pickling(exception, {name: vars(self)[name] for name in MAY_HOLD_FUNCTIONS})
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
-        self._close()
+        self._gallery.close()
         self._observer.forget()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
@@ -327,9 +313,7 @@ class CAMCallback(Callback):
             self._journal.log(news, trainer, self._failures, through=pl_module if occasion.can_log else None)
         if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
             self._failures.say_once("empty maps", _empty_maps(occasion.step))
-        with self._failures.surviving("drawing"):
-            if self._album is not None and self._observer.report is not None:
-                self._album.add(self._observer.report, reading, self._verdict, alert=alert, drawn=occasion.completes)
+        self._gallery.add(self._observer.report, reading, self._verdict, alert=alert, drawn=occasion.completes)
 
     def _cope(self, failure: Failure) -> None:
         """Says the first failure of a fit once, and gives up after several in a row."""
@@ -344,36 +328,23 @@ class CAMCallback(Callback):
         self._off = True
         warn(f"switched off for this fit, training goes on; {reason}")
 
-    # ---- pictures ----------------------------------------------------------------------------------------------------
-
-    def _open(self, trainer: Any, probe: Probe) -> None:
-        """Opens the sinks, and warns of copies: each counts twice in every mean and makes intervals too narrow."""
-        if copies := probe.copies():
-            warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
-        if trainer.fast_dev_run:
-            return
-        folder = f"{self.name}_report" if self.sinks is None else None
-        found, self._openings = default_sinks(trainer, folder, self._failures, resumed=bool(self.history))
-        sinks = found if self.sinks is None else self.sinks
-        self._album = Album(probe, self.name, sinks, self.n_images if self.log_images else 0)
-
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal how the fit ended."""
         report, verdict = self._observer.report, self._verdict
-        if self._album is None or report is None or self.probe is None or not self.history:
+        if not self._gallery.is_open or report is None or self.probe is None or not self.history:
             return
         findings = verdict.findings[:MAX_EVIDENCE] if verdict and self.log_images else ()
         evidence = self._observer.evidence(pl_module, self.probe, [finding.cue for finding in findings])
-        self._album.finish(self.history, verdict, evidence, alert=alert)
+        self._gallery.finish(self.history, verdict, evidence, alert=alert)
         if self.verbose:
-            words = last_words(self.probe, report, len(self.history), self._openings, verdict)
+            words = self._gallery.last_words(self.probe, report, len(self.history), verdict)
             print(f"\n{words}")  # noqa: T201 - once a fit
 
-    def _close(self, timeout: float = 60.0) -> None:
-        """Waits for the pictures that are still to be drawn; safe to call twice."""
-        album, self._album = self._album, None
-        for loss in album.close(timeout) if album is not None else ():
-            warn(loss)
+
+def _warn_of_copies(probe: Probe) -> None:
+    """Copies count twice in every mean, and make every interval narrower than it is."""
+    if copies := probe.copies():
+        warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
 
 
 def _empty_maps(step: int) -> str:

@@ -1,0 +1,68 @@
+"""The pictures of one fit: a page for each check, a last page, and how a person gets to see them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..examination import Evidence, Reading, Report
+from ..probe import Probe
+from ..sinks.album import Album
+from ..sinks.page import Sink
+from ..sinks.pages import last_words
+from ..verdict import Verdict
+from .failures import Failures, warn
+from .loggers import default_sinks
+
+
+class Gallery:
+    """The pictures of one fit. In a process that opens none, every method does nothing.
+
+    Args:
+        name: First part of every key.
+        sinks: As in `CAMCallback`; None means the trainer's loggers and a folder.
+        n_images: How many probe images get a series of pictures; 0 keeps scalars and the verdict alone.
+        failures: Counts what cannot be opened or drawn.
+    """
+
+    def __init__(self, name: str, sinks: Sequence[Sink] | None, n_images: int, failures: Failures) -> None:
+        self._name = name
+        self._sinks = sinks
+        self._n_images = n_images
+        self._failures = failures
+        self._album: Album | None = None
+        self._openings: list[str] = []  # commands and addresses that show a person the pictures
+
+    @property
+    def is_open(self) -> bool:
+        """Whether this process keeps pictures."""
+        return self._album is not None
+
+    def open(self, trainer: Any, probe: Probe, *, resumed: bool) -> None:
+        """Opens the sinks. In the first process only: the others have no logger to write to."""
+        folder = f"{self._name}_report" if self._sinks is None else None
+        found, self._openings = default_sinks(trainer, folder, self._failures, resumed=resumed)
+        self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images)
+
+    def add(
+        self, report: Report | None, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool
+    ) -> None:
+        """Queues the page of a check. ``drawn`` says that an earlier check of the same weights has the pictures."""
+        with self._failures.surviving("drawing"):
+            if self._album is not None and report is not None:
+                self._album.add(report, reading, verdict, alert=alert, drawn=drawn)
+
+    def finish(
+        self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
+    ) -> None:
+        """Queues the last page."""
+        if self._album is not None:
+            self._album.finish(history, verdict, evidence, alert=alert)
+
+    def last_words(self, probe: Probe, report: Report, n_checks: int, verdict: Verdict | None) -> str:
+        """What the terminal shows at the end of the fit: the verdict, and how to see the pictures."""
+        return last_words(probe, report, n_checks, self._openings, verdict)
+
+    def close(self, timeout: float = 60.0) -> None:
+        """Waits up to ``timeout`` seconds for the pictures that are still to be drawn. Safe to call twice."""
+        album, self._album = self._album, None
+        for loss in album.close(timeout) if album is not None else ():
+            warn(loss)
