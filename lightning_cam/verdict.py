@@ -228,14 +228,14 @@ def _nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
 
 def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
     """Of the cues that do not count, those for which masks are missing; none where no image found donors."""
-    if not report.effects and not all(trial.needs_masks for trial in report.trials):
+    if not report.effects and not all(trial.swap.needs_masks for trial in report.trials):
         return []
-    return [trial.cue for trial in report.trials if trial.needs_masks and trial.cue in uncounted]
+    return [trial.cue for trial in report.trials if trial.swap.needs_masks and trial.cue in uncounted]
 
 
 def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:
     """Cues that are thought not to be the object's, which nobody knows without masks."""
-    off_object = {trial.cue for trial in report.trials if trial.off_object or trial.shows_off_object}
+    off_object = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
     return [finding.cue for finding in findings if finding.cue in off_object]
 
 

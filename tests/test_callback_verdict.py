@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from house.shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
 from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict, examine, judge
 from lightning_cam.audit import audit_dataset
-from lightning_cam.intervention import STANDARD, Trial
+from lightning_cam.intervention import STANDARD, DonorSwap, Trial
 from lightning_cam.sinks.memory import MemorySink
 
 
@@ -164,7 +164,7 @@ def test_without_trials_there_is_no_verdict_to_speak_of(tmp_path: Path) -> None:
 
 
 def test_a_trial_of_your_own_is_judged_like_the_others(tmp_path: Path) -> None:
-    own = Trial("frame", BORDER[0].edit)
+    own = Trial("frame", BORDER[0].swap)
     callback, _ = trained_on_frames(tmp_path, trials=(own,))
 
     assert callback.verdict is not None
@@ -175,7 +175,7 @@ def test_a_failing_trial_costs_the_check_and_not_the_training(tmp_path: Path) ->
     def broken(*_: Any) -> Any:
         raise RuntimeError("no edit")
 
-    callback = CAMCallback(framed_probe(), trials=(Trial("own", broken),), sinks=[])
+    callback = CAMCallback(framed_probe(), trials=(Trial("own", DonorSwap(broken)),), sinks=[])
     with pytest.warns(UserWarning, match="no edit"):
         trainer = fit(tmp_path, callback, epochs=2)
 

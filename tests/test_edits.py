@@ -13,7 +13,7 @@ from torch import Tensor
 
 from house.cases import case
 from house.natural import natural
-from lightning_cam.intervention import STANDARD, Edit, edits
+from lightning_cam.intervention import STANDARD, DonorSwap, Edit, edits
 
 HEIGHT, WIDTH = 40, 56
 SEAM = 3  # pixels on either side of a mask's edge in which an edit of this size may mix
@@ -77,7 +77,9 @@ SWAPS = {
     "corner": (edits.swap_corners, CORNERS),
     "region": (swap_region, REGION),
 }
-EDITS = {trial.cue: trial.edit for trial in STANDARD if trial.edit} | {"region": swap_region}
+EDITS = {trial.cue: trial.swap.edit for trial in STANDARD if isinstance(trial.swap, DonorSwap)} | {
+    "region": swap_region
+}
 swaps = pytest.mark.parametrize(("edit", "region"), SWAPS.values(), ids=SWAPS)
 
 

@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,7 +16,7 @@ from house import models
 from house.natural import natural
 from lightning_cam import Probe, examine
 from lightning_cam.examination import collect_evidence
-from lightning_cam.intervention import STANDARD, Trial, weigh
+from lightning_cam.intervention import STANDARD, Donors, DonorSwap, Trial, weigh
 from lightning_cam.verdict import judge
 
 SIZE = 32
@@ -194,7 +195,7 @@ def test_the_same_probe_has_the_same_effects_and_another_has_other_donors() -> N
             seen.append((donors[:, None] == looked_at.images).flatten(2).all(2).int().argmax(1))
             return images
 
-        look(Reader(MIDDLE), looked_at, trials=[Trial("spy", spy)])
+        look(Reader(MIDDLE), looked_at, trials=[Trial("spy", DonorSwap(spy))])
         return seen
 
     one, again = lent(probe()), lent(probe())
@@ -212,7 +213,7 @@ def test_every_image_is_edited_twice_per_donor(n_donors: int) -> None:
         calls.append(len(images))
         return images
 
-    look(Reader(MIDDLE), probe(n=8), trials=[Trial("spy", spy)], n_donors=n_donors)
+    look(Reader(MIDDLE), probe(n=8), trials=[Trial("spy", DonorSwap(spy))], n_donors=n_donors)
 
     assert calls == [8] * 2 * n_donors
 
@@ -246,7 +247,7 @@ def test_preprocess_is_given_pixels_and_edits_are_too() -> None:
         return edited[-1]
 
     looked_at = probe(n=8, preprocess=preprocess)
-    look(Reader(MIDDLE), looked_at, trials=[Trial("mixed", mixed)], n_donors=1)
+    look(Reader(MIDDLE), looked_at, trials=[Trial("mixed", DonorSwap(mixed))], n_donors=1)
 
     assert len(edited) == 2
     assert all(pixels.min() >= 0 and pixels.max() <= 1 for pixels in edited)
@@ -257,7 +258,7 @@ def test_trials_go_through_the_given_forward() -> None:
     """A model that gives the classes in the other order, put right by ``forward``."""
     model = Reader(CORNER, certainty=-20.0)
 
-    report = look(model, probe(ground=True), trials=[BACKGROUND], forward=lambda x: -model(x))
+    report = look(model, probe(ground=True), trials=[BACKGROUND], forward=lambda net, x: -net(x))
 
     assert report.learned
     assert report.scalars["reliance/background"] > 0.9
@@ -309,9 +310,9 @@ def test_models_in_training_are_read_as_in_evaluation() -> None:
     looked_at = Probe(torch.rand(8, 3, SIZE, SIZE), torch.arange(8) % 4)
     modes = []
 
-    def forward(x: Tensor) -> Tensor:
-        modes.append({module.training for module in model.modules()})
-        return model(x)
+    def forward(net: nn.Module, x: Tensor) -> Tensor:
+        modes.append({module.training for module in net.modules()})
+        return net(x)
 
     report = examine(model, looked_at, trials=[BORDER], forward=forward)
     collect_evidence(model, looked_at, report, "border", forward=forward)
@@ -330,7 +331,7 @@ def test_an_edit_that_fails_leaves_the_model_as_it_was() -> None:
     before = models.fingerprint(model), random_states()
 
     with pytest.raises(RuntimeError, match="no such edit"):
-        examine(model, looked_at, trials=[Trial("fails", fails)])
+        examine(model, looked_at, trials=[Trial("fails", DonorSwap(fails))])
 
     assert (models.fingerprint(model), random_states()) == before
 
@@ -394,7 +395,8 @@ def test_evidence_shows_the_donors_that_carry_the_cue_of_their_class() -> None:
     model = Reader(CORNER, certainty=4.0)
     report = look(model, looked_at, trials=[BACKGROUND])
 
-    first, best = (collect_evidence(model, looked_at, report, "background", n=24, n_donors=n) for n in (1, 2))
+    firsts = replace(report, donors=Donors(report.donors.same[:, :1], report.donors.other[:, :1]))
+    first, best = (collect_evidence(model, looked_at, each, "background", n=24) for each in (firsts, report))
 
     assert torch.equal(first.chosen, best.chosen)
     lost, most = (seen.probabilities[:, 1] - seen.probabilities[:, 2] for seen in (first, best))
@@ -406,8 +408,8 @@ def test_evidence_shows_the_donors_that_carry_the_cue_of_their_class() -> None:
 def test_evidence_goes_through_the_given_forward() -> None:
     model, looked_at = Reader(CORNER, certainty=-4.0), probe(ground=True)
 
-    def forward(x: Tensor) -> Tensor:
-        return -model(x)
+    def forward(net: nn.Module, x: Tensor) -> Tensor:
+        return -net(x)
 
     report = look(model, looked_at, trials=[BORDER], n_donors=1, forward=forward)
     evidence = collect_evidence(model, looked_at, report, "border", forward=forward)
@@ -430,3 +432,44 @@ def test_evidence_has_no_images_without_an_effect() -> None:
     assert 5 <= len(evidence.chosen) < 8
     assert report.effects["background"][evidence.chosen].isfinite().all()
     assert not math.isnan(float(evidence.probabilities.sum()))
+
+
+def test_the_batch_size_reaches_the_maps_too() -> None:
+    sizes: list[int] = []
+
+    def forward(net: nn.Module, x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return net(x)
+
+    look(Reader(MIDDLE), probe(n=34), trials=(), forward=forward, batch_size=128)
+
+    assert sizes[-1] == 34  # before it, the class scores are looked for
+
+
+def test_the_report_has_the_donors_that_were_used() -> None:
+    report = look(Reader(MIDDLE), probe(n=8), trials=("border",), n_donors=3)
+
+    assert report.donors.same.shape == report.donors.other.shape == (8, 3)
+    assert look(Reader(MIDDLE), probe(n=8), trials=()).donors is None
+
+
+def test_trials_by_name_are_the_standard_ones() -> None:
+    assert look(Reader(MIDDLE), probe(n=8), trials=("border", "position")).effects.keys() == {"border", "position"}
+
+    with pytest.raises(ValueError, match=r"names out of \['background', .*got \('backgruond',\)"):
+        examine(Reader(MIDDLE), probe(n=8), trials=("backgruond",))
+    with pytest.raises(ValueError, match="trials must be a list"):
+        examine(Reader(MIDDLE), probe(n=8), trials="cast")
+
+
+def test_records_print_in_a_line() -> None:
+    report = look(Reader(MIDDLE), probe(n=8), trials=("border",))
+
+    assert repr(report) == "Report(8 images, layer 'conv', grad_cam; border swapped)"
+    assert repr(report.trials) == "(Trial('border', DonorSwap, at most FAIL),)"
+    assert repr(report.donors) == "Donors(2 of the own and of another class for each of 8 images)"
+
+
+def test_an_edit_alone_is_no_swap() -> None:
+    with pytest.raises(TypeError, match=r"needs a DonorSwap\(edit\) or a LevelSwap\(levels_of\), got function"):
+        Trial("own", lambda *_: None)

@@ -11,7 +11,7 @@ from torch import Tensor
 from house.cases import case
 from house.natural import natural, through_jpeg
 from house.swapping import effects_of
-from lightning_cam.intervention import STANDARD, Donors, Trial, answers, as_seen, draw_donors, swapped
+from lightning_cam.intervention import STANDARD, Donors, LevelSwap, Material, Session, Trial, draw_donors, limited
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
 from lightning_cam.intervention.levels import (
     Levels,
@@ -389,7 +389,7 @@ def test_sharpness_convicts_where_masks_show_that_it_is_not_the_objects(
     whole = of_class_1(halved, images)
     (trial,) = (trial for trial in STANDARD if trial.cue == "resolution")
 
-    seen = as_seen(trial, whole if smooth else torch.where(MASKS[:, None], whole, images), known, TARGETS)
+    seen = limited(trial, whole if smooth else torch.where(MASKS[:, None], whole, images), known, TARGETS)
 
     assert seen.at_most == most
 
@@ -462,7 +462,7 @@ properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPE
 
 
 def test_the_standard_trials_of_properties_are_these() -> None:
-    assert {trial.cue: trial.levels for trial in STANDARD if trial.levels} == PROPERTIES
+    assert {t.cue: t.swap.levels_of for t in STANDARD if isinstance(t.swap, LevelSwap)} == PROPERTIES
 
 
 @properties
@@ -526,7 +526,7 @@ def steps(of: list[int], n_levels: int, *, lowers_only: bool = False) -> Trial:
 
         return Levels(own, reached, bring)
 
-    return Trial("grey", levels=levels_of)
+    return Trial("grey", LevelSwap(levels_of))
 
 
 class Graded:
@@ -545,7 +545,9 @@ def swap(trial: Trial, of: list[int], targets: Tensor, model: Graded, chosen: Te
     images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
     plain = model(images if chosen is None else images[chosen])
     model.n = 0
-    return answers([trial], images, targets, None, draw_donors(targets, 2, 0), plain, model, chosen)["grey"]
+    material = Material(images, targets, None, draw_donors(targets, 2, 0))
+    given = trial.swap.answers(Session(material, torch.arange(len(images)) if chosen is None else chosen, plain, model))
+    return trial.swap.effects(given, material)
 
 
 def test_answers_are_weighed_by_how_often_each_class_has_a_level() -> None:
@@ -635,7 +637,7 @@ def test_evidence_is_at_the_levels_of_the_first_donors() -> None:
     images = (torch.tensor(of) / 10)[:, None, None, None].expand(-1, 1, 2, 2)
     donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
 
-    same, others = swapped(steps(of, 3), images, None, targets, donors, torch.tensor([0, 3]))
+    same, others = steps(of, 3).swap.pictures(Material(images, targets, None, donors), torch.tensor([0, 3]), 0)
 
     torch.testing.assert_close(same[:, 0, 0, 0], torch.tensor([0.1, 0.2]))
     torch.testing.assert_close(others[:, 0, 0, 0], torch.tensor([0.2, 0.1]))
@@ -646,14 +648,8 @@ def test_evidence_leaves_what_cannot_change_as_it_is(cue: str) -> None:
     images = of_class_1(lambda x: through_jpeg(halved(x), 20), pictures())
     (trial,) = (trial for trial in STANDARD if trial.cue == cue)
 
-    same, others = swapped(trial, images, MASKS, TARGETS, draw_donors(TARGETS, 1, 0), EVERY)
+    same, others = trial.swap.pictures(Material(images, TARGETS, MASKS, draw_donors(TARGETS, 1, 0)), EVERY, 0)
 
     assert torch.equal(same, images)
     assert torch.equal(others[1::2], images[1::2])
     assert torch.equal(others[::2], images[::2]) == (cue == "cast")
-
-
-@pytest.mark.parametrize("given", [{}, {"edit": lambda *_: None, "levels": cast_levels}], ids=["neither", "both"])
-def test_a_trial_is_an_edit_or_levels(given: dict[str, Callable[..., Tensor]]) -> None:
-    with pytest.raises(ValueError, match="needs either edit= or levels="):
-        Trial("grey", **given)

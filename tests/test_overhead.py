@@ -209,7 +209,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 3.5 / 4  # two donors of either kind
-        return BORDER[0].edit(*given)
+        return BORDER[0].swap.edit(*given)
 
     class Listener(pl.Callback):
         def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
@@ -332,7 +332,7 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 0.1
-        return BORDER[0].edit(*given)
+        return BORDER[0].swap.edit(*given)
 
     callback = CAMCallback(probe(), layer="body", trials=(replace(BORDER[0], edit=edit),), sinks=[], on_error="raise")
     trainer(tmp_path, Batches(clock), callback, max_epochs=EPOCHS).fit(Net(), loader(), loader())
@@ -385,7 +385,7 @@ def test_a_look_that_fails_is_not_completed_in_place_of_the_one_before(
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 9
-        return BORDER[0].edit(*given)
+        return BORDER[0].swap.edit(*given)
 
     callback = CAMCallback(probe(), layer="body", method=maps, trials=(replace(BORDER[0], edit=edit),), sinks=[])
     run = trainer(tmp_path, Batches(clock), callback, max_epochs=EPOCHS)

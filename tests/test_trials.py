@@ -10,12 +10,23 @@ import torch
 from torch import Tensor
 
 from house.swapping import effects_of
-from lightning_cam.intervention import MARGIN, STANDARD, Donors, Trial, can_swap, draw_donors, edits, swapped
+from lightning_cam.intervention import (
+    MARGIN,
+    STANDARD,
+    Donors,
+    DonorSwap,
+    LevelSwap,
+    Material,
+    Trial,
+    can_swap,
+    draw_donors,
+    edits,
+)
 from lightning_cam.intervention.edits import swap_background
 from lightning_cam.statistics import bca_interval
 
 CUES = ("background", "border", "corner", "cast", "contrast", "codec", "resolution", "frequency", "position", "tone")
-BACKGROUND = Trial("background", swap_background, needs_masks=True)
+BACKGROUND = Trial("background", DonorSwap(swap_background, needs_masks=True))
 
 
 def trade(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
@@ -24,7 +35,7 @@ def trade(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) ->
     return torch.cat([donors[..., :half], images[..., half:]], 3)
 
 
-LEFT = Trial("left", trade)
+LEFT = Trial("left", DonorSwap(trade))
 
 # donors
 
@@ -229,7 +240,9 @@ def test_of_an_image_alone_in_its_class_nothing_is_said_and_it_lends_to_others()
     images[targets == 0, 0] *= 0.7  # a cast
     donors = draw_donors(targets, 4, 0)
 
-    found = effects_of([LEFT, *(t for t in STANDARD if t.levels)], images, targets, None, donors, colours)
+    found = effects_of(
+        [LEFT, *(t for t in STANDARD if isinstance(t.swap, LevelSwap))], images, targets, None, donors, colours
+    )
 
     assert (donors.other == 4).any()
     assert (donors.same[4] == 4).all()
@@ -248,7 +261,7 @@ def test_images_are_read_once_for_all_trials_that_need_the_same() -> None:
         return donors[0]
 
     targets, images = torch.arange(8) % 2, torch.rand(8, 1, 4, 4)
-    both = [Trial(cue, edits.TwoStepEdit(read, give)) for cue in ("one", "two")]
+    both = [Trial(cue, DonorSwap(edits.TwoStepEdit(read, give))) for cue in ("one", "two")]
     found = effects_of(both, images, targets, None, draw_donors(targets, 2, 0), reads(1, 1, 2))
 
     assert asked == [8]
@@ -262,7 +275,7 @@ def test_answers_do_not_depend_on_how_many_images_are_edited_together(monkeypatc
     masks[4] = False
     donors = draw_donors(targets, 2, 0)
     whole = effects_of(STANDARD, images, targets, masks, donors, colours)
-    monkeypatch.setattr("lightning_cam.intervention.trials._VALUES_AT_ONCE", 2 * images[0].numel())
+    monkeypatch.setattr("lightning_cam.intervention.swaps._VALUES_AT_ONCE", 2 * images[0].numel())
     parts = effects_of(STANDARD, images, targets, masks, donors, colours)
 
     assert whole.keys() == parts.keys()
@@ -300,7 +313,14 @@ def test_without_masks_edits_are_told_that_none_is_known() -> None:
         return images
 
     targets = torch.arange(4) % 2
-    effects_of([Trial("spy", spy)], torch.rand(4, 1, 5, 7), targets, None, draw_donors(targets, 1, 0), reads(1, 1, 2))
+    effects_of(
+        [Trial("spy", DonorSwap(spy))],
+        torch.rand(4, 1, 5, 7),
+        targets,
+        None,
+        draw_donors(targets, 1, 0),
+        reads(1, 1, 2),
+    )
 
     assert all(mask.shape == (4, 5, 7) and mask.dtype == torch.bool and not mask.any() for mask in seen)
 
@@ -354,7 +374,9 @@ def test_donors_that_are_all_alike_have_no_effect_and_are_put_to_the_model_once(
     targets = torch.arange(6) % 2
     images, _ = scenes(torch.rand(6).tolist(), [0.5] * 6)
 
-    found = effects_of([Trial("black", blackened)], images, targets, None, draw_donors(targets, 2, 0), counted(asked))
+    found = effects_of(
+        [Trial("black", DonorSwap(blackened))], images, targets, None, draw_donors(targets, 2, 0), counted(asked)
+    )
 
     assert torch.equal(found["black"], torch.zeros(6))
     assert asked == [6, 6]
@@ -373,10 +395,15 @@ def test_an_image_relies_on_a_part_as_much_as_on_the_whole_at_most() -> None:
         bright = pixels[:, 0, 0, 0]
         return torch.stack([1 - bright, bright], 1)
 
-    wholes = Trial("whole", half), Trial("part", trade, part_of="whole")
+    wholes = Trial("whole", DonorSwap(half)), Trial("part", DonorSwap(trade), part_of="whole")
     alone, below = (effects_of(t, images, targets, None, donors, graded) for t in (wholes[1:], wholes))
     reverse = effects_of(
-        [Trial("whole", trade), Trial("part", half, part_of="whole")], images, targets, None, donors, graded
+        [Trial("whole", DonorSwap(trade)), Trial("part", DonorSwap(half), part_of="whole")],
+        images,
+        targets,
+        None,
+        donors,
+        graded,
     )
 
     torch.testing.assert_close(alone["part"], torch.tensor([0.6, 1.0, 1.0, 0.6]))
@@ -390,7 +417,7 @@ def test_a_part_counts_by_itself_where_the_whole_is_undefined() -> None:
     masks[0] = False
 
     found = effects_of(
-        [BACKGROUND, Trial("left", trade, part_of="background")],
+        [BACKGROUND, Trial("left", DonorSwap(trade), part_of="background")],
         images,
         targets,
         masks,
@@ -441,7 +468,7 @@ def test_a_model_that_gives_everything_the_same_has_no_effects() -> None:
 
 # donors that carry the cue of their class
 
-KEEPS = Trial("left", trade, keeps_object=True)
+KEEPS = Trial("left", DonorSwap(trade, keeps_object=True))
 
 
 class Clues:
@@ -523,7 +550,12 @@ def test_missing_backgrounds_neither_count_as_answers_nor_hide_those_of_other_do
     masks[5:9] = False
 
     (effect,) = effects_of(
-        [replace(BACKGROUND, keeps_object=True)], images, targets, masks, donors, reads(1, 1, 2)
+        [replace(BACKGROUND, swap=replace(BACKGROUND.swap, keeps_object=True))],
+        images,
+        targets,
+        masks,
+        donors,
+        reads(1, 1, 2),
     ).values()
 
     speaks = masks.any((1, 2)) & (grounds == targets)
@@ -555,14 +587,14 @@ def test_an_image_without_a_typical_donor_of_a_kind_keeps_the_effect_of_all() ->
     assert (typical >= everyone).all()
 
 
-# swapped
+# pictures
 
 
 def test_chosen_images_come_with_their_first_donors() -> None:
     images = torch.arange(4.0)[:, None, None, None].expand(4, 1, 2, 2)
     donors = Donors(same=torch.tensor([[1, 0], [0, 1], [3, 3], [2, 2]]), other=torch.tensor([[2], [3], [0], [1]]))
 
-    same, other = swapped(LEFT, images, None, torch.arange(4) // 2, donors, torch.tensor([3, 0]))
+    same, other = LEFT.swap.pictures(Material(images, torch.arange(4) // 2, None, donors), torch.tensor([3, 0]), 0)
 
     assert torch.equal(same, torch.tensor([[[[2.0, 3.0]] * 2], [[[1.0, 0.0]] * 2]]))
     assert torch.equal(other, torch.tensor([[[[1.0, 3.0]] * 2], [[[2.0, 0.0]] * 2]]))
@@ -573,7 +605,7 @@ def test_swaps_know_the_masks_of_image_and_donor() -> None:
     masks[2, 18:, 18:] = True
     donors = Donors(same=torch.tensor([[1], [0], [3], [2]]), other=torch.tensor([[2], [3], [0], [1]]))
 
-    same, other = swapped(BACKGROUND, images, masks, torch.arange(4) // 2, donors, torch.tensor([2]))
+    same, other = BACKGROUND.swap.pictures(Material(images, torch.arange(4) // 2, masks, donors), torch.tensor([2]), 0)
 
     torch.testing.assert_close(same[0, 0, [1, 12, 22], [1, 12, 22]], torch.tensor([1.0, 0.7, 0.8]))
     torch.testing.assert_close(other[0, 0, [1, 12, 22], [1, 12, 22]], torch.tensor([0.0, 0.7, 0.8]))
@@ -599,4 +631,4 @@ def test_border_and_corner_are_parts_of_the_background() -> None:
 
 
 def test_only_the_background_means_nothing_without_masks() -> None:
-    assert [trial.cue for trial in STANDARD if trial.needs_masks] == ["background"]
+    assert [trial.cue for trial in STANDARD if trial.swap.needs_masks] == ["background"]

@@ -63,6 +63,7 @@ def report(*reliances: Reliance, learned: bool = True, trials: Sequence[Trial] |
         values={},
         learned=learned,
         trials=tuple(TRIALS[r.cue] for r in reliances) if trials is None else tuple(trials),
+        donors=None,
         effects={r.cue: empty for r in reliances},
         reliances=reliances,
         scalars={},
@@ -487,7 +488,7 @@ def test_audited_cues_convict() -> None:
 
 
 def test_a_trial_that_judges_nothing_is_lifted_by_the_audit_alone() -> None:
-    silent = (Trial("cast", levels=TRIALS["cast"].levels, at_most="PASS"),)
+    silent = (Trial("cast", TRIALS["cast"].swap, at_most="PASS"),)
 
     assert judge(report(strong("cast"), trials=silent)).outcome == "INCONCLUSIVE"
     assert judge(report(strong("cast"), trials=silent), limits=limits(silent, [], ["cast"])).outcome == "FAIL"

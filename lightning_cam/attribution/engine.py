@@ -76,8 +76,8 @@ def capture(
     name = check_layer(model, layer)
     tap = _Tap(name, module_of(model, name), model if forward is None else forward)
     with untouched(model):
-        placed = _placed(model, inputs)
-        looks = _looks(tap, placed, targets, batch_size) or _looks(tap, placed, targets, batch_size, graph_before=True)
+        there = placed(model, inputs)
+        looks = _looks(tap, there, targets, batch_size) or _looks(tap, there, targets, batch_size, graph_before=True)
         if looks is None:
             raise RuntimeError(
                 f"expected class scores that depend on layer {name!r}, found none that autograd can trace to it; "
@@ -97,11 +97,11 @@ def predict(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None,
 def predict_inside(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
     """As `predict`, for callers that hold `untouched` around many calls."""
     run = model if forward is None else forward
-    batches = torch.split(_placed(model, inputs), batch_size)
+    batches = torch.split(placed(model, inputs), batch_size)
     return torch.cat([as_logits(run(batch)).detach() for batch in batches])
 
 
-def _placed(model: nn.Module, inputs: Tensor) -> Tensor:
+def placed(model: nn.Module, inputs: Tensor) -> Tensor:
     """Inputs where the model's parameters are, in their precision, and no inference tensors, which autograd refuses."""
     like = next((parameter for parameter in model.parameters() if parameter.is_floating_point()), inputs)
     placed = inputs.to(like.device, like.dtype)

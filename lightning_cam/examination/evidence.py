@@ -1,23 +1,20 @@
 """Evidence: the images that one trial changed most, as they are and with the cue swapped."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attribution import engine
 from ..attribution.heads import ClassScores
-from ..intervention import swapped
 from ..probe import Probe
-from .look import donors_of
+from .look import ScoresOf, bound, material_of
 from .report import Report
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one trial made of the images that it changed most.
+    """The images that one trial changed most, and how they looked to the model.
 
     Attributes:
         cue: What was swapped.
@@ -31,6 +28,9 @@ class Evidence:
     images: Tensor
     probabilities: Tensor
 
+    def __repr__(self) -> str:
+        return f"Evidence({self.cue!r}, {len(self.chosen)} images)"
+
 
 def collect_evidence(
     model: nn.Module,
@@ -39,25 +39,29 @@ def collect_evidence(
     cue: str,
     *,
     n: int = 4,
-    n_donors: int = 2,
-    forward: Callable[[Tensor], Any] | None = None,
+    forward: ScoresOf | None = None,
     batch_size: int = 32,
 ) -> Evidence:
-    """The ``n`` images that lost most to the swap of a cue that the report has, each with its most telling donors.
+    """The ``n`` images that lost most to the swap of a cue, each with the donors of the report that show it best.
 
     Fewer where fewer have an effect.
+
+    Raises:
+        ValueError: The report has no effects of this cue.
     """
+    effects = report.effects.get(cue)
+    if effects is None or report.donors is None:
+        raise ValueError(f"no effects of {cue!r} in the report; it has {list(report.effects)}")
     trial = next(trial for trial in report.trials if trial.cue == cue)
-    lost = report.effects[cue]
-    chosen = lost.nan_to_num(-torch.inf).topk(min(n, int(lost.isfinite().sum()))).indices
-    donors = donors_of(probe, n_donors)
-    shown = []
-    for r in range(n_donors):
-        pairs = swapped(trial, probe.images, probe.masks, probe.targets, donors, chosen, r)
-        shown.append(torch.stack([probe.images[chosen], *pairs], 1))
-    images = torch.stack(shown, 1)  # (n, R, 3, C, H, W)
+    chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
+    material, arms = material_of(probe, report.donors), []
+    for r in range(report.donors.same.shape[1]):
+        pairs = trial.swap.pictures(material, chosen, r)
+        arms.append(torch.stack([probe.images[chosen], *pairs], 1))
+    images = torch.stack(arms, 1)  # (n, R, 3, C, H, W)
     inputs = probe.prepare(images.flatten(0, 2))
-    scores = forward if report.head is None else ClassScores(forward or model, report.head)
+    run = bound(forward, model)
+    scores = run if report.head is None else ClassScores(run or model, report.head)
     logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
     own = probe.targets[chosen].repeat_interleave(images.shape[1] * 3)
     probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(images.shape[:3])

@@ -2,22 +2,25 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from ..attribution import cams, engine, layers, targets
 from ..attribution.guard import untouched
-from ..attribution.heads import Head, class_scores
-from ..intervention import Donors, Trial, answers, can_swap, context, draw_donors
+from ..attribution.heads import ClassScores, Head, class_scores
+from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors
 from ..probe import Probe
+
+ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What a model made of ``n`` probe images; everything on the CPU.
+    """The maps and answers of a model for ``n`` probe images; everything on the CPU.
 
     Attributes:
         layer: Dotted name of the layer whose maps these are, as the model's modules are called.
@@ -28,7 +31,7 @@ class Look:
         answers: What `intervention.answers` found, by cue.
         context: What `intervention.context` read, ``(n,)`` or ``(n, n_classes)`` each.
         model_seconds: Wall time spent inside the model.
-        n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
+        n_calls: How often the layer ran in a forward pass, at most. The maps are of its last call.
         head: Where in the model's output the class scores were, and what they are.
     """
 
@@ -53,55 +56,62 @@ def look(
     layer: str | None,
     method: cams.CamMethod,
     n_donors: int,
-    forward: Callable[[Tensor], Any] | None,
+    forward: ScoresOf | None,
     batch_size: int,
 ) -> Look:
     """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`."""
-    labels = probe.targets[chosen]
-    in_model = _Stopwatch()
+    donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
     with untouched(model):
         inputs = probe.prepare(probe.images[chosen])
-        forward = class_scores(model, inputs, len(probe.classes), forward)
-        layer = layer or layers.find_layer(model, _on_device_of(model, inputs[:2]), forward)
-        with in_model:
-            batches = list(_maps(model, inputs, labels, layer, method, forward, batch_size))
+        run = class_scores(model, inputs, len(probe.classes), bound(forward, model))
+        subject = _Subject(model, probe, run, batch_size)
+        layer = layer or layers.find_layer(model, engine.placed(model, inputs[:2]), run)
+        with subject.clock:
+            batches = list(subject.captures(inputs, probe.targets[chosen], layer, method))
         *parts, n_calls = zip(*batches, strict=True)
         logits, grid_maps, predicted_grid_maps = map(torch.cat, parts)
-
-        def probabilities(pixels: Tensor) -> Tensor:
-            edited = probe.prepare(pixels)
-            with in_model:
-                return engine.predict_inside(model, edited, forward=forward, batch_size=batch_size).softmax(1).cpu()
-
-        donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
         plain = logits.softmax(1)
-        said = _answers(trials, probe, chosen, donors, plain, probabilities) if donors else {}
-        known = _context(probe, chosen, plain, probabilities) if donors else {}
-    name = layers.check_layer(model, layer)
+        swaps = subject.answers(trials, chosen, donors, plain) if donors else {}
+        parts_of_images = subject.context(chosen, plain) if donors else {}
     return Look(
-        name, logits, grid_maps, predicted_grid_maps, donors, said, known, in_model.seconds, max(n_calls), forward.head
+        layer=layers.check_layer(model, layer),
+        logits=logits,
+        grid_maps=grid_maps,
+        predicted_grid_maps=predicted_grid_maps,
+        donors=donors,
+        answers=swaps,
+        context=parts_of_images,
+        model_seconds=subject.clock.seconds,
+        n_calls=max(n_calls),
+        head=run.head,
     )
 
 
 def merged(looks: Sequence[Look]) -> Look:
     """Looks at parts of a probe, in its order, as one look at all of it; as long as the longest."""
+    first = looks[0]
     return Look(
-        looks[0].layer,
-        torch.cat([each.logits for each in looks]),
-        torch.cat([each.grid_maps for each in looks]),
-        torch.cat([each.predicted_grid_maps for each in looks]),
-        looks[0].donors,
-        {cue: torch.cat([each.answers[cue] for each in looks]) for cue in looks[0].answers},
-        {name: torch.cat([each.context[name] for each in looks]) for name in looks[0].context},
-        max(each.model_seconds for each in looks),
-        max(each.n_calls for each in looks),
-        looks[0].head,
+        layer=first.layer,
+        logits=torch.cat([each.logits for each in looks]),
+        grid_maps=torch.cat([each.grid_maps for each in looks]),
+        predicted_grid_maps=torch.cat([each.predicted_grid_maps for each in looks]),
+        donors=first.donors,
+        answers={cue: torch.cat([each.answers[cue] for each in looks]) for cue in first.answers},
+        context={name: torch.cat([each.context[name] for each in looks]) for name in first.context},
+        model_seconds=max(each.model_seconds for each in looks),
+        n_calls=max(each.n_calls for each in looks),
+        head=first.head,
     )
 
 
 def donors_of(probe: Probe, n: int) -> Donors:
-    """Who lends to whom: the same at every check of a run, since they depend on the probe alone."""
+    """Who lends to whom: the same at every check of a run, since donors depend on the probe alone."""
     return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
+
+
+def bound(forward: ScoresOf | None, model: nn.Module) -> Callable[[Tensor], Any] | None:
+    """``forward`` with its model, as the engine calls it; None calls the model."""
+    return None if forward is None else partial(forward, model)
 
 
 class _Stopwatch:
@@ -117,56 +127,47 @@ class _Stopwatch:
         self.seconds += time.perf_counter() - self._since
 
 
-def _maps(
-    model: nn.Module,
-    inputs: Tensor,
-    labels: Tensor,
-    layer: str,
-    method: cams.CamMethod,
-    forward: Callable[[Tensor], Any] | None,
-    batch_size: int,
-) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-    """Logits, maps of the true and of the predicted class, and calls of the layer, a batch at a time, on the CPU."""
-    for batch, true in zip(torch.split(inputs, batch_size), torch.split(labels, batch_size), strict=True):
-        wanted = (_checked_true_class(true), targets.predicted_class())
-        seen = engine.capture(model, batch, wanted, layer=layer, forward=forward)
-        true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
-        yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
+@dataclass(frozen=True)
+class _Subject:
+    """A model before a probe, and the time that is spent inside the model."""
+
+    model: nn.Module
+    probe: Probe
+    forward: ClassScores
+    batch_size: int
+    clock: _Stopwatch = field(default_factory=_Stopwatch)
+
+    def captures(
+        self, inputs: Tensor, labels: Tensor, layer: str, method: cams.CamMethod
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+        """Logits, maps of the true and of the predicted class, and calls of the layer, a batch at a time, on the CPU.
+
+        The activations of all images at once would fill the memory.
+        """
+        n = self.batch_size
+        for batch, true in zip(torch.split(inputs, n), torch.split(labels, n), strict=True):
+            scores = (targets.true_class(true), targets.predicted_class())
+            seen = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
+            true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
+            yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
+
+    def answers(self, trials: Sequence[Trial], chosen: Tensor, donors: Donors, plain: Tensor) -> Mapping[str, Tensor]:
+        """What the model makes of the chosen images with cues swapped."""
+        return answers(trials, Session(material_of(self.probe, donors), chosen, plain, self._probabilities))
+
+    def context(self, chosen: Tensor, plain: Tensor) -> Mapping[str, Tensor]:
+        """What the model makes of parts of the chosen images."""
+        images, labels, masks = self.probe.images, self.probe.targets, self.probe.masks
+        known = None if masks is None else masks[chosen]
+        return context(images[chosen], labels[chosen], known, plain, self._probabilities)
+
+    def _probabilities(self, pixels: Tensor) -> Tensor:
+        inputs = self.probe.prepare(pixels)
+        with self.clock:
+            logits = engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size)
+            return logits.softmax(1).cpu()
 
 
-def _answers(
-    trials: Sequence[Trial],
-    probe: Probe,
-    chosen: Tensor,
-    donors: Donors,
-    plain: Tensor,
-    probabilities: Callable[[Tensor], Tensor],
-) -> Mapping[str, Tensor]:
-    return answers(trials, probe.images, probe.targets, probe.masks, donors, plain, probabilities, chosen)
-
-
-def _context(
-    probe: Probe, chosen: Tensor, plain: Tensor, probabilities: Callable[[Tensor], Tensor]
-) -> Mapping[str, Tensor]:
-    masks = None if probe.masks is None else probe.masks[chosen]
-    return context(probe.images[chosen], probe.targets[chosen], masks, plain, probabilities)
-
-
-def _checked_true_class(labels: Tensor) -> targets.Target:
-    """The score of the true class, checked on the host: an index out of range would end a CUDA context."""
-    highest = int(labels.max())
-
-    def scores(logits: Tensor) -> Tensor:
-        if highest >= logits.shape[1]:
-            raise ValueError(
-                f"the probe has label {highest}, the model gives {logits.shape[1]} class scores; "
-                "pass a probe whose labels the model knows, or forward= that returns the class scores"
-            )
-        return targets.true_class(labels)(logits)
-
-    return scores
-
-
-def _on_device_of(model: nn.Module, images: Tensor) -> Tensor:
-    parameter = next(model.parameters(), None)
-    return images if parameter is None else images.to(parameter.device, parameter.dtype)
+def material_of(probe: Probe, donors: Donors) -> Material:
+    """What trials need to know of a probe."""
+    return Material(probe.images, probe.targets, probe.masks, donors)

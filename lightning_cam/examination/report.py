@@ -1,24 +1,23 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..attribution import cams, measures
 from ..attribution.heads import Head
-from ..intervention import STANDARD, Reliance, Trial, as_seen, effects, summary, weigh
+from ..intervention import Donors, Reliance, Trial, chosen_trials, effects, limited, summary, weigh
 from ..probe import Probe
 from ..spatial import upsample
 from ..statistics import has_learned
-from .look import Look, look
+from .look import Look, ScoresOf, look, material_of
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What one look at a model saw.
+    """One look at a model: its maps, its answers, and what they amount to.
 
     Attributes:
         layer: Dotted name of the layer whose maps these are.
@@ -29,7 +28,8 @@ class Report:
         logits: ``(N, n_classes)`` float32.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
         learned: Whether the model tells the probe's classes apart better than chance: without that no cue is judged.
-        trials: The cues that were to be swapped, with what they may lead to on this probe.
+        trials: The trials that were asked for, each with the worst outcome that it may lead to on this probe.
+        donors: Which images lent their properties to which; None if nothing was swapped.
         effects: One ``(N,)`` tensor per cue that was swapped: how much of its class an image loses, -1 to 1.
         reliances: The same over the probe, with intervals and tests.
         scalars: Means over the images where the value is defined. Keys have no prefix; the callback logs them
@@ -47,11 +47,16 @@ class Report:
     values: Mapping[str, Tensor]
     learned: bool
     trials: tuple[Trial, ...]
+    donors: Donors | None
     effects: Mapping[str, Tensor]
     reliances: tuple[Reliance, ...]
     scalars: Mapping[str, float]
     model_seconds: float
     head: Head | None = None
+
+    def __repr__(self) -> str:
+        cues = ", ".join(self.effects) or "no cue"
+        return f"Report({len(self.logits)} images, layer {self.layer!r}, {self.method}; {cues} swapped)"
 
 
 def examine(
@@ -60,29 +65,31 @@ def examine(
     *,
     layer: str | None = None,
     method: cams.CamMethod = cams.grad_cam,
-    trials: Sequence[Trial] | None = None,
+    trials: Sequence[Trial | str] | None = None,
     n_donors: int = 2,
     previous: Tensor | None = None,
-    forward: Callable[[Tensor], Any] | None = None,
+    forward: ScoresOf | None = None,
     batch_size: int = 32,
 ) -> Report:
-    """Where the model looks on every probe image, and what its answers hang on. The model is the same before and after.
+    """Where the model looks on every probe image, and which cues its answers need. The model is not changed.
 
     Args:
         model: Any classifier; it may be in training mode, frozen or compiled.
         probe: The images, targets and masks to look at.
         layer: Dotted name of the layer to look at; None finds the last spatial one.
         method: How activations and gradients become maps.
-        trials: Cues to swap; None means all standard ones, ``()`` none. Classes with a single image allow none.
-        n_donors: How often each cue of each image is swapped, either way.
+        trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
+            ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
+        n_donors: How many images of the own class, and how many of another, lend their cue to each image.
         previous: ``(N, h, w)`` grid maps of an earlier report, for the drift.
-        forward: How to get class scores from model inputs; None calls the model.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per forward pass; keep it fixed over time, results depend on it in the last bit.
 
     Raises:
-        ValueError: The layer does not exist, none can be found, or a target is no class of the model.
+        ValueError: The layer does not exist, none can be found, a trial's name is unknown, or a target is no class
+            of the model.
     """
-    chosen = _chosen(trials)
+    chosen = chosen_trials(trials)
     everything = torch.arange(len(probe))
     seen = look(
         model,
@@ -103,13 +110,13 @@ def report_on(
     probe: Probe,
     *,
     method: cams.CamMethod = cams.grad_cam,
-    trials: Sequence[Trial] | None = None,
+    trials: Sequence[Trial | str] | None = None,
     previous: Tensor | None = None,
 ) -> Report:
-    """What a look at all of a probe amounts to: measures and statistics, without the model. See `examine`."""
-    tried = _chosen(trials)
+    """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
+    tried = chosen_trials(trials)
     values = _values(seen.grid_maps, probe.masks, previous)
-    changes = effects(tried, seen.answers, probe.targets, probe.masks, seen.donors) if seen.donors else {}
+    changes = effects(tried, seen.answers, material_of(probe, seen.donors)) if seen.donors else {}
     reliances = weigh(changes, probe.targets, probe.classes)
     return Report(
         layer=seen.layer,
@@ -120,7 +127,8 @@ def report_on(
         logits=seen.logits,
         values=values,
         learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
-        trials=tuple(as_seen(trial, probe.images, probe.masks, probe.targets) for trial in tried),
+        trials=tuple(limited(trial, probe.images, probe.masks, probe.targets) for trial in tried),
+        donors=seen.donors,
         effects=changes,
         reliances=reliances,
         scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
@@ -129,10 +137,6 @@ def report_on(
         model_seconds=seen.model_seconds,
         head=seen.head,
     )
-
-
-def _chosen(trials: Sequence[Trial] | None) -> tuple[Trial, ...]:
-    return STANDARD if trials is None else tuple(trials)
 
 
 def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:

@@ -1,38 +1,32 @@
-"""What predictions hang on: paired edits of one cue at a time, and what they do to the model's answers."""
+"""The wing of use: each trial swaps one cue of the probe images, and measures the change of the model's answers."""
 
 from .context import context, summary
+from .donors import Donors, can_swap, draw_donors
 from .edits import Edit
-from .effects import effects
 from .reliance import MARGIN, Reliance, weigh
-from .trials import (
-    STANDARD,
-    Donors,
-    Trial,
-    answers,
-    as_seen,
-    can_swap,
-    chosen_trials,
-    draw_donors,
-    region_trial,
-    swapped,
-)
+from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
+from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
 
 __all__ = [
     "MARGIN",
     "STANDARD",
+    "DonorSwap",
     "Donors",
     "Edit",
+    "LevelSwap",
+    "Material",
     "Reliance",
+    "Session",
+    "Swap",
     "Trial",
     "answers",
-    "as_seen",
     "can_swap",
     "chosen_trials",
     "context",
     "draw_donors",
     "effects",
+    "limited",
     "region_trial",
     "summary",
-    "swapped",
     "weigh",
 ]

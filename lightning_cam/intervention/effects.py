@@ -1,77 +1,50 @@
-"""From answers to effects: how much of its class one image loses when only a cue is swapped.
+"""From answers to effects: how much of its class one image loses when only a cue is swapped by donors.
 
-In most data a cue only goes along with the class: some donors of the own class carry that of another. They would hide
-it, so that as far as it shows which ones they are, they do not count.
+Cues are rarely perfect: some donors of a class carry the cue of another class, and would hide the effect. They are
+recognised by how they change the predictions for all other images, and left out.
 """
-
-from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from .. import statistics
-from .edits import has_enough_masks
-from .trials import Donors, Trial
+from .donors import Donors
 
-_LEAST = 1e-6  # of probability: nearer to 0 or 1, single precision sees no odds
-
-
-def effects(
-    trials: Sequence[Trial], answers: Mapping[str, Tensor], targets: Tensor, masks: Tensor | None, donors: Donors
-) -> dict[str, Tensor]:
-    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where nothing can be said.
-
-    What the probability of the own class loses to the cue of a donor of another class: the per-image form of the
-    background gap of Xiao et al. 2021. Over all donors, or those that carry the cue of their class, where masks tell it
-    from the object.
-
-    Args:
-        trials: What was swapped.
-        answers: Of all images.
-        targets: ``(N,)``.
-        masks: ``(N, H, W)``; None without any.
-        donors: Who lent to whom.
-    """
-    knows_objects = masks is not None and has_enough_masks(masks)
-    found: dict[str, Tensor] = {}
-    for trial in trials:
-        if trial.cue not in answers:
-            continue
-        said = answers[trial.cue]
-        if trial.levels is not None:
-            effect = said
-        elif trial.keeps_object and knows_objects:
-            effect = _of_typical(said, targets, donors)
-        else:
-            effect = _of_all(said)
-        found[trial.cue] = torch.fmin(effect, found[trial.part_of]) if trial.part_of in found else effect
-    return found
+_LEAST = 1e-6  # of probability: nearer to 0 or 1, single precision has no odds
+_ALL_UP_TO = 2.0  # standard errors of the donors' mean pull: chance exceeds them once in 44 times
+_TYPICAL_FROM = 3.0  # of the same: chance exceeds them once in 740 times
 
 
-def _of_all(answers: Tensor) -> Tensor:
-    """Effects ``(N,)`` of all donors."""
+def of_all(answers: Tensor) -> Tensor:
+    """Effects ``(N,)`` of all donors, from answers ``(N, 2 R, 2 R)``, see `DonorSwap.answers`."""
     return _effect(answers, ~answers[:, :, 0].isnan())
 
 
-def _of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
-    """Effects ``(N,)`` of the donors that carry the cue of their class, as far as it shows which do.
+def of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
+    """Effects ``(N,)`` of the donors that carry the cue of their class, as far as the answers show which do.
 
-    These are the ones that make their class likelier in all images but the one itself: its own answer would be chosen
-    for the effect that is to be measured. Where the model does not use the cue, donors pull at random. So all count up
-    to two standard errors of the donors' mean pull from 0, the typical ones alone from three on; an image that has none
-    of one kind keeps all.
+    A donor is typical if it makes its class likelier in the other images. The image itself is left out: selecting
+    donors by its own answer would bias its effect. If the model ignores the cue, this selection is noise. Therefore
+    all donors count while their mean pull is within `_ALL_UP_TO` standard errors of 0, only typical ones from
+    `_TYPICAL_FROM` on, with a linear blend between. An image without a typical donor of either kind uses all of its
+    donors.
     """
     odds = answers.clamp(_LEAST, 1 - _LEAST).logit()
     pulls = odds.diagonal(dim1=1, dim2=2) - odds.nanmean(1)  # of a donor towards its class
-    lenders, n = donors.all, pulls.shape[1]
-    used, pulls = pulls.isfinite().float(), pulls.nan_to_num()
+    lenders, used, pulls = donors.all, pulls.isfinite().float(), pulls.nan_to_num()
     total, uses = (torch.zeros(len(pulls)).index_add_(0, lenders.flatten(), x.flatten()) for x in (pulls, used))
-    mean, error = (f(total / uses, targets) for f in (statistics.stratified_mean, statistics.standard_error))
-    error *= n / (n - 1)  # a donor is part of the mean that its pull is held to
-    weight = mean / max(error, _LEAST) - 2
     here = ((lenders[:, :, None] == lenders[:, None]) * pulls[:, None]).sum(2)
-    of_all, of_typical = _of_all(answers), _effect(answers, total[lenders] > here)
-    return of_all.lerp(of_typical.where(of_typical.isfinite(), of_all), min(max(weight, 0), 1))
+    everyone, typical = of_all(answers), _effect(answers, total[lenders] > here)
+    typical = typical.where(typical.isfinite(), everyone)
+    return everyone.lerp(typical, _sureness(total / uses, targets, lenders.shape[1]))
+
+
+def _sureness(pulls: Tensor, targets: Tensor, n_donors: int) -> float:
+    """How surely donors pull towards their own classes, 0 to 1, from the mean pull of each ``(N,)``."""
+    mean, error = (f(pulls, targets) for f in (statistics.stratified_mean, statistics.standard_error))
+    error *= n_donors / (n_donors - 1)  # a pull is measured from a mean that the donor itself is part of
+    excess = mean / max(error, _LEAST) - _ALL_UP_TO
+    return min(max(excess / (_TYPICAL_FROM - _ALL_UP_TO), 0), 1)
 
 
 def _effect(answers: Tensor, counts: Tensor) -> Tensor:

@@ -1,15 +1,14 @@
 """Questions to a Lightning module: how it gives class scores, and whether it has run yet."""
 
 import inspect
-from collections.abc import Callable
-from functools import partial
-from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import is_lazy
 
+from ..examination import ScoresOf
 
-def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | None) -> Callable[[Tensor], Any] | None:
+
+def forward_of(module: nn.Module, given: ScoresOf | None) -> ScoresOf | None:
     """How to get class scores: as given, the module's own ``forward`` (None), or its only network.
 
     Raises:
@@ -17,13 +16,14 @@ def forward_of(module: nn.Module, given: Callable[[nn.Module, Tensor], Any] | No
             more than images.
     """
     if given is not None:
-        return partial(given, module)
+        return given
     if type(module).forward.__qualname__ not in ("LightningModule.forward", "_forward_unimplemented"):
         _check_takes_images(module)
         return None
     networks = {name: child for name, child in module.named_children() if next(child.parameters(), None) is not None}
     if len(networks) == 1:
-        return next(iter(networks.values()))
+        (network,) = networks.values()
+        return lambda _, inputs: network(inputs)
     raise ValueError(
         f"{type(module).__name__} has no forward() and {len(networks)} networks ({', '.join(networks) or 'none'}); "
         "define forward(), or pass CAMCallback(forward=lambda module, images: class_scores)"

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
-from lightning_cam.intervention import Donors, Trial, answers, effects
+from lightning_cam.intervention import Donors, Material, Session, Trial, answers, effects
 
 
 def effects_of(
@@ -16,5 +17,6 @@ def effects_of(
     probabilities: Callable[[Tensor], Tensor],
 ) -> dict[str, Tensor]:
     """Effects ``(N,)`` by cue, of all images looked at together."""
-    said = answers(trials, images, targets, masks, donors, probabilities(images), probabilities)
-    return effects(trials, said, targets, masks, donors)
+    material = Material(images, targets, masks, donors)
+    session = Session(material, torch.arange(len(images)), probabilities(images), probabilities)
+    return effects(trials, answers(trials, session), material)

@@ -94,7 +94,7 @@ def clocks(folder: Path) -> list[Any]:
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 5 * (run.global_rank == 0)
-        return BORDER[0].edit(*given)
+        return BORDER[0].swap.edit(*given)
 
     callback = CAMCallback(probe(), layer="body", method=maps, trials=[replace(BORDER[0], edit=edit)], sinks=[])
     run = in_two(folder, Batches(clock), callback, max_epochs=5)

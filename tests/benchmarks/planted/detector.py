@@ -31,7 +31,7 @@ class Detection:
 
 def detector(model: nn.Module, probe: Probe) -> Detection:
     """What the package says after one look."""
-    counted = _Counted(model)
+    counted = _Counted()
     return _detection(judge(examine(model, probe, forward=counted)), counted.n)
 
 
@@ -40,20 +40,20 @@ def watch(models: Iterable[nn.Module], probe: Probe) -> list[Detection]:
     vigil = Vigil(limits(STANDARD, (), ()))
     said = []
     for model in models:
-        counted = _Counted(model)
+        counted = _Counted()
         said.append(_detection(vigil.judge(examine(model, probe, forward=counted)), counted.n))
     return said
 
 
 class _Counted:
-    """Calls a model and counts the images."""
+    """Calls models and counts the images."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.n = model, 0
+    def __init__(self) -> None:
+        self.n = 0
 
-    def __call__(self, inputs: Tensor) -> Tensor:
+    def __call__(self, model: nn.Module, inputs: Tensor) -> Tensor:
         self.n += len(inputs)
-        return self.model(inputs)
+        return model(inputs)
 
 
 def _detection(verdict: Verdict, n_forward: int) -> Detection:

@@ -1,0 +1,56 @@
+"""Donors: which images of a probe lend their properties to which."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Donors:
+    """Which images of a probe lend their properties to which, ``(N, R)`` indices each.
+
+    Attributes:
+        same: Of the image's own class. An image that is alone in its class is its own donor, and has no effect.
+        other: Of another class.
+    """
+
+    same: Tensor
+    other: Tensor
+
+    def __repr__(self) -> str:
+        return f"Donors({self.same.shape[1]} of the own and of another class for each of {len(self.same)} images)"
+
+    @property
+    def all(self) -> Tensor:
+        """Donors of the own class, then those of another, ``(N, 2 R)``."""
+        return torch.cat([self.same, self.other], 1)
+
+
+def can_swap(targets: Tensor) -> bool:
+    """Whether donors of both kinds exist: two classes or more have two images or more."""
+    return int((targets.bincount() > 1).sum()) > 1
+
+
+def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
+    """``n`` donors of either kind for each image. None lends much more often than the others.
+
+    An image has different donors as far as there are enough.
+
+    Raises:
+        ValueError: Fewer than two classes with two images: nothing can be swapped within the others.
+    """
+    if not can_swap(targets):
+        raise ValueError("trials need at least two classes with at least two images each; choose a larger probe")
+    generator = torch.Generator().manual_seed(seed)
+    same, other = torch.empty(2, len(targets), n, dtype=torch.long)
+    for label in sorted(set(targets.tolist())):
+        members = (targets == label).nonzero()[:, 0]
+        cycle = members[torch.randperm(len(members), generator=generator)]
+        strangers = (targets != label).nonzero()[:, 0]
+        strangers = strangers[torch.randperm(len(strangers), generator=generator)]
+        for r in range(n):
+            same[cycle, r] = cycle.roll(-1 - r % max(len(cycle) - 1, 1))
+            places = torch.arange(len(cycle)) + r * len(strangers) // n
+            other[cycle, r] = strangers[places % len(strangers)]
+    return Donors(same, other)

@@ -1,0 +1,269 @@
+"""Two ways to swap a cue: by an edit that takes a property from single donors, and by the levels of a property.
+
+Both have the same methods, because processes share the images of a probe: each asks the model about some of them
+(`answers`), and what all answers together amount to is worked out afterwards (`effects`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .. import statistics
+from . import edits
+from .donors import Donors
+from .edits import Edit
+from .effects import of_all, of_typical
+from .levels import Levels, LevelsOf
+
+_VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
+_TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """The images of a probe, and who lends properties to whom.
+
+    Attributes:
+        images: ``(N, C, H, W)`` pixels in [0, 1].
+        targets: ``(N,)``.
+        masks: ``(N, H, W)``; None without any.
+        donors: Who lends to whom.
+    """
+
+    images: Tensor
+    targets: Tensor
+    masks: Tensor | None
+    donors: Donors
+
+    @property
+    def known_masks(self) -> Tensor:
+        """``(N, H, W)``, False everywhere where no mask is known."""
+        if self.masks is not None:
+            return self.masks
+        return torch.zeros(len(self.images), *self.images.shape[2:], dtype=torch.bool)
+
+    @property
+    def knows_objects(self) -> bool:
+        """Whether masks are known for nearly all images."""
+        return self.masks is not None and edits.has_enough_masks(self.masks)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A model that is asked about some of the images.
+
+    Attributes:
+        material: All images. Any of them may be a donor.
+        chosen: ``(n,)`` indices of the images whose cues are swapped.
+        plain: ``(n, n_classes)`` probabilities of the chosen images as they are.
+        probabilities: Pixels to class probabilities ``(n, n_classes)``, forward only.
+    """
+
+    material: Material
+    chosen: Tensor
+    plain: Tensor
+    probabilities: Callable[[Tensor], Tensor]
+
+    @cached_property
+    def readings(self) -> "_Readings":
+        """Properties that edits have read from all images."""
+        return _Readings(self.material)
+
+
+class Swap(Protocol):
+    """How a trial swaps its cue."""
+
+    @property
+    def needs_masks(self) -> bool:
+        """Whether the swap means nothing without the objects' masks."""
+
+    def answers(self, session: Session) -> Tensor:
+        """The model's answers for the chosen images ``(n, ...)``. Only `effects` of the same swap reads them."""
+
+    def effects(self, answers: Tensor, material: Material) -> Tensor:
+        """Effects ``(N,)``, -1 to 1, from the answers for all images; NaN where nothing can be said."""
+
+    def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
+        """The chosen images ``(n,)`` with the cue of their donor ``r`` of the own class, and of another class."""
+
+    def is_off_object(self, images: Tensor, masks: Tensor, targets: Tensor) -> bool:
+        """Whether the masks show that classes differ in the cue where no object is."""
+
+
+@dataclass(frozen=True)
+class DonorSwap:
+    """A swap by an edit, which gives images one property of single donors.
+
+    Attributes:
+        edit: What is done to the pixels.
+        needs_masks: Whether the edit means nothing without the objects' masks.
+        keeps_object: Whether the edit leaves the object as it is where masks are known. Then answers differ only by
+            what donors bring. So they tell which donors carry the cue of their class.
+    """
+
+    edit: Edit
+    needs_masks: bool = False
+    keeps_object: bool = False
+
+    def answers(self, session: Session) -> Tensor:
+        """``(n, 2 R, 2 R)``: with the cue of donor ``a``, the probability of the class of donor ``b``.
+
+        Donors of the own class come first. NaN where a background is missing, and where an image is its own donor.
+        """
+        targets, donors, chosen = session.material.targets, session.material.donors.all, session.chosen
+        usable, lenders = self._usable(session.material), donors[chosen]
+        pictures, probabilities, per_donor = session.material.images[chosen], session.plain, []
+        for donor in lenders.T:
+            previous, pictures = pictures, self._edited(session, donor)
+            if not torch.equal(pictures, previous):
+                probabilities = session.probabilities(pictures)
+            counts = usable[chosen] & usable[donor] & (donor != chosen)
+            per_donor.append(probabilities.gather(1, targets[lenders]).where(counts[:, None], torch.nan))
+        return torch.stack(per_donor, 1)
+
+    def effects(self, answers: Tensor, material: Material) -> Tensor:
+        """By all donors, or by those that carry the cue of their class, where masks tell it from the object."""
+        if self.keeps_object and material.knows_objects:
+            return of_typical(answers, material.targets, material.donors)
+        return of_all(answers)
+
+    def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
+        """See `Swap`."""
+        images, masks = material.images, material.known_masks
+        same, other = material.donors.same[chosen, r], material.donors.other[chosen, r]
+        own = images[chosen], masks[chosen]
+        return self.edit(*own, images[same], masks[same]), self.edit(*own, images[other], masks[other])
+
+    def is_off_object(self, images: Tensor, masks: Tensor, targets: Tensor) -> bool:
+        """An edit swaps what it swaps, with masks off the object."""
+        return True
+
+    def _usable(self, material: Material) -> Tensor:
+        """Which images can borrow and lend, ``(N,)`` bool."""
+        if self.needs_masks:
+            return edits.has_background(material.known_masks)
+        return torch.ones_like(material.targets, dtype=torch.bool)
+
+    def _edited(self, session: Session, donors: Tensor) -> Tensor:
+        """The chosen images, each with the cue of its donor ``(n,)``, some at a time."""
+        edit, images = edits.in_two_steps(self.edit), session.material.images
+        readings, n, edited = session.readings.of(edit.read), _at_once(images), []
+        for pair in zip(torch.split(session.chosen, n), torch.split(donors, n), strict=True):
+            own, lent = (tuple(each[some] for each in side) for side, some in zip(readings, pair, strict=True))
+            edited.append(edit.give(images[pair[0]], own, lent))
+        return torch.cat(edited)
+
+
+@dataclass(frozen=True)
+class LevelSwap:
+    """A swap by levels: images are brought to each level of a property of the whole picture that two classes have.
+
+    Attributes:
+        levels_of: Finds the levels among images, masks and targets.
+        differs_off_object: Whether, by images, masks and targets, classes differ in the property where no object is;
+            None where it is read there alone.
+    """
+
+    levels_of: LevelsOf
+    differs_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
+
+    @property
+    def needs_masks(self) -> bool:
+        """Every picture has a level."""
+        return False
+
+    def answers(self, session: Session) -> Tensor:
+        """``(n, R)``: for each donor of another class, how far the answers move from the own class to the donor's.
+
+        That is the mean of the probability that the own class loses and of the probability that the donor's class
+        gains. The mean removes the side effect of editing: it lowers the own class and raises every other, and an
+        image that already has its own class's level is not edited in the first arm.
+        Levels count by how much more often the own class has them than the donor's class.
+        NaN where no level of the two classes can be reached (a worse picture cannot be made better), and for images
+        that are alone in their class. 0 where no image can reach any: all pictures are alike in the property.
+        """
+        material, chosen, levels = session.material, session.chosen, self._levels(session.material)
+        targets, donors = material.targets, material.donors
+        strangers = targets[donors.other]
+        gaps, reached = _gaps(levels, targets, strangers)
+        own, others, total = targets[chosen, None], strangers[chosen], torch.zeros(len(chosen), donors.other.shape[1])
+        if not reached.any():
+            return total
+        for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
+            after, moved = session.plain.clone(), reached[chosen, :, level].any(1)
+            if moved.any():
+                at_level = levels.bring(chosen[moved], torch.full((int(moved.sum()),), level))
+                after[moved] = session.probabilities(at_level)
+            total += gaps[chosen, :, level] * (after.gather(1, own) - after.gather(1, others)) / 2
+        has_donors = donors.same[chosen, :1] != chosen[:, None]
+        return total.where(reached[chosen].any(2) & has_donors, torch.nan)
+
+    def effects(self, answers: Tensor, material: Material) -> Tensor:
+        """The mean over the donors' classes."""
+        return answers.nanmean(1)
+
+    def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
+        """See `Swap`."""
+        levels, donors = self._levels(material), material.donors
+        same, other = levels.of[donors.same[chosen, r]], levels.of[donors.other[chosen, r]]
+        return _at(levels, material.images, chosen, same), _at(levels, material.images, chosen, other)
+
+    def is_off_object(self, images: Tensor, masks: Tensor, targets: Tensor) -> bool:
+        """See `Swap`."""
+        return self.differs_off_object is None or self.differs_off_object(images, masks, targets)
+
+    def _levels(self, material: Material) -> Levels:
+        return self.levels_of(material.images, material.known_masks, material.targets)
+
+
+class _Readings:
+    """What edits have read from all images. The last reading is kept, since trials in a row often need the same."""
+
+    def __init__(self, material: Material) -> None:
+        self._material = material
+        self._last: tuple[object, Sequence[edits.Read]] = (None, ())
+
+    def of(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
+        """For those that borrow, and for those that lend; some at a time: all at once would fill the memory."""
+        if read is not self._last[0]:
+            images, n = self._material.images, _at_once(self._material.images)
+            pairs = zip(torch.split(images, n), torch.split(self._material.known_masks, n), strict=True)
+            both = zip(*(read(*pair) for pair in pairs), strict=True)
+            self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
+        return self._last[1]
+
+
+def _at_once(images: Tensor) -> int:
+    return max(1, _VALUES_AT_ONCE // images[0].numel())
+
+
+def _gaps(levels: Levels, targets: Tensor, strangers: Tensor) -> tuple[Tensor, Tensor]:
+    """How much more often the own class has a level than a donor's class, and whether an image can reach it there.
+
+    Both ``(N, R, levels)``; the donors' classes are ``strangers (N, R)``. Where classes surely differ in the property,
+    a gap is a share of all gaps: images with the other class's level would hide the effect.
+    """
+    shares = _shares(levels, targets)
+    gaps, present = shares[targets][:, None] - shares[strangers], shares[targets][:, None] + shares[strangers] > 0
+    if statistics.differ(levels.of[:, None], targets):
+        gaps = gaps / (gaps.abs().sum(2, keepdim=True) / 2).clamp_min(_TINY)
+    return gaps, present & levels.changes[:, None]
+
+
+def _shares(levels: Levels, targets: Tensor) -> Tensor:
+    """How often images of a class lie on each level, ``(classes, levels)``."""
+    n_classes, n_levels = int(targets.max()) + 1, levels.changes.shape[1]
+    counts = (targets * n_levels + levels.of).bincount(minlength=n_classes * n_levels).reshape(n_classes, n_levels)
+    return counts / counts.sum(1, keepdim=True).clamp_min(1)
+
+
+def _at(levels: Levels, images: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
+    """The chosen images, each brought to its level where that changes it."""
+    brought, moved = images[chosen], levels.changes[chosen, wanted]
+    if moved.any():
+        brought[moved] = levels.bring(chosen[moved], wanted[moved])
+    return brought
