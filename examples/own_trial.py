@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from lightning_cam import Probe, Trial, examine, judge
+from lightning_cam import Probe, examine, judge
+from lightning_cam.intervention import DonorSwap, Trial
 
 
 def swap_date(images, _masks, donors, _donor_masks):
@@ -23,4 +24,4 @@ if __name__ == "__main__":
         nn.functional.cross_entropy(model(images), targets).backward()
         optimizer.step()
     # The same for CAMCallback(trials=[...]).
-    print(judge(examine(model, Probe(images, targets), trials=[Trial("date", edit=swap_date)])))
+    print(judge(examine(model, Probe(images, targets), trials=[Trial("date", DonorSwap(swap_date))])))
