@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..attribution import cams, engine, layers, targets
+from ..attribution import cams, engine, layer_search, layers, targets
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
 from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors
@@ -65,7 +65,7 @@ def look(
         inputs = probe.prepare(probe.images[chosen])
         run = class_scores(model, inputs, len(probe.classes), bound(forward, model))
         subject = _Subject(model, probe, run, batch_size)
-        layer = layer or layers.find_layer(model, engine.placed(model, inputs[:2]), run)
+        layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), run)
         with subject.clock:
             batches = list(subject.captures(inputs, probe.targets[chosen], layer, method))
         *parts, n_calls = zip(*batches, strict=True)
