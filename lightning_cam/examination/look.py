@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -45,6 +45,17 @@ class Look:
     model_seconds: float
     n_calls: int
     head: Head | None = None
+
+    def first(self, n: int) -> "Look":
+        """The look at the first ``n`` of its images."""
+        return replace(
+            self,
+            logits=self.logits[:n],
+            grid_maps=self.grid_maps[:n],
+            predicted_grid_maps=self.predicted_grid_maps[:n],
+            answers={cue: values[:n] for cue, values in self.answers.items()},
+            context={name: values[:n] for name, values in self.context.items()},
+        )
 
 
 def look(

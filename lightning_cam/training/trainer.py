@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..probe import Probe
-from .failures import warn
+from .failures import warn, without_errors_from_warnings
 from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
@@ -45,7 +45,8 @@ def drawn_probe(trainer: Any) -> Probe:
         if role == "training":
             warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
-            return Probe.from_dataset(dataset, n=None)
+            with without_errors_from_warnings():
+                return Probe.from_dataset(dataset, n=None)
         except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "
