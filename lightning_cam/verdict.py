@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from . import statistics
@@ -158,6 +158,11 @@ class Vigil:
         level = statistics.check_level(self._alpha, max(1, self._checks), cues=max(1, len(p_values)))
         self._in_a_row = {cue: self._in_a_row.get(cue, 0) + 1 for cue, p in p_values.items() if p < level}
         return {cue for cue, n in self._in_a_row.items() if n >= self._streak}
+
+
+def withheld(verdict: Verdict, reason: str) -> Verdict:
+    """The verdict where something else is wrong first: nothing is found and nothing is excluded."""
+    return replace(verdict, outcome=INCONCLUSIVE, score=0.0, findings=(), reason=reason)
 
 
 class ShortcutError(RuntimeError):

@@ -37,9 +37,11 @@ def test_a_wrong_number_of_channels_costs_the_checks_and_says_so(channels: int, 
     run = beside(tmp_path, watching(probe=wrong))
 
     assert run.untouched
-    assert f"to have 3 channels, but got {channels} channels" in run.said[0]
-    assert "switched off for this fit" in run.said[-1]
-    assert len(run.said) == 2
+    not_what_the_model_sees, failure, off = run.said
+    assert f"at 3x{SIZE}x{SIZE} in your validation step" in not_what_the_model_sees
+    assert f"at {channels}x{SIZE}x{SIZE} from the probe" in not_what_the_model_sees
+    assert f"to have 3 channels, but got {channels} channels" in failure
+    assert "switched off for this fit" in off
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf], ids=str)

@@ -66,9 +66,9 @@ def test_checks_are_skipped_while_looking_takes_more_than_its_share(
     first, step_4, later, last = callback.history
     assert (first.step, step_4.step, last.epoch) == (0, 3, EPOCHS)
     assert later.epoch == 9  # the first after ten minutes, when two per cent are twelve seconds
-    assert later.scalars["cam/overhead"] == pytest.approx(0.02, abs=0.001)
+    assert later.scalars["cam/overhead"] == pytest.approx(0.026, abs=0.001)  # with a pass that compared one batch
     (text,) = [text for text in warned if "max_overhead" in text]
-    assert "looking has taken 8 s of the fit's 68 s" in text
+    assert "looking has taken 12 s of the fit's 72 s" in text
 
 
 @pytest.mark.parametrize("options", [{"every_n_epochs": 1}, {"max_overhead": 1}, {"max_overhead": 0.5}], ids=str)

@@ -5,19 +5,19 @@ numbers are is read off the last operation that made them, and off their range w
 after a sigmoid is a probability, one after a linear layer is a logit even if it happens to lie in [0, 1].
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from . import engine
 from .guard import untouched
+from .structures import Path, tensors_in
 
-Path: TypeAlias = tuple[str, ...]
 Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
 
-_DEEPEST = 4  # containers inside containers; outputs that nest deeper are no class scores
 _TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
 _TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
 _FIRST = ("logits", "logit", "class_logits", "pred_logits")
@@ -92,7 +92,7 @@ def class_scores(
     """
     run = model if forward is None else forward
     with untouched(model):
-        placed = _placed(model, inputs[:_TRIED])
+        placed = engine.placed(model, inputs[:_TRIED])
         with torch.enable_grad():
             traced = run(placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point()))
         path, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
@@ -104,34 +104,9 @@ def class_scores(
     return ClassScores(run, Head(path, kind, width, remark))
 
 
-def _placed(model: nn.Module, inputs: Tensor) -> Tensor:
-    like = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if like is None or not inputs.is_floating_point():
-        return inputs if like is None else inputs.to(like.device)
-    return inputs.to(like.device, like.dtype)
-
-
-def _tensors(output: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
+def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
     """Every floating-point tensor in an output, in order, with the way to it."""
-    if isinstance(output, Tensor):
-        if output.is_floating_point() and output.ndim:
-            yield path, output
-    elif len(path) < _DEEPEST:
-        for name, value in _parts(output):
-            yield from _tensors(value, (*path, name))
-
-
-def _parts(output: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(output, Mapping):
-        yield from ((str(key), value) for key, value in output.items())
-    elif is_dataclass(output):
-        yield from ((field.name, getattr(output, field.name)) for field in fields(output))
-    elif isinstance(output, tuple) and hasattr(output, "_fields"):
-        yield from zip(output._fields, output, strict=True)
-    elif isinstance(output, (tuple, list)):
-        yield from ((str(position), value) for position, value in enumerate(output))
-    elif hasattr(output, "__dict__") and not isinstance(output, (nn.Module, type)):
-        yield from vars(output).items()
+    return ((path, tensor) for path, tensor in tensors_in(output) if tensor.is_floating_point())
 
 
 # ---- which tensor ----------------------------------------------------------------------------------------------------

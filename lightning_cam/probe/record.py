@@ -297,6 +297,18 @@ class Probe:
         pixels = [hashlib.sha256(image.numpy().tobytes()).digest() for image in self.images]
         return [name for position, name in enumerate(self.names) if pixels[position] in pixels[:position]]
 
+    def with_preprocess(self, preprocess: Preprocess | None) -> "Probe":
+        """The same images with another way to model input."""
+        return Probe(
+            self.images,
+            self.targets,
+            masks=self.masks,
+            classes=self.classes,
+            names=self.names,
+            preprocess=preprocess,
+            mask_sources=self.mask_sources,
+        )
+
     def select(self, indices: Sequence[int]) -> "Probe":
         """The probe of some of the images, in the order of ``indices`` (each in 0 .. len - 1, none twice)."""
         chosen = checked_indices(indices, len(self))

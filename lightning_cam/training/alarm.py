@@ -30,7 +30,8 @@ class Alarm:
     def act(self, trainer: Any, verdict: Verdict) -> None:
         """Does what the user wants done. An exception from here is meant to reach the training."""
         if callable(self._on_shortcut):
-            self._on_shortcut(verdict)  # in every process: what one does alone, such as stopping, the others wait for
+            if trainer.is_global_zero:
+                self._on_shortcut(verdict)
         elif self._on_shortcut == "raise":
             raise ShortcutError(verdict)
         else:

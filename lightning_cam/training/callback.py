@@ -1,9 +1,7 @@
 """The callback: which hook of Lightning leads to which check, and where the results go."""
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,7 +14,9 @@ from ..probe import Probe
 from ..sinks.page import Sink
 from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict, limits
+from .agreement import takes
 from .alarm import Alarm, OnShortcut
+from .comparison import UNSEEN, Comparison, with_step
 from .failures import Failures, explain_pickling, warn
 from .gallery import Gallery
 from .journal import Journal
@@ -24,9 +24,9 @@ from .module import has_run
 from .namespaces import Callback
 from .observer import Failure, Judged, Observer
 from .options import OnError, check_options, known_trials
-from .ranks import from_first
+from .ranks import from_everyone, from_first
 from .rhythm import Budget, Depth, Occasion, Rhythm
-from .trainer import drawn_in_every_process, has_whole_model, logged_step, validates
+from .trainer import Drawing, drawn_in_every_process, has_whole_model, logged_step, validates
 
 A_CHECK = "a check"
 MAX_EVIDENCE = 3  # findings that get a picture
@@ -48,6 +48,10 @@ class CAMCallback(Callback):
         layer: Dotted name of the layer; None finds the last one with a spatial map.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         forward: ``(module, inputs) -> class scores``, for modules whose ``forward`` gives something else.
+        preprocess: Pixels in [0, 1] to model input, for a drawn probe. None finds it: in the data set's transform, and
+            by a comparison with the first validation batch that reaches the model.
+        read: Item of the data set to ``(image, target)`` or ``(image, target, mask)``, for a drawn probe.
+        size: ``(height, width)`` of the images of a drawn probe; None leaves them as they are.
         batch_size: Probe images in one forward pass.
 
         every_n_epochs: *When.* Look after every n-th epoch instead of the default rhythm.
@@ -66,8 +70,8 @@ class CAMCallback(Callback):
             give the label away are swapped as well, where pictures are resized as a whole.
 
         on_shortcut: *What happens.* "warn", "stop" the training, "raise" a `ShortcutError`, or call a function with
-            the `Verdict`, in every process that trains. It happens once a fit, when the verdict is "FAIL" at two checks
-            in a row or at the end.
+            the `Verdict`, in the first process. It happens once a fit, when the verdict is "FAIL" at two checks in a
+            row or at the end.
         on_error: "warn" keeps the training going and says once what failed. "raise" raises, for CI.
         verbose: Whether to print the verdict, and where the pictures are, at the end of the fit. Warnings always come.
 
@@ -88,6 +92,9 @@ class CAMCallback(Callback):
         layer: str | None = None,
         method: cams.CamMethod = cams.grad_cam,
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+        read: Callable[[Any], Any] | None = None,
+        size: tuple[int, int] | None = None,
         batch_size: int = 32,
         every_n_epochs: int | None = None,
         every_n_train_steps: int | None = None,
@@ -107,6 +114,7 @@ class CAMCallback(Callback):
         self.layer = layer
         self.method = method
         self.forward = forward
+        self.drawing = Drawing(read, size, preprocess)
         self.batch_size = batch_size
         self.rhythm = Rhythm(every_n_epochs, every_n_train_steps)
         self.max_overhead = max_overhead
@@ -143,18 +151,12 @@ class CAMCallback(Callback):
             limits=self.limits,
             failures=self._failures,
         )
+        self._comparison = Comparison(self._failures)
 
     def __repr__(self) -> str:
         outcome = None if self._verdict is None else self._verdict.outcome
         state = f"{len(self.trials)} trials, {len(self.history)} checks so far, verdict {outcome}"
         return f"CAMCallback(name={self.name!r}, layer={self.layer!r}; {state})"
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "CAMCallback":
-        """Shares probe and sinks: nobody edits a probe, and what a sink writes to is open once."""
-        memo.update({id(shared): shared for shared in (self.probe, *(self.sinks or ()))})
-        twin = memo[id(self)] = type(self).__new__(type(self))
-        vars(twin).update(copy.deepcopy(vars(self), memo))
-        return twin
 
     @property
     def history(self) -> tuple[Reading, ...]:
@@ -199,7 +201,7 @@ class CAMCallback(Callback):
             self._journal.keep_monitors_alive(trainer)
             return
         if self.probe is None or self._draws_probe:
-            self.probe = drawn_in_every_process(trainer)
+            self.probe = drawn_in_every_process(trainer, self.drawing, self._comparison.size)
         self._observer.meet(self.probe)
         self._journal.begin(self.probe.fingerprint, is_new_run=trainer.global_step == 0)
         self._looked_at = trainer.global_step if self.history else -1
@@ -207,12 +209,35 @@ class CAMCallback(Callback):
             _warn_of_copies(self.probe)
             if not trainer.fast_dev_run:
                 self._gallery.open(trainer, self.probe, resumed=bool(self.history))
-        if not self.history and has_run(pl_module):
+        self._observer.doubt = UNSEEN
+        self._settle(trainer, pl_module, trainer.val_dataloaders)
+        if not self.history and has_run(pl_module) and self._can_call(trainer, pl_module, self.probe):
             depth = Depth.MAPS if self.trials else Depth.FULL
             self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), before_training=True))
 
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Watches what the first batch of a fit gives to the model."""
+        if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._off:
+            self._comparison.begin(pl_module, trainer.val_dataloaders)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The hooks that watched are gone."""
+        self._comparison.end()
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        """Watches the first training batch where there is no validation."""
+        if not validates(trainer) and not self._off:
+            self._comparison.begin(pl_module, trainer.train_dataloader)
+
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Looks at growing steps of the first epoch, or every n steps."""
+        if not validates(trainer):
+            self._comparison.end()
+            self._settle(trainer, pl_module, trainer.train_dataloader)
         step = trainer.global_step
         if step == self._looked_at or not self.rhythm.after_step(step, trainer.current_epoch):
             return
@@ -223,6 +248,7 @@ class CAMCallback(Callback):
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks where scalars can be monitored and averaged weights (EMA) are in place."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
+            self._settle(trainer, pl_module, trainer.val_dataloaders)
             self._after_epoch(trainer, pl_module, logged_step(trainer))
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -236,6 +262,7 @@ class CAMCallback(Callback):
         if self.history and (self._lacks_trials or not completes):  # the same in every process, unlike the report
             occasion = Occasion(Depth.FULL, logged_step(trainer) - 1, completes=completes)
             self._look(trainer, pl_module, occasion)
+        self._observer.logged = self._comparison.logged(trainer.callback_metrics)
         self._verdict = self._observer.conclude()
         alert = self._alarm.news(self._verdict)
         with self._failures.surviving("the summary"):
@@ -246,16 +273,41 @@ class CAMCallback(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps the pictures made so far; Lightning calls no `teardown` after an exception."""
-        with suppress(Exception):  # nothing may take the place of the user's own exception
-            self._gallery.close(timeout=SECONDS_AFTER_EXCEPTION)
-            explain_pickling(exception, {name: vars(self)[name] for name in MAY_HOLD_FUNCTIONS})
+        self._comparison.end()
+        self._gallery.close(timeout=SECONDS_AFTER_EXCEPTION)
+        explain_pickling(exception, {name: vars(self)[name] for name in MAY_HOLD_FUNCTIONS})
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
+        self._comparison.end()
         self._gallery.close()
         self._observer.forget()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def _can_call(self, trainer: Any, pl_module: Any, probe: Probe) -> bool:
+        """Whether it is known how to call the model; else the first validation will show it."""
+        if self._comparison.is_settled or not validates(trainer):
+            return True
+        return all(from_everyone(takes(pl_module, probe.prepare(probe.images[:2]), self.forward)))
+
+    def _settle(self, trainer: Any, pl_module: Any, loaders: Any) -> None:
+        """Once a fit: the probe goes the way of a batch, or a doubt says which step is missing."""
+        if self._off or self.probe is None or self._comparison.is_settled:
+            return
+        drawing = self.drawing if self._draws_probe else None
+        started = time.perf_counter()
+        agreement = self._comparison.settle(pl_module, self.probe, loaders, drawing=drawing, given=self.forward)
+        self._budget.charge_apart(time.perf_counter() - started)
+        if agreement is None:
+            return
+        self._observer.doubt = agreement.doubt
+        if agreement.doubt:
+            warn(f"there will be no verdict. {agreement.doubt}")
+        if agreement.forward is not None:
+            self._observer.call_with(agreement.forward)
+        if agreement.step is not None:
+            self.probe = with_step(self.probe, agreement.step)
 
     def _after_epoch(self, trainer: Any, pl_module: Any, step: int) -> None:
         is_due = self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
@@ -278,6 +330,7 @@ class CAMCallback(Callback):
             return
         started = time.perf_counter()
         self._looked_at = trainer.global_step
+        self._observer.logged = self._comparison.logged(trainer.callback_metrics)
         outcome = self._check(pl_module, self.probe, occasion)
         seconds = time.perf_counter() - started
         self._budget.charge(occasion.depth, seconds)
@@ -341,12 +394,10 @@ class CAMCallback(Callback):
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal how the fit ended."""
         report, verdict = self._observer.report, self._verdict
-        if self.probe is None or not self.history:
+        if not self._gallery.is_open or report is None or self.probe is None or not self.history:
             return
-        findings = verdict.findings[:MAX_EVIDENCE] if verdict and self._gallery.is_open and self.log_images else ()
+        findings = verdict.findings[:MAX_EVIDENCE] if verdict and self.log_images else ()
         evidence = self._observer.evidence(pl_module, self.probe, [finding.cue for finding in findings])
-        if not self._gallery.is_open or report is None:
-            return
         self._gallery.finish(self.history, verdict, evidence, alert=alert)
         if self.verbose:
             words = self._gallery.last_words(self.probe, report, len(self.history), verdict)

@@ -16,9 +16,9 @@ from ..examination import Evidence, Look, Report, collect_evidence, look, merged
 from ..intervention import Trial
 from ..probe import Probe
 from ..text import error_text
-from ..verdict import Verdict, Vigil, judge
+from ..verdict import Verdict, Vigil, judge, withheld
+from .comparison import Logged
 from .failures import Failures, steers_lightning
-from .in_step import in_step
 from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 
@@ -66,6 +66,8 @@ class Observer:
         report: Of the last check, in the first process. None before, and in the other processes.
         judged: The last report that the verdict takes account of: checks of maps alone don't count.
         images_a_pass: Images in one forward pass. It is halved where memory did not suffice.
+        doubt: Why no verdict can be trusted, empty where nothing speaks against it.
+        logged: The accuracy that the user's own step logs.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Observer:
     ) -> None:
         self.report: Report | None = None
         self.judged: Report | None = None
+        self.doubt = ""
+        self.logged: Logged | None = None
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
@@ -87,6 +91,7 @@ class Observer:
         self._limits = limits
         self._vigil = Vigil(limits)
         self._verdict: Verdict | None = None
+        self._targets = torch.empty(0, dtype=torch.long)  # of the judged report
         self._failures = failures
         self._verified: set[bool] = (
             set()
@@ -96,6 +101,10 @@ class Observer:
     def meet(self, probe: Probe) -> None:
         """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
+
+    def call_with(self, forward: Callable[[nn.Module, Tensor], Any]) -> None:
+        """How the model is called from now on."""
+        self._forward = forward
 
     def check(
         self,
@@ -134,19 +143,27 @@ class Observer:
         self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor]
     ) -> Look | None:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
-        with in_step(model, probe, forward_of(model, self._forward)) as run:
-            if rank() and not self._shares:
-                return None
-            chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
-            through = partial(
-                look, model, probe, chosen, trials, layer=self._layer, method=self._method, n_donors=2, forward=run
-            )
-            with self._verifying(model, has_trials=bool(trials)), untouched(model):
-                _put(buffers, model)
-                share = self._within_memory(through, len(chosen))
+        everything = torch.arange(len(probe))
+        chosen = share_of(len(probe)) if self._shares else everything[: len(probe) if rank() == 0 else 0]
+        if not len(chosen):
+            return None
+        through = partial(
+            look,
+            model,
+            probe,
+            chosen,
+            trials,
+            layer=self._layer,
+            method=self._method,
+            n_donors=2,
+            forward=forward_of(model, self._forward),
+        )
+        with self._verifying(model, has_trials=bool(trials)), untouched(model):
+            _put(buffers, model)
+            share = self._within_memory(through, len(chosen))
         self._verified.add(bool(trials))
         self._layer = share.layer  # found once a fit, so that all checks see the same layer
-        return share.first(n_own)
+        return share
 
     def _verifying(self, model: nn.Module, *, has_trials: bool) -> AbstractContextManager[None]:
         """Once a fit for either kind of check, since reading all parameters takes 0.2 s for a ResNet-50."""
@@ -175,8 +192,8 @@ class Observer:
         self.report = report_on(whole, probe, method=self._method, trials=trials, previous=previous)
         scalars = dict(self.report.scalars)
         if judges:
-            self.judged = self.report
-            self._verdict = self._vigil.judge(self.judged)
+            self.judged, self._targets = self.report, probe.targets
+            self._verdict = self._doubted(self._vigil.judge(self.judged), self.judged)
             scalars["shortcut_score"] = self._verdict.score
         return Judged(scalars, self._verdict, self.report.model_seconds)
 
@@ -184,21 +201,27 @@ class Observer:
         """The final verdict, in every process. It judges the last report alone, without the checks before."""
         with self._failures.surviving("the verdict"):
             if self.judged is not None:
-                self._verdict = judge(self.judged, limits=self._limits)
+                self._verdict = self._doubted(judge(self.judged, limits=self._limits), self.judged)
         self._verdict = from_first(self._verdict)
         return self._verdict
 
-    def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
-        """Pictures of the swaps of the given cues, in the first process; all have to call this.
+    def _doubted(self, verdict: Verdict, report: Report) -> Verdict:
+        """The verdict, or none where the probe is not what the model sees."""
+        width = report.head.remark if report.head is not None and not report.learned else ""
+        accuracy = self.logged.contradicts(report.logits, self._targets) if self.logged else ""
+        doubt = self.doubt or accuracy or width
+        return withheld(verdict, doubt) if doubt else verdict
 
-        If one cannot be made, the verdict still stands.
-        """
+    def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
+        """Pictures of the swaps of the given cues. If one cannot be made, the verdict still stands."""
         collected: list[Evidence] = []
-        forward = forward_of(model, self._forward)
-        with self._failures.surviving("the evidence"), in_step(model, probe, forward) as run:
-            if self.judged is not None:
-                collect = partial(collect_evidence, model, probe, self.judged)
-                collected += [collect(cue, forward=run, batch_size=self.images_a_pass) for cue in cues]
+        if self.judged is None:
+            return collected
+        with self._failures.surviving("the evidence"):
+            run = forward_of(model, self._forward)
+            for cue in cues:
+                evidence = collect_evidence(model, probe, self.judged, cue, forward=run, batch_size=self.images_a_pass)
+                collected.append(evidence)
         return collected
 
     def forget(self) -> None:

@@ -107,11 +107,16 @@ class Budget:
         self._max_overhead = max_overhead
         self._has_trials = has_trials
         self._accounts = dict.fromkeys(Depth, Account())
+        self._apart = 0.0
 
     @property
     def spent(self) -> float:
-        """Seconds of all checks so far."""
-        return sum(account.spent for account in self._accounts.values())
+        """Seconds of all checks so far, and of what came with them."""
+        return self._apart + sum(account.spent for account in self._accounts.values())
+
+    def charge_apart(self, seconds: float) -> None:
+        """Takes note of time that no later check will take again."""
+        self._apart += seconds
 
     def charge(self, depth: Depth, seconds: float) -> None:
         """Takes note of a check, also of one that failed: its time is gone as well."""

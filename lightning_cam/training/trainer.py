@@ -1,11 +1,16 @@
 """Questions to a Lightning trainer: which step, which data, which folder. Nothing here changes the trainer."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..probe import Probe
-from .failures import warn, without_errors_from_warnings
+from .batches import loaders_in
+from .failures import warn
 from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
@@ -36,17 +41,59 @@ def monitored(trainer: Any, prefix: str) -> list[str]:
     return [key for key in keys if isinstance(key, str) and key.startswith(prefix)]
 
 
-def drawn_probe(trainer: Any) -> Probe:
+@dataclass(frozen=True)
+class Drawing:
+    """How a probe is drawn from the trainer's data.
+
+    Attributes:
+        read: Item of the data set to ``(image, target)`` or ``(image, target, mask)``; None knows the usual ones.
+        size: ``(height, width)`` of the images; None leaves them as they are.
+        preprocess: Pixels to model input; None finds it.
+    """
+
+    read: Callable[[Any], Any] | None = None
+    size: tuple[int, int] | None = None
+    preprocess: Callable[[Tensor], Tensor] | None = None
+
+    def items_of(self, dataset: Any) -> Any:
+        """The data set as a probe reads it."""
+        return dataset if self.read is None else _Rewritten(dataset, self.read)
+
+    def probe_of(self, dataset: Any, fallback: tuple[int, int] | None) -> Probe:
+        """A probe; images of several sizes are made as large as ``fallback``."""
+        draw = partial(Probe.from_dataset, self.items_of(dataset), None, preprocess=self.preprocess)
+        try:
+            return draw(size=self.size)
+        except ValueError as error:
+            if self.size is not None or fallback is None or "one size" not in str(error):
+                raise
+        return draw(size=fallback)
+
+
+class _Rewritten:
+    """A data set whose items are read by the user's own function; labels and names are looked for inside."""
+
+    def __init__(self, dataset: Any, read: Callable[[Any], Any]) -> None:
+        self.dataset = dataset
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._read(self.dataset[index])
+
+
+def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None) -> Probe:
     """A probe from the validation data or, without any, from the training data."""
     for role, loaders in (("validation", trainer.val_dataloaders), ("training", trainer.train_dataloader)):
-        dataset = next(_datasets(loaders), None)
-        if dataset is None:
+        loader = next(loaders_in(loaders), None)
+        if loader is None:
             continue
         if role == "training":
             warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
-            with without_errors_from_warnings():
-                return Probe.from_dataset(dataset, n=None)
+            return drawing.probe_of(loader.dataset, fallback)
         except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "
@@ -55,11 +102,11 @@ def drawn_probe(trainer: Any) -> Probe:
     raise ValueError("the trainer has no data loader with a dataset; pass CAMCallback(probe=Probe(images, targets))")
 
 
-def drawn_in_every_process(trainer: Any) -> Probe:
+def drawn_in_every_process(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None) -> Probe:
     """`drawn_probe`, or the same `ValueError` in every process, so that none waits for one that has failed."""
     drawn: Probe | str
     try:
-        drawn = drawn_probe(trainer)
+        drawn = drawn_probe(trainer, drawing, fallback)
     except ValueError as error:
         if n_ranks() == 1:
             raise
@@ -68,19 +115,6 @@ def drawn_in_every_process(trainer: Any) -> Probe:
     if failures or isinstance(drawn, str):
         raise ValueError(failures[0])
     return drawn
-
-
-def _datasets(loaders: Any) -> Iterator[Any]:
-    """The data sets of a loader, or of loaders in lists and dicts, in order."""
-    if isinstance(loaders, Mapping):
-        loaders = list(loaders.values())
-    if isinstance(loaders, (list, tuple)):
-        for loader in loaders:
-            yield from _datasets(loader)
-    elif hasattr(loaders, "iterables"):  # Lightning's CombinedLoader
-        yield from _datasets(loaders.iterables)
-    elif getattr(loaders, "dataset", None) is not None:
-        yield loaders.dataset
 
 
 def run_folder(trainer: Any) -> Path:

@@ -76,10 +76,17 @@ def fitted(
     return run, [str(warning.message) for warning in caught if str(warning.message).startswith("lightning_cam")]
 
 
-def refused(folder: Path, callback: CAMCallback, message: str, build: Callable[[], nn.Module] = Net) -> None:
+def refused(
+    folder: Path,
+    callback: CAMCallback,
+    message: str,
+    build: Callable[[], nn.Module] = Net,
+    *,
+    sanity_steps: int = 0,
+) -> None:
     """A fit that says what is wrong before its first step."""
     started = Started()
-    run = trainer(folder, callback, started, num_sanity_val_steps=0)
+    run = trainer(folder, callback, started, num_sanity_val_steps=sanity_steps)
 
     with pytest.raises(ValueError, match=message):
         run.fit(build(), loader(), loader(8))

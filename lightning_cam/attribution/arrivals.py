@@ -1,0 +1,205 @@
+"""What arrives at a model's modules in a step of the user's own: seen by hooks that are there for one step.
+
+The hooks only read. What they keep are copies of a few rows, so that a module may write into its input afterwards.
+"""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .structures import Path, mapped, tensors_in
+
+MOST_ROWS = 8  # images of a batch that are kept; an affine map of three channels needs four pixels
+# Their fast path in evaluation mode ends where a hook sits, and another kernel rounds differently.
+_LEFT_ALONE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """The first call of a module in a step: its arguments, of which `MOST_ROWS` rows are kept."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    n_rows: int
+
+    @property
+    def place(self) -> Path | None:
+        """The way to the tensor of images in ``(args, kwargs)``: of those with an image's axes the largest."""
+        found = [(path, t) for path, t in tensors_in((self.args, self.kwargs)) if _is_image(t)]
+        return max(found, key=lambda each: each[1].numel(), default=((), None))[0] or None
+
+    @property
+    def images(self) -> Tensor | None:
+        """``(n, ...)`` images as they arrived, None where there are none."""
+        return dict(tensors_in((self.args, self.kwargs))).get(self.place) if self.place else None
+
+    @property
+    def largest(self) -> Tensor | None:
+        """The largest tensor of images, maps or tokens that arrived."""
+        found = [t for _, t in tensors_in((self.args, self.kwargs)) if t.ndim > 2]
+        return max(found, key=Tensor.numel, default=None)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether images are all that the module was given."""
+        return self.place == ("0", "0") and len(self.args) == 1 and not self.kwargs
+
+    def with_images(self, images: Tensor, shift: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments for other images; other rows are repeated, from the one at ``shift`` on."""
+        n, place = len(images), self.place
+
+        def change(path: Path, value: Any) -> Any:
+            if path == place:
+                return images
+            if isinstance(value, Tensor) and value.ndim and len(value) == self.n_rows:
+                rows = (torch.arange(n, device=value.device) + shift) % self.n_rows
+                return value[rows].to(images.device)
+            return value
+
+        args, kwargs = mapped((self.args, dict(self.kwargs)), change)
+        return args, kwargs
+
+    def others(self) -> list[str]:
+        """Names of the other tensors that have a row for each image."""
+        return [path[-1] for path, t in tensors_in((self.args, self.kwargs)) if path != self.place and len(t) > 1]
+
+
+def _is_image(tensor: Tensor) -> bool:
+    return tensor.ndim == 4 and min(tensor.shape[-2:]) > 1 and not tensor.dtype.is_complex
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How a step called a module: for the same call with other images.
+
+    Attributes:
+        name: Of the module inside the Lightning module; "" is that itself.
+        call: What the module was given then.
+        shift: Which row of what is no image goes with the first image.
+    """
+
+    name: str
+    call: Call
+    shift: int = 0
+
+    def __call__(self, model: nn.Module, images: Tensor) -> Any:
+        """The module's output for ``images``."""
+        arrived = self.call.images
+        if arrived is not None and not arrived.is_floating_point():
+            images = images.to(arrived.dtype)  # bytes that were moved into the precision of the parameters
+        args, kwargs = self.call.with_images(images, self.shift)
+        return model.get_submodule(self.name)(*args, **kwargs)
+
+    def turned(self) -> "Replay":
+        """The same call with the rows that are no images one further."""
+        return replace(self, shift=self.shift + 1)
+
+    def sketch(self) -> str:
+        """The call as code, for a person to complete."""
+
+        def written(path: Path, value: Any) -> Any:
+            return _Word("images") if path == self.call.place else _Word(_zeros(value))
+
+        args, kwargs = mapped((self.call.args, dict(self.call.kwargs)), written)
+        parts = [*(repr(arg) for arg in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
+        return f"module{'.' if self.name else ''}{self.name}({', '.join(parts)})"
+
+
+class _Word(str):
+    """A piece of code, which is its own ``repr``."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _zeros(value: Any) -> str:
+    if not isinstance(value, Tensor):
+        return repr(value)
+    if not value.ndim:
+        return repr(value.item())
+    shape = ", ".join(["len(images)", *map(str, value.shape[1:])])
+    dtype = "" if value.dtype is torch.float32 else f", dtype={value.dtype}"
+    return f"torch.zeros({shape}{dtype})"
+
+
+class Enough(BaseException):
+    """Ends a step at the first layer; no `Exception`, which the step's own code may catch."""
+
+
+class Arrivals:
+    """Watches a model for one step. `close` takes every hook away again.
+
+    Args:
+        model: To be watched.
+        stops: Whether to raise `Enough` at the first layer, so that nothing behind it runs.
+
+    Attributes:
+        calls: The first call of each module by its name, in the order of the calls; "" is the model.
+        stem: Name of the first module with parameters of its own that was given images or a map.
+    """
+
+    def __init__(self, model: nn.Module, *, stops: bool = False) -> None:
+        self._stops = stops
+        self.calls: dict[str, Call] = {}
+        self.stem: str | None = None
+        self._thread = threading.get_ident()
+        self._handles = [
+            module.register_forward_pre_hook(partial(self._note, name), with_kwargs=True)
+            for name, module in watched(model)
+        ]
+
+    def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread or name in self.calls or (self.stem is not None and "." in name):
+            return
+        with torch.inference_mode(False), torch.no_grad():
+            self.calls[name] = _kept(args, kwargs)
+        own = next(module.parameters(recurse=False), None) is not None
+        if self.stem is None and own and any(t.ndim > 2 for _, t in tensors_in((args, kwargs))):
+            self.stem = name
+            if self._stops:
+                raise Enough
+
+    def close(self) -> None:
+        """Takes the hooks away; safe to call twice."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+
+    def __enter__(self) -> "Arrivals":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Modules that may have a hook for a while: none that is compiled, scripted or an attention with a fast path."""
+    waiting: list[tuple[str, nn.Module]] = [("", model)]
+    while waiting:
+        name, module = waiting.pop(0)
+        # Hooks become a part of the code where a call is compiled; of `torch.compile(module)` the inside is compiled.
+        is_compiled = getattr(module, "_compiler_ctx", None) or getattr(module, "_compiled_call_impl", None)
+        if is_compiled or isinstance(module, (torch.jit.ScriptModule, *_LEFT_ALONE)):
+            continue
+        yield name, module
+        if not hasattr(module, "_orig_mod"):
+            waiting += [(f"{name}.{child}".lstrip("."), each) for child, each in module.named_children()]
+
+
+def _kept(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    lengths = [len(t) for _, t in tensors_in((args, kwargs)) if t.ndim > 2]
+    n_rows = lengths[0] if lengths else 0
+
+    def change(_path: Path, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        cut = value[:MOST_ROWS] if value.ndim and len(value) == n_rows else value
+        return cut.detach().clone()
+
+    kept_args, kept_kwargs = mapped((args, kwargs), change)
+    return Call(kept_args, kept_kwargs, min(n_rows, MOST_ROWS))

@@ -1,0 +1,230 @@
+"""Whether a model is given of the probe what it is given of the user's own batches; if not, which step is missing.
+
+A validation batch and the same items read for the probe must arrive at the model's first layer as the same tensor.
+Where they do not, the missing step is looked for: in what arrived at ``forward``, then in what arrived at the network
+inside. A step counts as found only if the probe's images, sent through it, arrive as the batch did.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..attribution import engine
+from ..attribution.arrivals import Replay
+from ..attribution.guard import untouched
+from ..attribution.heads import class_scores
+from .batches import RealBatch, arrives
+from .module import forward_of
+from .preprocessing import NEAR, Step, explain, unexplained
+
+ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
+
+# Of one data set: means that differ by more than half a spread, or spreads by a factor of 1.8, are another range;
+# [0, 1] and [-1, 1] are. Eight images, cropped at random, differ by less.
+_SHIFT, _STRETCH = 0.5, 1.8
+# Of images that the user chose, which may be darker or of more contrast: a fifth of the batch's values lies beyond the
+# range of the probe's, and a third of that range away; or a tenth of the probe's lies a whole range away. So do pixels
+# in [0, 1] beside normalised ones, bytes or [-1, 1], and these beside pixels.
+_BEYOND, _AWAY = (0.2, 0.1), (0.33, 1.0)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What came of the comparison.
+
+    Attributes:
+        step: What the probe's inputs lack; None where nothing is missing or nothing was found.
+        forward: How the user's step calls the model; None where that is with images alone.
+        doubt: Why no verdict can be trusted, in words for a person; empty where the probe is what the model sees.
+    """
+
+    step: Step | None = None
+    forward: ModuleForward | None = None
+    doubt: str = ""
+
+
+def agreed(
+    module: nn.Module,
+    batch: RealBatch,
+    inputs: Tensor,
+    *,
+    are_same: bool,
+    are_drawn: bool,
+    given: ModuleForward | None,
+    n_classes: int,
+) -> Agreement:
+    """Compares what arrives at the first layer in the user's step and by the probe's way. The model stays as it is.
+
+    Args:
+        module: The Lightning module.
+        batch: What arrived in a step of its own.
+        inputs: ``(n, ...)`` model inputs by the probe's way.
+        are_same: Whether they are of the same items as the batch, row by row; else ranges and sizes are compared.
+        are_drawn: Whether they are of the same data set at least.
+        given: The user's own ``forward=``, which is taken as it is.
+        n_classes: Length of the class list.
+    """
+    expected = batch.at_stem
+    if batch.stem is None or expected is None:
+        return Agreement()  # compiled or scripted as a whole; nothing can be seen there
+    is_like = is_of_one_range if are_drawn else _overlaps
+    is_same = _is_equal if are_same else is_like
+    arrived: Tensor | None = None
+    for step, forward in _ways(batch, inputs, are_same=are_same, given=given):
+        try:
+            sent = inputs if step is None else step(inputs)
+            found = arrives(module, partial(forward, module), sent, batch.stem)
+            if isinstance(forward, Replay):
+                class_scores(module, sent, n_classes, partial(forward, module))  # raises where it gives none
+        except Exception:  # the way is not this one, whatever the user's code says to it
+            continue
+        arrived = found if arrived is None else arrived
+        if found is not None and is_same(found, expected):
+            return _checked(Agreement(step, forward), module, inputs, n_classes)
+    if arrived is not None and is_like(arrived, expected):
+        return Agreement()  # transforms of the data set are random
+    return Agreement(doubt=_missing_step(batch, inputs, expected, arrived))
+
+
+def _ways(
+    batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None
+) -> Iterator[tuple[Step | None, ModuleForward]]:
+    """Steps and calls that may lead to what arrived, the simplest first."""
+    plain = given or _call
+    yield None, plain
+    replays = [Replay(name, call) for name, call in batch.entries]
+    if given is None:
+        yield from ((None, replay) for replay in replays)
+    for replay in replays:
+        images = replay.call.images
+        step = explain(inputs, images) if are_same and images is not None else None
+        if step is not None:
+            yield step, plain
+            if given is None:
+                yield step, replay
+
+
+def takes(module: nn.Module, inputs: Tensor, given: ModuleForward | None) -> bool:
+    """Whether the model can be given images alone. The model stays as it is."""
+    try:
+        with untouched(module):
+            (given or _call)(module, engine.placed(module, inputs))
+    except Exception:  # whatever the user's code says to it
+        return False
+    return True
+
+
+def _call(module: nn.Module, images: Tensor) -> Any:
+    """The model's class scores as they are had without any knowledge of its batches."""
+    forward = forward_of(module, None)
+    return module(images) if forward is None else forward(module, images)
+
+
+def _is_equal(found: Tensor, expected: Tensor) -> bool:
+    return unexplained(found, expected) <= NEAR
+
+
+def is_of_one_range(found: Tensor, expected: Tensor) -> bool:
+    """Whether two batches can be of one data set, prepared alike: size, and mean and spread of every channel."""
+    if found.shape[1:] != expected.shape[1:]:
+        return False
+    (mean, spread), (expected_mean, expected_spread) = _profile(found), _profile(expected)
+    ratio = spread.clamp_min(1e-6) / expected_spread.clamp_min(1e-6)
+    is_near = (mean - expected_mean).abs() <= _SHIFT * torch.maximum(spread, expected_spread)
+    return bool(is_near.all() and ratio.max() <= _STRETCH and ratio.min() >= 1 / _STRETCH)
+
+
+def _overlaps(found: Tensor, expected: Tensor) -> bool:
+    if found.shape[1:] != expected.shape[1:]:
+        return False
+    of_batch = _share_beyond(expected, found, _AWAY[0])
+    return of_batch <= _BEYOND[0] and _share_beyond(found, expected, _AWAY[1]) <= _BEYOND[1]
+
+
+def _share_beyond(values: Tensor, others: Tensor, ranges: float) -> float:
+    """Share of the values that lie so many ranges of the others outside their range."""
+    low, high = float(others.min()), float(others.max())
+    away = ranges * (high - low)
+    return float(((values < low - away) | (values > high + away)).double().mean())
+
+
+def _profile(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and spread of each channel, where there are channels."""
+    values = images.detach().double().cpu()
+    rows = values.movedim(1, 0).flatten(1) if values.ndim == 4 else values.reshape(1, -1)
+    return rows.mean(1), rows.std(1)
+
+
+def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int) -> Agreement:
+    """The agreement; doubted where the class scores hang on more than images, which the probe does not have."""
+    if not isinstance(found.forward, Replay):
+        return Agreement(found.step)
+    replay = found.forward
+    if replay.call.is_plain and not replay.name and replay.call.images is not None:
+        return found if not replay.call.images.is_floating_point() else Agreement(found.step)
+    others = replay.call.others()
+    if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), n_classes):
+        return Agreement(found.step, replay, doubt=_more_than_images(replay, others))
+    return found
+
+
+def _depends(module: nn.Module, replay: Replay, inputs: Tensor, n_classes: int) -> bool:
+    """Whether other rows beside the images lead to other class scores."""
+    try:
+        one = class_scores(module, inputs, n_classes, partial(replay, module))
+        other = class_scores(module, inputs, n_classes, partial(replay.turned(), module))
+        logits = [engine.predict(module, inputs, forward=each) for each in (one, other)]
+        return not torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-5)
+    except (ValueError, RuntimeError):  # the check that follows says what is wrong
+        return False
+
+
+# ---- words -----------------------------------------------------------------------------------------------------------
+
+
+def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Tensor | None) -> str:
+    seen = next((call.images for _, call in batch.entries), None)
+    if seen is not None and (arrived is None or _described(seen) != _described(inputs)):
+        real, probe, place = seen, inputs, "The model"
+    elif arrived is not None:
+        real, probe, place = expected, arrived, f"The layer {batch.stem!r}"
+    else:
+        return (
+            "The probe's images cannot be given to the model as your validation step gives its own. "
+            f"Pass CAMCallback(forward=lambda module, images: class_scores); {_call_of(batch)}."
+        )
+    return (
+        f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
+        f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
+        f"from pixels in [0, 1] to what the model is given."
+    )
+
+
+def _call_of(batch: RealBatch) -> str:
+    name, call = next(iter(batch.entries), ("", None))
+    target = f"module.{name}" if name else "module"
+    if call is None or call.place is None:
+        return "your step calls no network with images that we could see"
+    return f"your step calls {target} with images at {'.'.join(call.place[1:])!r}"
+
+
+def _more_than_images(replay: Replay, others: list[str]) -> str:
+    target = f"module.{replay.name}" if replay.name else "module"
+    names = ", ".join(map(repr, others))
+    return (
+        f"The class scores depend on more than the images: your step also gives {names} to {target}. The probe has "
+        f"only images. Say what to use for it: CAMCallback(forward=lambda module, images: {replay.sketch()})."
+    )
+
+
+def _described(images: Tensor) -> str:
+    values = images.detach().float()
+    return f"{_number(values.min())} to {_number(values.max())} at {'x'.join(map(str, images.shape[1:]))}"
+
+
+def _number(value: Tensor) -> str:
+    return f"{round(float(value), 2):g}"

@@ -1,0 +1,136 @@
+"""A real validation batch: which items of the data set are in it, and what arrived at the model's modules."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
+
+from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
+from ..attribution.engine import placed
+from ..attribution.guard import untouched
+
+_IN_ORDER = ("DistributedSampler", "UnrepeatedDistributedSampler")  # torch's, and Lightning's own of that shape
+
+
+@dataclass(frozen=True, eq=False)
+class RealBatch:
+    """What a step of the user's own gave to the model.
+
+    Attributes:
+        calls: The first call of each module that was called, by name and in order; "" is the Lightning module.
+        stem: Name of the first module with parameters that was given images; None where hooks saw none.
+        indices: Which items of the data set the images are; None where the order is not known.
+    """
+
+    calls: Mapping[str, Call]
+    stem: str | None
+    indices: Sequence[int] | None
+
+    @property
+    def at_stem(self) -> Tensor | None:
+        """What arrived at the first layer with parameters."""
+        return None if self.stem is None else self.calls[self.stem].largest
+
+    @property
+    def entries(self) -> list[tuple[str, Call]]:
+        """Calls with images of the Lightning module and of the first of its networks, the outermost first."""
+        with_images = [(name, call) for name, call in self.calls.items() if call.images is not None]
+        inner = next(([each] for each in with_images if each[0]), [])
+        return [each for each in with_images if not each[0]] + inner
+
+
+class Catcher:
+    """Catches the first batch that a fit validates on.
+
+    Attributes:
+        batch: The batch, None before it came.
+    """
+
+    def __init__(self) -> None:
+        self.batch: RealBatch | None = None
+        self._arrivals: Arrivals | None = None
+        self._indices: Sequence[int] | None = None
+
+    def begin(self, module: nn.Module, loaders: Any) -> None:
+        """Before a step: hooks that note what arrives, unless there was a batch already."""
+        if self.batch is None and self._arrivals is None:
+            self._indices = first_items(next(loaders_in(loaders), None))
+            self._arrivals = Arrivals(module)
+
+    def end(self) -> None:
+        """After the step: the hooks are gone."""
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self.batch = RealBatch(self._arrivals.calls, self._arrivals.stem, self._indices)
+            self._arrivals = None
+
+    def drop(self) -> None:
+        """Takes the hooks away where a step did not end."""
+        if self._arrivals is not None:
+            self._arrivals.close()
+            self._arrivals = None
+
+
+def batch_of(module: Any, loader: Any, items: Sequence[Any]) -> RealBatch:
+    """What the user's validation step would give to the model for items of our choice, up to its first layer.
+
+    The loader's ``collate_fn``, the transfer hooks and the step run as they are written, and what they do to the
+    module and to random states is undone.
+    """
+    step = partial(module.validation_step, **_second_loader(module))
+    with untouched(module):
+        batch = module._apply_batch_transfer_handler(loader.collate_fn(list(items)), device=module.device)
+        with Arrivals(module, stops=True) as arrivals, suppress(Enough):
+            step(batch, 0)
+    return RealBatch(arrivals.calls, arrivals.stem, range(len(items)))
+
+
+def _second_loader(module: Any) -> dict[str, int]:
+    """What a step wants to know where there are several loaders, and has no default for."""
+    wanted = inspect.signature(module.validation_step).parameters.get("dataloader_idx")
+    return {} if wanted is None or wanted.default is not inspect.Parameter.empty else {"dataloader_idx": 0}
+
+
+def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, stem: str) -> Tensor | None:
+    """What arrives at a layer when ``run`` is given ``inputs``; None if nothing does. The model is the same afterwards.
+
+    Raises:
+        Exception: Whatever ``run`` raises.
+    """
+    with untouched(module), Arrivals(module) as arrivals:
+        run(placed(module, inputs))
+    call = arrivals.calls.get(stem)
+    return None if call is None else call.largest
+
+
+def loaders_in(loaders: Any) -> Iterator[Any]:
+    """Loaders with a data set, one by one: a trainer's may be in lists, dicts and Lightning's combined ones."""
+    if isinstance(loaders, Mapping):
+        loaders = list(loaders.values())
+    if isinstance(loaders, (list, tuple)):
+        for loader in loaders:
+            yield from loaders_in(loader)
+    elif hasattr(loaders, "iterables"):  # Lightning's CombinedLoader
+        yield from loaders_in(loaders.iterables)
+    elif getattr(loaders, "dataset", None) is not None:
+        yield loaders
+
+
+def first_items(loader: Any) -> Sequence[int] | None:
+    """Indices of the items in a loader's first batch, as many as are kept; None where only drawing them would tell."""
+    sampler, batches = getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None)
+    size = getattr(loader, "batch_size", None)
+    if size is None or type(batches) is not BatchSampler:
+        return None
+    n = min(size, MOST_ROWS)
+    if isinstance(sampler, SequentialSampler):
+        return range(min(n, len(loader.dataset)))
+    if isinstance(sampler, DistributedSampler) and type(sampler).__name__ in _IN_ORDER and not sampler.shuffle:
+        return list(islice(iter(sampler), n))
+    return None

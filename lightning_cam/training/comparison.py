@@ -1,0 +1,182 @@
+"""Once in a fit: is the probe what the model sees? At every check: do probe and user agree about the accuracy?"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attribution.arrivals import MOST_ROWS
+from ..datasets.items import Reader, own_seed
+from ..datasets.labels import known_labels
+from ..datasets.normalization import Normalize
+from ..probe import Probe
+from .agreement import Agreement, ModuleForward, agreed, is_of_one_range
+from .batches import Catcher, RealBatch, batch_of, loaders_in
+from .failures import Failures
+from .preprocessing import Both, Step
+from .ranks import from_everyone, from_first
+from .trainer import Drawing
+
+UNSEEN = "No validation batch has reached the model yet, so the probe has not been compared with one."
+# Of accuracy. 64 images right by half have a standard error of 0.06; three of them, and a hard probe may be harder.
+CLEARLY = 0.2
+FEWEST = 16  # probe images
+FEW = 4  # images whose range is compared
+_VALIDATION = re.compile(r"(^|[^a-z])(val|valid|validation|dev|test)([^a-z]|$)")
+_ACCURACY = re.compile(r"(^|[^a-z])(acc|accuracy|top1|top_1|acc1|acc_1|multiclassaccuracy|binaryaccuracy)([^a-z]|$)")
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The accuracy that the user's own step logs, and how the classes are distributed in the data.
+
+    Attributes:
+        key: As the user calls it.
+        value: Between 0 and 1.
+        shares: Share of each class in the validation data; empty where nobody knows.
+    """
+
+    key: str
+    value: float
+    shares: Mapping[int, float]
+
+    def contradicts(self, logits: Tensor, targets: Tensor) -> str:
+        """Why the probe cannot be what the model sees; empty where the two accuracies go together."""
+        right = (logits.argmax(1) == targets).float()
+        per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}
+        shares = {c: self.shares.get(c, 0.0) for c in per_class} if self.shares else dict.fromkeys(per_class, 1.0)
+        expected = sum(per_class[c] * shares[c] for c in per_class) / (sum(shares.values()) or 1.0)
+        margin = max(CLEARLY, 3 * math.sqrt(0.25 / len(targets)))
+        if len(targets) < FEWEST or not expected < self.value - margin:
+            return ""
+        return (
+            f"The model is right on {expected:.0%} of the probe's pictures, and on {self.value:.0%} by your own "
+            f"{self.key!r}. So the probe is not what the model sees, or other numbers are its class scores. Pass "
+            "CAMCallback(preprocess=...) or CAMCallback(forward=lambda module, images: class_scores)."
+        )
+
+
+class Comparison:
+    """Whether the probe is what the model sees. Every process compares; a doubt of one is a doubt of all.
+
+    Attributes:
+        is_settled: Whether a batch has been compared, the same in every process.
+    """
+
+    def __init__(self, failures: Failures) -> None:
+        self.is_settled = False
+        self._catcher = Catcher()
+        self._failures = failures
+        self._shares: Mapping[int, float] = {}
+        self._is_drawn = False  # a probe of the user's own may be harder than the validation data, on purpose
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """``(height, width)`` of the images that the model was given, if a batch has come."""
+        batch = self._catcher.batch
+        images = next((call.images for _, call in batch.entries), None) if batch else None
+        return None if images is None else (images.shape[-2], images.shape[-1])
+
+    def begin(self, module: nn.Module, loaders: Any) -> None:
+        """Before a step of the user's own."""
+        if not self.is_settled:
+            with self._failures.surviving("watching a batch"):
+                self._catcher.begin(module, loaders)
+
+    def end(self) -> None:
+        """After that step, or where it raised."""
+        with self._failures.surviving("watching a batch"):
+            self._catcher.end()
+
+    def settle(
+        self,
+        module: nn.Module,
+        probe: Probe,
+        loaders: Any,
+        *,
+        drawing: Drawing | None,
+        given: ModuleForward | None,
+    ) -> Agreement | None:
+        """What came of the comparison, the same in every process; None as long as there is no batch.
+
+        Args:
+            module: As it is now.
+            probe: To be looked at.
+            loaders: Of the batch.
+            drawing: How the probe was drawn from their data set; None where the user made the probe.
+            given: The user's own ``forward=``.
+        """
+        if self.is_settled or not all(from_everyone(self._catcher.batch is not None)):
+            return None
+        self.is_settled, self._is_drawn = True, drawing is not None
+        mine = Agreement()
+        batch, self._catcher.batch = self._catcher.batch, None
+        with self._failures.surviving("comparing the probe with a batch"):
+            loader = next(loaders_in(loaders))
+            self._shares = _shares(loader.dataset) if drawing else {}
+            if batch is not None and drawing is not None and batch.indices is None and drawing.preprocess is None:
+                batch = self._in_order(module, loader, batch)
+            inputs = _same_items(loader.dataset, batch, probe, drawing) if batch and drawing else None
+            if batch is not None:
+                mine = agreed(
+                    module,
+                    batch,
+                    probe.prepare(probe.images[:FEW]) if inputs is None else inputs,
+                    are_same=inputs is not None,
+                    are_drawn=drawing is not None,
+                    given=given,
+                    n_classes=len(probe.classes),
+                )
+        doubt = next(filter(None, from_everyone(mine.doubt)), "")
+        return replace(mine, doubt=doubt, step=from_first(mine.step))
+
+    def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
+        """The same for items whose order is known, where that is like what has really arrived."""
+        with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
+            items = [loader.dataset[index] for index in range(min(MOST_ROWS, len(loader.dataset)))]
+            ours = batch_of(module, loader, items)
+            if ours.at_stem is not None and batch.at_stem is not None and is_of_one_range(ours.at_stem, batch.at_stem):
+                return ours
+        return batch
+
+    def logged(self, metrics: Mapping[str, Any]) -> Logged | None:
+        """The accuracy on validation data that the user logs, if there is one."""
+        for key, value in metrics.items() if self._is_drawn else ():
+            name = key.lower()
+            number = (
+                float(value) if isinstance(value, (int, float)) or getattr(value, "numel", int)() == 1 else math.nan
+            )
+            if _VALIDATION.search(name) and _ACCURACY.search(name) and 0 <= number <= 100:
+                return Logged(key, number if number <= 1 else number / 100, self._shares)
+        return None
+
+
+def with_step(probe: Probe, step: Step) -> Probe:
+    """The probe with one more step on the way to model input; two normalisations in a row are one."""
+    first, then = probe.preprocess, step.as_normalize()
+    if then is None:
+        return probe.with_preprocess(Both(first, step))
+    return probe.with_preprocess(
+        then.after(first) if isinstance(first, Normalize) else then if first is None else Both(first, then)
+    )
+
+
+def _shares(dataset: Any) -> Mapping[int, float]:
+    labels = known_labels(dataset) or []
+    return {label: count / len(labels) for label, count in Counter(labels).items()}
+
+
+def _same_items(dataset: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -> Tensor | None:
+    """Model inputs of the batch's items by the probe's way; None where they are not known, or the user sets the way."""
+    if batch.indices is None or drawing.preprocess is not None:
+        return None
+    size = (probe.images.shape[-2], probe.images.shape[-1])
+    with own_seed(0):
+        reader = Reader(drawing.items_of(dataset), 0, size, None, None, None)
+        return torch.stack([reader.item(index).image for index in batch.indices])
