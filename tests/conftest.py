@@ -18,7 +18,10 @@ from torch.nn.modules import module
 from torch.utils.hooks import RemovableHandle
 
 from house.models import Compilations
-from lightning_cam.training import rhythm  # here, since Lightning writes to the environment when it is imported
+from lightning_cam.training import (  # here, since Lightning writes to the environment when it is imported
+    failures,
+    rhythm,
+)
 
 # Networks of a few hundred weights are no faster on more threads, and workers share the cores. For children as well.
 torch.set_num_threads(1)
@@ -54,6 +57,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _same_weights() -> None:
     """What a test draws does not depend on the tests before it: their order is random."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What was printed since a filter has made an error of it, as pytest's own does here: no test leaves it unread."""
+    texts: list[str] = []
+    monkeypatch.setattr(failures, "print_instead", texts.append)
+    yield texts
+    assert not texts, texts
 
 
 @pytest.fixture

@@ -400,7 +400,9 @@ def test_no_hook_is_left_on_the_layer() -> None:
     ],
 )
 def test_scores_cut_off_from_the_layer_are_an_error(build: Callable[[], nn.Module], layer: str) -> None:
-    with pytest.raises(RuntimeError, match=r"depend on layer 'stage'.* choose a layer with .*use_reentrant=False"):
+    with pytest.raises(
+        RuntimeError, match=r"class scores to layer 'stage'.* choose a layer behind it.*use_reentrant=False"
+    ):
         looked(fixed(build), layer)
 
 
@@ -412,7 +414,7 @@ def test_a_reentrant_checkpoint_is_an_error() -> None:
 
 @pytest.mark.parametrize("build", [models.ByPixel, lambda: models.frozen(models.ByPixel())], ids=["", "frozen"])
 def test_a_layer_that_does_not_run_is_an_error(build: Callable[[], nn.Module]) -> None:
-    with pytest.raises(RuntimeError, match=r"layer 'unused' does not run .* choose one that does"):
+    with pytest.raises(RuntimeError, match=r"layer 'unused' does not run .* choose another one"):
         looked(fixed(build), "unused")
 
 

@@ -1,6 +1,7 @@
 """The house: a module imports from lower floors only, and a room only what it may know."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -112,6 +113,32 @@ def test_a_pure_room_knows_torch_and_spatial_only(name: str) -> None:
 )
 def test_a_planted_violation_is_found(room: str, package: tuple[str, ...], source: str) -> None:
     assert violations(room, source, package)
+
+
+# `demo` trains a model of its own; no other room may touch the model that is looked at.
+TOUCHING = re.compile(r"\.register_\w*hook\w*\(|\.(train|eval|backward|requires_grad_)\(|autograd\.")
+
+
+def touches_a_model(room: str, source: str) -> bool:
+    return room not in ("attribution", "demo") and TOUCHING.search(source) is not None
+
+
+def test_only_attribution_sets_hooks_changes_modes_or_calls_autograd() -> None:
+    assert [path for path in modules() if touches_a_model(room_of(path), path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "model.register_forward_hook(f)",
+        "x.register_hook(f)",
+        "model.eval()",
+        "loss.backward()",
+        "torch.autograd.grad(s, x)",
+    ],
+)
+def test_a_planted_touch_is_found(source: str) -> None:
+    assert touches_a_model("training", source)
 
 
 def test_importing_the_package_changes_nothing_outside_it() -> None:

@@ -370,7 +370,7 @@ def test_a_look_compiles_nothing(compiler: Compilations, how: str) -> None:
 def test_a_model_that_has_never_run_is_refused() -> None:
     model = nn.Sequential(nn.LazyConv2d(2, 1), nn.Flatten())
 
-    with pytest.raises(RuntimeError, match="run the model on one batch first"), untouched(model):
+    with pytest.raises(RuntimeError, match="run the model on one batch before the fit"), untouched(model):
         pass
 
 

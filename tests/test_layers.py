@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from lightning_cam.attribution.guard import untouched
-from lightning_cam.attribution.layers import check_layer, find_layer, module_of
+from lightning_cam.attribution.layer_search import find_layer
+from lightning_cam.attribution.layers import check_layer, module_of
 from lightning_cam.attribution.layouts import Layout, layout_of
 from lightning_cam.attribution.outputs import scores_in
 
@@ -588,7 +589,10 @@ def test_patch_embedding_is_never_taken() -> None:
 
     model = Shuffled()
 
-    with untouched(model), pytest.raises(ValueError, match=r"layer of Shuffled .* layer='\.\.\.': it has \['inner'\]"):
+    with (
+        untouched(model),
+        pytest.raises(ValueError, match=r"layer of Shuffled .* layer='\.\.\.': the model has \['inner'\]"),
+    ):
         find_layer(model, images())
 
 
@@ -603,7 +607,9 @@ def test_patch_embedding_is_never_taken() -> None:
     ],
 )
 def test_no_map_says_the_way_out(model: nn.Module) -> None:
-    with pytest.raises(ValueError, match=r"expected a layer of Sequential .*found none; choose one, layer='\.\.\.'"):
+    with pytest.raises(
+        ValueError, match=r"no layer of Sequential gives a map .*name the layer to look at, layer='\.\.\.'"
+    ):
         find_layer(model, images())
 
 

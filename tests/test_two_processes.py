@@ -1,5 +1,6 @@
 """Two processes train one model: they share the probe, log the same numbers, and neither waits for the other."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,11 @@ def test_both_ranks_stop_at_the_alarm_with_one_verdict(together: Scenario) -> No
     assert epoch < 40
 
 
-def test_a_function_is_told_on_rank_0_alone(together: Scenario) -> None:
+def test_a_function_is_told_on_every_rank(together: Scenario) -> None:
     first, second = together("told")
 
+    assert first == second
     assert first[:3] == [40, 1, "FAIL"]
-    assert second[:3] == [40, 0, "FAIL"]
 
 
 def test_the_first_process_says_for_all_which_checks_are_made(together: Scenario) -> None:
@@ -67,12 +68,60 @@ def test_each_rank_looks_at_its_share_with_the_result_of_one(together: Scenario)
     assert with_trials
 
 
-def test_where_the_ranks_have_different_probes_the_first_looks_alone(together: Scenario) -> None:
+def test_where_the_ranks_have_different_probes_the_first_ones_counts(together: Scenario) -> None:
+    """The second process only runs along."""
     (n_first, distance, _), (n_second, _, _) = together("two probes")
 
-    assert n_first > 0
-    assert n_second == 0
+    assert n_first == n_second > 0
     assert distance < 1e-5
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """The same of trainings in which a process that waits for the other gives up after a minute."""
+    outcomes = ranks(tmp_path_factory.mktemp("hostile"), "hostile")
+    assert set(outcomes) == {"0", "1"}
+    return lambda scenario: [outcomes[rank][scenario] for rank in ("0", "1")]
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param("talking", id="a forward with collectives, an odd number of images, masks for some"),
+        pytest.param("resumed", id="resumed with validation data of its own in each process"),
+        pytest.param("slow", id="static graph, and one process slower by twenty seconds"),
+        "first without disk",
+        "second without disk",
+    ],
+)
+def test_no_process_waits_for_the_other(hostile: Scenario, scenario: str) -> None:
+    assert hostile(scenario) == [[6, [0, 2, 5]]] * 2
+
+
+def test_the_evidence_is_drawn_with_a_collective_in_the_forward(hostile: Scenario) -> None:
+    assert hostile("evidence") == [["FAIL", True], ["FAIL", 1]]
+
+
+def test_a_function_may_stop_the_training(hostile: Scenario) -> None:
+    first, second = hostile("function")
+
+    assert first == second < 40
+
+
+def test_a_process_that_is_killed_ends_the_other(tmp_path: Path) -> None:
+    """Not after the minute that the process group waits, and the pictures so far are kept."""
+    started = time.monotonic()
+
+    with pytest.raises(AssertionError):
+        ranks(tmp_path, "killed")
+
+    assert time.monotonic() - started < 60
+    assert list((tmp_path / "cam_report").glob("**/*.png"))
+
+
+@pytest.mark.parametrize("strategy", ["ddp_fork", "ddp_notebook"])
+def test_forked_processes_are_looked_at(strategy: str, tmp_path: Path) -> None:
+    assert ranks(tmp_path, "forked", strategy) == {"0": [6, [0, 2, 5]], "1": [6, [0, 2, 5]]}
 
 
 def test_a_sharded_model_is_not_looked_at_and_one_process_says_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Activations and gradients of one layer, from one forward pass: the room that sets hooks and asks autograd.
+"""Activations and gradients of one layer, from one forward pass.
 
 The graph is cut at the layer. Up to there the model runs without gradients; a hook then turns them on and hands a
 clone of a fresh leaf downstream. So only what lies behind the layer is kept for the backward pass, no parameter's
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .guard import untouched
-from .layers import check_layer, layout_of, module_of
+from .layers import check_layer, module_of
+from .layouts import layout_of
 from .outputs import as_logits
 from .targets import Target
 
@@ -28,14 +29,14 @@ Forward: TypeAlias = Callable[[Tensor], Any]
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """What one layer gave, and what the scores asked of it. Detached, on the model's device.
+    """A layer's activations and the gradients of the scores there. Detached, on the model's device.
 
     Attributes:
         layer: Dotted name, as `check_layer` gives it.
         logits: ``(N, n_classes)`` float32.
         activations: ``(N, K, h, w)`` float32.
         gradients: One ``(N, K, h, w)`` float32 tensor per target; zero where that score does not depend on the layer.
-        n_calls: How often the layer ran in a forward pass, at most. Its last call is what is seen.
+        n_calls: The largest number of times that the layer ran in one forward pass. Only its last call is captured.
     """
 
     layer: str
@@ -57,14 +58,14 @@ def capture(
     """Activations of a layer and their gradients for every target. The model is the same before and after.
 
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    >>> seen = capture(model, torch.rand(5, 1, 4, 5), [lambda logits: logits[:, 0]], layer="0")
-    >>> seen.activations.shape, seen.gradients[0][0, :, 0, 0]
+    >>> captured = capture(model, torch.rand(5, 1, 4, 5), [lambda logits: logits[:, 0]], layer="0")
+    >>> captured.activations.shape, captured.gradients[0][0, :, 0, 0]
     (torch.Size([5, 2, 4, 5]), tensor([0.0500, 0.0000]))
 
     Args:
         model: Any classifier: in training mode, frozen, compiled, in half precision.
-        inputs: ``(N, C, H, W)`` model inputs; moved to the model's device and precision.
-        targets: What to explain; each is given ``(N, n_classes)`` logits.
+        inputs: ``(N, C, H, W)`` model inputs. They are moved to the model's device and precision.
+        targets: The scores to explain. Each target is called with ``(N, n_classes)`` logits.
         layer: Dotted name. If it runs several times in one forward, its last call counts.
         forward: How to get class scores from model inputs; None calls the model.
         batch_size: Images per pass. Keep it fixed over time: results depend on it in the last bit.
@@ -77,14 +78,15 @@ def capture(
     tap = _Tap(name, module_of(model, name), model if forward is None else forward)
     with untouched(model):
         there = placed(model, inputs)
-        looks = _looks(tap, there, targets, batch_size) or _looks(tap, there, targets, batch_size, graph_before=True)
-        if looks is None:
+        batches = _all_batches(tap, there, targets, batch_size)
+        batches = batches or _all_batches(tap, there, targets, batch_size, graph_before=True)
+        if batches is None:
             raise RuntimeError(
-                f"expected class scores that depend on layer {name!r}, found none that autograd can trace to it; "
-                "choose a layer with no detach(), no_grad or inference_mode behind it, and give checkpoint() "
-                "use_reentrant=False"
+                f"autograd finds no way from the class scores to layer {name!r}, so there is nothing to draw. "
+                "Usually a detach(), no_grad or inference_mode lies between them: choose a layer behind it, "
+                "layer='...'. If the model uses checkpoint(), give it use_reentrant=False"
             )
-        logits, activations, *gradients = (torch.cat(parts) for parts in zip(*looks, strict=True))
+        logits, activations, *gradients = (torch.cat(parts) for parts in zip(*batches, strict=True))
     return Capture(name, logits, activations, tuple(gradients), max(tap.n_calls))
 
 
@@ -118,7 +120,7 @@ class _Tap:
     n_calls: list[int] = field(default_factory=list)
 
 
-def _looks(
+def _all_batches(
     tap: _Tap, inputs: Tensor, targets: Sequence[Target], batch_size: int, *, graph_before: bool = False
 ) -> list[list[Tensor]] | None:
     """Logits, activations and a gradient per target for each micro-batch; None if no score depends on the layer.
@@ -126,30 +128,30 @@ def _looks(
     A graph before the layer is needed if the layer runs in a `no_grad` block of the model's own: leaving that block
     restores the mode outside of it, and everything behind would run without gradients.
     """
-    looks = []
+    batches = []
     for start in range(0, len(inputs), batch_size):
         local = [partial(_own_rows, target, start, len(inputs)) for target in targets]
-        look = _look(tap, inputs[start : start + batch_size], local, graph_before=graph_before)
-        if look is None:
+        batch = _one_batch(tap, inputs[start : start + batch_size], local, graph_before=graph_before)
+        if batch is None:
             return None
-        looks.append(look)
-    return looks
+        batches.append(batch)
+    return batches
 
 
 def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
-    """A micro-batch's scores, by a target that may know as many labels as there are images in all."""
+    """The scores of a micro-batch. A target such as `true_class` knows the labels of all images: logits are padded."""
     scores = target(F.pad(logits, (0, 0, start, total - start - len(logits))))
     if scores.shape != (total,):
         raise ValueError(f"expected a target that gives ({total},) scores, one per image, found {tuple(scores.shape)}")
     return scores[start : start + len(logits)]
 
 
-def _look(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
-    """One micro-batch of `_looks`. The hook is gone before autograd runs: checkpointed layers run again there."""
+def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
+    """One micro-batch of `_all_batches`. The hook goes before autograd runs: checkpointed layers run again there."""
     with torch.set_grad_enabled(graph_before), _cut(tap.layer) as cut:
         output = tap.forward(batch)
     if cut.leaf is None:
-        raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose one that does, layer='...'")
+        raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose another one, layer='...'")
     leaf = cut.leaf
     tap.n_calls.append(cut.n_calls)
     with torch.enable_grad():
@@ -164,7 +166,10 @@ def _look(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: 
 
 
 def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
-    """Of each image's own score, since images do not mix; None if autograd finds no way from the scores to the leaf."""
+    """Gradient of each image's own score; None if autograd finds no way from the scores to the leaf.
+
+    The scores may be summed because in evaluation mode no image influences another's score.
+    """
     if not scores.requires_grad:
         return None
     (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True, allow_unused=True)
@@ -173,7 +178,7 @@ def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
 
 @dataclass
 class _Cut:
-    """The leaf of a layer's last call, and how many there were."""
+    """The leaf of a layer's last call, and the number of calls."""
 
     leaf: Tensor | None = None
     n_calls: int = 0
@@ -206,12 +211,12 @@ def _cut(layer: nn.Module) -> Iterator[_Cut]:
 
 def _map_in(output: Any) -> Tensor:
     """The first floating tensor with space or tokens in it."""
-    found = next((t for t in _tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
-    if found is None:
+    feature_map = next((t for t in _tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
+    if feature_map is None:
         raise ValueError(
             f"expected a layer that returns a feature map, found {type(output).__name__}; choose another, layer='...'"
         )
-    return found
+    return feature_map
 
 
 def _tensors_in(output: Any) -> Iterator[Tensor]:
@@ -223,7 +228,7 @@ def _tensors_in(output: Any) -> Iterator[Tensor]:
 
 
 def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
-    """The same structure with one tensor exchanged."""
+    """The same structure with one tensor replaced."""
     if output is old:
         return new
     if isinstance(output, MutableMapping):

@@ -1,8 +1,9 @@
 """Looking does not change what is looked at: `untouched` puts back everything that a forward pass can move.
 
-What it cannot see: parameters written through ``.data`` by the model's own forward, state in objects that are neither
-modules nor containers held by one, containers of more than ten thousand items and tensors of more than 64 MiB: those
-are data rather than state, and copying them would cost more than looking. `witness` sees these, once in a run.
+It cannot see parameters that the model's own forward writes through ``.data``, nor state in objects that are neither
+modules nor containers held by a module. It leaves out containers of more than ten thousand items and tensors of more
+than 64 MiB: those are data rather than state, and copying them would cost more than looking. The `self_check` covers
+the first two, once in a run, because it takes longer.
 """
 
 import operator
@@ -19,8 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_MOST_ITEMS = 10_000
-_MOST_BYTES = 2**26
+_MOST_ITEMS = 10_000  # of a container; a longer one holds data rather than state, and copying it would be slow
+MOST_BYTES = 2**26  # of a tensor that is neither parameter nor buffer; a larger one is data rather than state
 # How the state of a generator is read and written, by its exact type: a subclass may have none.
 GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], object]]] = {
     torch.Generator: (torch.Generator.get_state, torch.Generator.set_state),
@@ -34,13 +35,13 @@ GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], object]]
 def untouched(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients, autocast, compiled code and logging; afterwards everything is as before.
 
-    Everything is training flags module by module, buffers and metric states bit for bit, attributes and hooks of
+    "Everything" means training flags module by module, buffers and metric states bit for bit, attributes and hooks of
     every module, random states (torch's on the CPU and on the model's devices, numpy's, Python's and the model's own
     generators) and torch's switches. It holds after an exception and after Ctrl-C. Parameters and their ``.grad`` are
     never written.
 
     Raises:
-        RuntimeError: The model has parameters that its first forward will create.
+        RuntimeError: The model has lazy parameters that its first forward has yet to create.
     """
     modules = list(model.modules())
     containers = _containers(modules)
@@ -48,8 +49,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
     tensors = {id(value): value for value in (*model.buffers(), *held) if isinstance(value, Tensor)}.values()
     if any(map(is_lazy, tensors)):
         raise RuntimeError(
-            f"expected a {type(model).__name__} that has run once, found parameters without a shape: looking must not "
-            "be the first forward, which draws them; run the model on one batch first"
+            f"{type(model).__name__} has parameters without a shape, which its first forward pass creates at random. "
+            "lightning_cam must not make that pass, because it would change your training; "
+            "run the model on one batch before the fit"
         )
     devices = {tensor.device for tensor in tensors}
     with ExitStack() as stack:
@@ -185,14 +187,18 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def _containers(modules: Iterable[nn.Module]) -> list[Any]:
     """Attribute dicts of modules and the containers in them, however deep, each once."""
-    found: list[Any] = [vars(module) for module in modules]
-    seen = set(map(id, found))
-    for container in found:  # grows while it is walked
+    containers: list[Any] = [vars(module) for module in modules]
+    identities = set(map(id, containers))
+    for container in containers:  # grows while it is walked
         for value in _items(container):
-            if isinstance(value, (list, dict, set, deque)) and len(value) <= _MOST_ITEMS and id(value) not in seen:
-                seen.add(id(value))
-                found.append(value)
-    return found
+            if (
+                isinstance(value, (list, dict, set, deque))
+                and len(value) <= _MOST_ITEMS
+                and id(value) not in identities
+            ):
+                identities.add(id(value))
+                containers.append(value)
+    return containers
 
 
 def _items(container: Any) -> Iterable[Any]:
@@ -224,7 +230,7 @@ def is_state(tensor: Tensor) -> bool:
 
     Not a parameter, which is for training to write to, nor one in a graph, which is a result; nor a wrapped tensor.
     """
-    return type(tensor) is Tensor and tensor.grad_fn is None and has_bytes(tensor) and tensor.nbytes <= _MOST_BYTES
+    return type(tensor) is Tensor and tensor.grad_fn is None and has_bytes(tensor) and tensor.nbytes <= MOST_BYTES
 
 
 def has_bytes(tensor: Tensor) -> bool:

@@ -15,11 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .guard import GENERATORS, has_bytes, random_states
+from .guard import GENERATORS, MOST_BYTES, has_bytes, random_states
 from .model_state import held_by, named_by_methods
 
 MOST_COPIED = 2**30  # bytes of a model's state that are copied, to the host, so that they can be put back
-_MOST_BYTES = 2**26  # of a tensor that is neither parameter nor buffer: a larger one is data rather than state
 _CHUNK = 2**18  # words that are summed at once
 
 
@@ -106,7 +105,7 @@ def _tensors(model: nn.Module, held: Iterable[tuple[str, Any]]) -> Iterator[tupl
         yield f"buffer {name!r}", buffer
     known = set(map(id, (*model.parameters(), *model.buffers())))
     for name, value in held:
-        if _is_plain(value) and value.grad_fn is None and value.nbytes <= _MOST_BYTES and id(value) not in known:
+        if _is_plain(value) and value.grad_fn is None and value.nbytes <= MOST_BYTES and id(value) not in known:
             known.add(id(value))
             yield f"tensor {name!r}", value
 

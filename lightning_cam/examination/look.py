@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from ..attribution import cams, engine, layers, targets
+from ..attribution import cams, engine, layer_search, layers, targets
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
 from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors
@@ -46,6 +46,17 @@ class Look:
     n_calls: int
     head: Head | None = None
 
+    def first(self, n: int) -> "Look":
+        """The look at the first ``n`` of its images."""
+        return replace(
+            self,
+            logits=self.logits[:n],
+            grid_maps=self.grid_maps[:n],
+            predicted_grid_maps=self.predicted_grid_maps[:n],
+            answers={cue: values[:n] for cue, values in self.answers.items()},
+            context={name: values[:n] for name, values in self.context.items()},
+        )
+
 
 def look(
     model: nn.Module,
@@ -65,7 +76,7 @@ def look(
         inputs = probe.prepare(probe.images[chosen])
         run = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
         subject = _Subject(model, probe, run, batch_size)
-        layer = layer or layers.find_layer(model, engine.placed(model, inputs[:2]), run)
+        layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), run)
         with subject.clock:
             batches = list(subject.captures(inputs, probe.targets[chosen], layer, method))
         *parts, n_calls = zip(*batches, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..text import printable
 from .folder import require_room, require_space
@@ -30,6 +30,15 @@ class TensorBoardSink:
 
     def __init__(self, writer: SummaryWriter) -> None:
         self._writer = writer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Where it writes: a writer's thread and file stay in their process."""
+        return {"log_dir": self._writer.log_dir}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # here, since importing it takes a second
+
+        self._writer = SummaryWriter(state["log_dir"])
 
     def write(self, page: Page) -> None:
         """Writes one page at its step.

@@ -31,8 +31,18 @@ class WandbSink:
         self._checks: list[dict[str, Any]] = []
         self._probes: list[dict[str, Any]] = []
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the run, which cannot leave its process."""
+        return {**vars(self), "_run": None}
+
     def write(self, page: Page) -> None:
-        """Logs one page."""
+        """Logs one page.
+
+        Raises:
+            RuntimeError: The sink was copied from another process; its run stayed there.
+        """
+        if self._run is None:
+            raise RuntimeError("this sink has the run of another process; make one with WandbSink(run) here")
         where = {"step": page.step, "epoch": page.epoch}
         if page.scalars:
             row = {**where, **page.scalars}

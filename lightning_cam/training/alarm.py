@@ -30,8 +30,7 @@ class Alarm:
     def act(self, trainer: Any, verdict: Verdict) -> None:
         """Does what the user wants done. An exception from here is meant to reach the training."""
         if callable(self._on_shortcut):
-            if trainer.is_global_zero:
-                self._on_shortcut(verdict)
+            self._on_shortcut(verdict)  # in every process: what one does alone, such as stopping, the others wait for
         elif self._on_shortcut == "raise":
             raise ShortcutError(verdict)
         else:

@@ -1,7 +1,9 @@
 """The callback: which hook of Lightning leads to which check, and where the results go."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from torch import Tensor, nn
@@ -70,8 +72,8 @@ class CAMCallback(Callback):
             give the label away are swapped as well, where pictures are resized as a whole.
 
         on_shortcut: *What happens.* "warn", "stop" the training, "raise" a `ShortcutError`, or call a function with
-            the `Verdict`, in the first process. It happens once a fit, when the verdict is "FAIL" at two checks in a
-            row or at the end.
+            the `Verdict`, in every process that trains. It happens once a fit, when the verdict is "FAIL" at two checks
+            in a row or at the end.
         on_error: "warn" keeps the training going and says once what failed. "raise" raises, for CI.
         verbose: Whether to print the verdict, and where the pictures are, at the end of the fit. Warnings always come.
 
@@ -157,6 +159,13 @@ class CAMCallback(Callback):
         outcome = None if self._verdict is None else self._verdict.outcome
         state = f"{len(self.trials)} trials, {len(self.history)} checks so far, verdict {outcome}"
         return f"CAMCallback(name={self.name!r}, layer={self.layer!r}; {state})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "CAMCallback":
+        """Shares probe and sinks: nobody edits a probe, and what a sink writes to is open once."""
+        memo.update({id(shared): shared for shared in (self.probe, *(self.sinks or ()))})
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
     @property
     def history(self) -> tuple[Reading, ...]:
@@ -273,9 +282,10 @@ class CAMCallback(Callback):
 
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps the pictures made so far; Lightning calls no `teardown` after an exception."""
-        self._comparison.end()
-        self._gallery.close(timeout=SECONDS_AFTER_EXCEPTION)
-        explain_pickling(exception, {name: vars(self)[name] for name in MAY_HOLD_FUNCTIONS})
+        with suppress(Exception):  # nothing may take the place of the user's own exception
+            self._comparison.end()
+            self._gallery.close(timeout=SECONDS_AFTER_EXCEPTION)
+            explain_pickling(exception, {name: vars(self)[name] for name in MAY_HOLD_FUNCTIONS})
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
@@ -394,10 +404,12 @@ class CAMCallback(Callback):
     def _sum_up(self, pl_module: Any, *, alert: bool) -> None:
         """Hands over the last page and says on the terminal how the fit ended."""
         report, verdict = self._observer.report, self._verdict
-        if not self._gallery.is_open or report is None or self.probe is None or not self.history:
+        if self.probe is None or not self.history:
             return
-        findings = verdict.findings[:MAX_EVIDENCE] if verdict and self.log_images else ()
+        findings = verdict.findings[:MAX_EVIDENCE] if verdict and self._gallery.is_open and self.log_images else ()
         evidence = self._observer.evidence(pl_module, self.probe, [finding.cue for finding in findings])
+        if not self._gallery.is_open or report is None:
+            return
         self._gallery.finish(self.history, verdict, evidence, alert=alert)
         if self.verbose:
             words = self._gallery.last_words(self.probe, report, len(self.history), verdict)

@@ -1,9 +1,11 @@
 """Nothing of ours stops a training: a failure is counted, said once, and after three in a row not tried again."""
 
 import pickle
+import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from .. import notices
@@ -62,9 +64,34 @@ def steers_lightning(error: Exception) -> bool:
 
 
 def warn(text: str) -> None:
-    """Warns in the first process, which speaks for all that train together."""
+    """Warns in the first process, which speaks for all that train together. Never raises, whatever the filters are."""
     if rank() == 0:
-        notices.warn(text)
+        try:
+            notices.warn(text)
+        except Exception:  # a filter made an error of it, or whoever shows warnings failed
+            print_instead(f"lightning_cam: {text}")
+
+
+@contextmanager
+def without_errors_from_warnings() -> Iterator[None]:
+    """Warnings inside are shown after it. There a filter that makes errors of them stops nothing."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        finally:
+            given = list(caught)
+    for each in given if rank() == 0 else ():
+        try:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        except Exception:
+            print_instead(str(each.message))
+
+
+def print_instead(text: str) -> None:
+    """For a text that may not be a warning: there it would stop a training, or hide the exception that does."""
+    with suppress(Exception):  # no terminal, or one that has gone
+        print(text, file=sys.stderr)  # noqa: T201 - see above
 
 
 def explain_pickling(exception: BaseException, arguments: Mapping[str, Any]) -> None:

@@ -31,6 +31,10 @@ class Gallery:
         self._album: Album | None = None
         self._openings: list[str] = []  # commands and addresses that show a person the pictures
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the thread that draws: it stays with this fit, and a copy of the callback opens its own."""
+        return {**vars(self), "_album": None}
+
     @property
     def is_open(self) -> bool:
         """Whether this process keeps pictures."""

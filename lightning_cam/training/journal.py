@@ -9,6 +9,7 @@ import torch
 from ..examination import Reading
 from . import loggers
 from .failures import Failures, warn
+from .ranks import from_first
 from .trainer import monitored
 
 STATE_VERSION = 1
@@ -38,6 +39,8 @@ class Journal:
         if self._readings and self._fingerprint not in (None, fingerprint):
             warn("the checkpoint's readings were taken on another probe set, so a new series is started")
             self._readings = []
+        # Whether there are readings decides whether a look comes first, and a process that looks alone waits forever.
+        self._readings = from_first(self._readings)
 
     def record(self, scalars: Mapping[str, float], step: int, epoch: int) -> tuple[Reading, Reading]:
         """Adds the reading of a check.

@@ -19,6 +19,7 @@ from ..text import error_text
 from ..verdict import Verdict, Vigil, judge, withheld
 from .comparison import Logged
 from .failures import Failures, steers_lightning
+from .in_step import in_step
 from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 
@@ -143,27 +144,19 @@ class Observer:
         self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor]
     ) -> Look | None:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
-        everything = torch.arange(len(probe))
-        chosen = share_of(len(probe)) if self._shares else everything[: len(probe) if rank() == 0 else 0]
-        if not len(chosen):
-            return None
-        through = partial(
-            look,
-            model,
-            probe,
-            chosen,
-            trials,
-            layer=self._layer,
-            method=self._method,
-            n_donors=2,
-            forward=forward_of(model, self._forward),
-        )
-        with self._verifying(model, has_trials=bool(trials)), untouched(model):
-            _put(buffers, model)
-            share = self._within_memory(through, len(chosen))
+        with in_step(model, probe, forward_of(model, self._forward)) as run:
+            if rank() and not self._shares:
+                return None
+            chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
+            through = partial(
+                look, model, probe, chosen, trials, layer=self._layer, method=self._method, n_donors=2, forward=run
+            )
+            with self._verifying(model, has_trials=bool(trials)), untouched(model):
+                _put(buffers, model)
+                share = self._within_memory(through, len(chosen))
         self._verified.add(bool(trials))
         self._layer = share.layer  # found once a fit, so that all checks see the same layer
-        return share
+        return share.first(n_own)
 
     def _verifying(self, model: nn.Module, *, has_trials: bool) -> AbstractContextManager[None]:
         """Once a fit for either kind of check, since reading all parameters takes 0.2 s for a ResNet-50."""
@@ -213,15 +206,16 @@ class Observer:
         return withheld(verdict, doubt) if doubt else verdict
 
     def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
-        """Pictures of the swaps of the given cues. If one cannot be made, the verdict still stands."""
+        """Pictures of the swaps of the given cues, in the first process; all have to call this.
+
+        If one cannot be made, the verdict still stands.
+        """
         collected: list[Evidence] = []
-        if self.judged is None:
-            return collected
-        with self._failures.surviving("the evidence"):
-            run = forward_of(model, self._forward)
-            for cue in cues:
-                evidence = collect_evidence(model, probe, self.judged, cue, forward=run, batch_size=self.images_a_pass)
-                collected.append(evidence)
+        forward = forward_of(model, self._forward)
+        with self._failures.surviving("the evidence"), in_step(model, probe, forward) as run:
+            if self.judged is not None:
+                collect = partial(collect_evidence, model, probe, self.judged)
+                collected += [collect(cue, forward=run, batch_size=self.images_a_pass) for cue in cues]
         return collected
 
     def forget(self) -> None:

@@ -22,9 +22,14 @@ def rank() -> int:
     return dist.get_rank() if n_ranks() > 1 else 0
 
 
-def share_of(n: int) -> Tensor:
-    """Indices of the images that this process looks at, of ``n``: shares differ by one image at most."""
-    return torch.arange(n).tensor_split(n_ranks())[rank()]
+def share_of(n: int) -> tuple[Tensor, int]:
+    """Indices of the images that this process looks at, of ``n``, and how many of them are its own.
+
+    All processes get equally many. Those beyond their own belong to another process, and only make the passes equal.
+    """
+    size = -(-n // n_ranks())
+    first = rank() * size
+    return torch.arange(first, first + size) % n, min(max(n - first, 0), size)
 
 
 def from_everyone(mine: T) -> list[T]:

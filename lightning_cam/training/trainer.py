@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..probe import Probe
 from .batches import loaders_in
-from .failures import warn
+from .failures import warn, without_errors_from_warnings
 from .ranks import from_everyone, n_ranks
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
@@ -93,7 +93,8 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
         if role == "training":
             warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
-            return drawing.probe_of(loader.dataset, fallback)
+            with without_errors_from_warnings():
+                return drawing.probe_of(loader.dataset, fallback)
         except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from lightning_cam.attribution import cams
 from lightning_cam.attribution.engine import capture
 from lightning_cam.attribution.guard import untouched
-from lightning_cam.attribution.layers import find_layer
+from lightning_cam.attribution.layer_search import find_layer
 from lightning_cam.attribution.outputs import as_logits
 from lightning_cam.attribution.targets import predicted_class
 

@@ -10,10 +10,10 @@ from typing import Any
 TESTS = Path(__file__).parent.parent
 
 
-def ranks(folder: Path, script: str) -> dict[str, Any]:
+def ranks(folder: Path, script: str, *arguments: str) -> dict[str, Any]:
     """What each process of a script in `two_processes` writes at the end of its training, by its rank."""
     done = subprocess.run(
-        [sys.executable, str(TESTS / "two_processes" / f"{script}.py"), str(folder)],
+        [sys.executable, str(TESTS / "two_processes" / f"{script}.py"), str(folder), *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])},
         capture_output=True,
         text=True,
