@@ -21,6 +21,7 @@ from house.shortcut import BORDER, Framed, framed, framed_probe
 from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, Verdict, cams, examine
 from lightning_cam.examination import Reading
+from lightning_cam.intervention import DonorSwap
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
 from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.folder import read_history
@@ -222,7 +223,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
         framed_probe(),
         layer="net.2",
         method=maps,
-        trials=(replace(BORDER[0], edit=edit),),
+        trials=(replace(BORDER[0], swap=DonorSwap(edit)),),
         n_images=2,
         sinks=[sink, FolderSink(folder / "report"), TensorBoardSink(logger.experiment)],
     )
@@ -334,7 +335,9 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
         clock.seconds += 0.1
         return BORDER[0].swap.edit(*given)
 
-    callback = CAMCallback(probe(), layer="body", trials=(replace(BORDER[0], edit=edit),), sinks=[], on_error="raise")
+    callback = CAMCallback(
+        probe(), layer="body", trials=(replace(BORDER[0], swap=DonorSwap(edit)),), sinks=[], on_error="raise"
+    )
     trainer(tmp_path, Batches(clock), callback, max_epochs=EPOCHS).fit(Net(), loader(), loader())
 
     first, *later = callback.history
@@ -356,7 +359,9 @@ def test_trials_that_fail_cost_the_trials_alone(tmp_path: Path, monkeypatch: pyt
         clock.seconds += 9
         raise RuntimeError("no edit")
 
-    callback = CAMCallback(probe(), layer="body", method=maps, trials=(replace(BORDER[0], edit=broken),), sinks=[])
+    callback = CAMCallback(
+        probe(), layer="body", method=maps, trials=(replace(BORDER[0], swap=DonorSwap(broken)),), sinks=[]
+    )
     run = trainer(tmp_path, Batches(clock), callback, max_epochs=EPOCHS)
     with pytest.warns(UserWarning, match="lightning_cam") as said:
         run.fit(Net(), loader(), loader())
@@ -387,7 +392,9 @@ def test_a_look_that_fails_is_not_completed_in_place_of_the_one_before(
         clock.seconds += 9
         return BORDER[0].swap.edit(*given)
 
-    callback = CAMCallback(probe(), layer="body", method=maps, trials=(replace(BORDER[0], edit=edit),), sinks=[])
+    callback = CAMCallback(
+        probe(), layer="body", method=maps, trials=(replace(BORDER[0], swap=DonorSwap(edit)),), sinks=[]
+    )
     run = trainer(tmp_path, Batches(clock), callback, max_epochs=EPOCHS)
     with pytest.warns(UserWarning, match="lightning_cam"):
         run.fit(Net(), loader(), loader())

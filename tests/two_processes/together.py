@@ -21,6 +21,7 @@ from house.clock import Batches, Clock
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from house.trainings import Net, loader, moody, probe, trainer
 from lightning_cam import CAMCallback, Probe, cams, examine
+from lightning_cam.intervention import DonorSwap
 
 
 def in_two(folder: Path, *callbacks: Any, **options: Any) -> Any:
@@ -77,7 +78,7 @@ def shares(folder: Path, *, same: bool) -> list[Any]:
         callback.probe, callback._draws_probe = Probe(brighter.clamp(0, 1), targets), False
     run.fit(model, loader(), loader(8))
     n_together = sum(n_looked_at)
-    alone = examine(model, callback.probe, forward=model).scalars
+    alone = examine(model, callback.probe).scalars
     together = {key.removeprefix("cam/"): value for key, value in callback.history[-1].scalars.items()}
     compared = [key for key in alone if key in together]
     distance = max(abs(alone[key] - together[key]) for key in compared if alone[key] == alone[key])
@@ -96,7 +97,9 @@ def clocks(folder: Path) -> list[Any]:
         clock.seconds += 5 * (run.global_rank == 0)
         return BORDER[0].swap.edit(*given)
 
-    callback = CAMCallback(probe(), layer="body", method=maps, trials=[replace(BORDER[0], edit=edit)], sinks=[])
+    callback = CAMCallback(
+        probe(), layer="body", method=maps, trials=[replace(BORDER[0], swap=DonorSwap(edit))], sinks=[]
+    )
     run = in_two(folder, Batches(clock), callback, max_epochs=5)
     with patch.object(lightning_cam.training.callback, "time", clock):
         run.fit(Net(), loader(), loader(8))
