@@ -40,11 +40,13 @@ class Agreement:
         step: What the probe's inputs lack; None where nothing is missing or nothing was found.
         forward: How the user's step calls the model; None where that is with images alone.
         doubt: Why no verdict can be trusted, in words for a person; empty where the probe is what the model sees.
+        has_touched: What the model's own forward changed out of sight; empty where nothing was.
     """
 
     step: Step | None = None
     forward: ModuleForward | None = None
     doubt: str = ""
+    has_touched: str = ""
 
 
 def agreed(

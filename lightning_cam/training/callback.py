@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..attribution import cams, layers
+from ..attribution.self_check import TouchedError
 from ..audit import AuditResult
 from ..examination import Reading
 from ..intervention import Trial, chosen_trials
@@ -16,9 +17,8 @@ from ..probe import Probe
 from ..sinks.page import Sink
 from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict, limits
-from .agreement import takes
 from .alarm import Alarm, OnShortcut
-from .comparison import UNSEEN, Comparison, with_step
+from .comparison import UNSEEN, Comparison, can_be_called, with_step
 from .failures import Failures, explain_pickling, warn
 from .gallery import Gallery
 from .journal import Journal
@@ -26,7 +26,7 @@ from .module import has_run
 from .namespaces import Callback
 from .observer import Failure, Judged, Observer
 from .options import OnError, check_options, known_trials
-from .ranks import from_everyone, from_first
+from .ranks import from_first
 from .rhythm import Budget, Depth, Occasion, Rhythm
 from .trainer import Drawing, drawn_in_every_process, has_whole_model, logged_step, validates
 
@@ -299,7 +299,7 @@ class CAMCallback(Callback):
         """Whether it is known how to call the model; else the first validation will show it."""
         if self._comparison.is_settled or not validates(trainer):
             return True
-        return all(from_everyone(takes(pl_module, probe.prepare(probe.images[:2]), self.forward)))
+        return can_be_called(pl_module, probe, self.forward)
 
     def _settle(self, trainer: Any, pl_module: Any, loaders: Any) -> None:
         """Once a fit: the probe goes the way of a batch, or a doubt says which step is missing."""
@@ -311,6 +311,10 @@ class CAMCallback(Callback):
         self._budget.charge_apart(time.perf_counter() - started)
         if agreement is None:
             return
+        if agreement.has_touched:
+            if self.on_error == "raise":
+                raise TouchedError(agreement.has_touched)
+            self._switch_off(agreement.has_touched)
         self._observer.doubt = agreement.doubt
         if agreement.doubt:
             warn(f"there will be no verdict. {agreement.doubt}")

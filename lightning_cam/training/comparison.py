@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution.arrivals import MOST_ROWS
+from ..attribution.self_check import TouchedError, self_checked
 from ..datasets.items import Reader, own_seed
 from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..probe import Probe
-from .agreement import Agreement, ModuleForward, agreed, is_of_one_range
+from .agreement import Agreement, ModuleForward, agreed, is_of_one_range, takes
 from .batches import Catcher, RealBatch, batch_of, loaders_in
 from .failures import Failures
 from .preprocessing import Both, Step
@@ -118,13 +119,32 @@ class Comparison:
         mine = Agreement()
         batch, self._catcher.batch = self._catcher.batch, None
         with self._failures.surviving("comparing the probe with a batch"):
-            loader = next(loaders_in(loaders))
-            self._shares = _shares(loader.dataset) if drawing else {}
-            if batch is not None and drawing is not None and batch.indices is None and drawing.preprocess is None:
-                batch = self._in_order(module, loader, batch)
-            inputs = _same_items(loader.dataset, batch, probe, drawing) if batch and drawing else None
             if batch is not None:
-                mine = agreed(
+                mine = self._compared(module, probe, loaders, batch, drawing, given=given)
+        all_of_them = from_everyone((mine.doubt, mine.has_touched))
+        doubt, touched = (next(filter(None, texts), "") for texts in zip(*all_of_them, strict=True))
+        return replace(mine, doubt=doubt, has_touched=touched, step=from_first(mine.step))
+
+    def _compared(
+        self,
+        module: nn.Module,
+        probe: Probe,
+        loaders: Any,
+        batch: RealBatch,
+        drawing: Drawing | None,
+        *,
+        given: ModuleForward | None,
+    ) -> Agreement:
+        """What this process finds."""
+        loader = next(loaders_in(loaders))
+        inputs = None
+        try:
+            with self_checked(module):
+                if drawing is not None:
+                    self._shares = _shares(loader.dataset)
+                    batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
+                    inputs = _same_items(loader.dataset, batch, probe, drawing)
+                return agreed(
                     module,
                     batch,
                     probe.prepare(probe.images[:FEW]) if inputs is None else inputs,
@@ -133,11 +153,13 @@ class Comparison:
                     given=given,
                     n_classes=len(probe.classes),
                 )
-        doubt = next(filter(None, from_everyone(mine.doubt)), "")
-        return replace(mine, doubt=doubt, step=from_first(mine.step))
+        except TouchedError as error:
+            return Agreement(has_touched=str(error))
 
     def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
-        """The same for items whose order is known, where that is like what has really arrived."""
+        """The batch, or one of items that are known, where that is like what has really arrived."""
+        if batch.indices is not None:
+            return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
             items = [loader.dataset[index] for index in range(min(MOST_ROWS, len(loader.dataset)))]
             ours = batch_of(module, loader, items)
@@ -155,6 +177,14 @@ class Comparison:
             if _VALIDATION.search(name) and _ACCURACY.search(name) and 0 <= number <= 100:
                 return Logged(key, number if number <= 1 else number / 100, self._shares)
         return None
+
+
+def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) -> bool:
+    """Whether the model can be given images alone, the same in every process. False where its forward changes it."""
+    mine = False
+    with suppress(TouchedError), self_checked(module):
+        mine = takes(module, probe.prepare(probe.images[:2]), given)
+    return all(from_everyone(mine))
 
 
 def with_step(probe: Probe, step: Step) -> Probe:
