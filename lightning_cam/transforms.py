@@ -15,6 +15,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as v2_functional
 
+from .datasets.jpeg import through_jpeg
+
 _Params: TypeAlias = dict[str, Any]
 
 _MOST_COLOURS = 8  # along each side of a random background
@@ -187,8 +189,7 @@ def _as_bytes(pixels: Tensor) -> Tensor:
 
 
 def _reencoded(pixels: Tensor, quality: int) -> Tensor:
-    pictures = [v2_functional.to_pil_image(image) for image in pixels.reshape(-1, *pixels.shape[-3:]).cpu()]
-    decoded = [v2_functional.pil_to_tensor(v2_functional.jpeg(picture, quality)) for picture in pictures]
+    decoded = [through_jpeg(image, quality) for image in pixels.reshape(-1, *pixels.shape[-3:])]
     return torch.stack(decoded).reshape(pixels.shape).to(pixels.device) if decoded else pixels
 
 

@@ -17,7 +17,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from lightning_cam.audit import AuditResult, audit_dataset
-from lightning_cam.audit.judging import judge
+from lightning_cam.audit.judging import find
 from lightning_cam.audit.pixels import measure
 from lightning_cam.audit.sources import find_source
 from lightning_cam.cues import Remedy, remedy_for
@@ -477,7 +477,7 @@ def test_a_sure_but_small_skill_is_no_finding() -> None:
     labels = np.arange(6000) % 2
     weak = labels * 0.3 + np.random.default_rng(0).normal(size=6000)
 
-    facts, findings, _, _ = judge({"width": weak, "cells": np.zeros((6000, 8, 8, 5))}, labels, ("a", "b"), 0)
+    facts, findings, _, _ = find({"width": weak, "cells": np.zeros((6000, 8, 8, 5))}, labels, ("a", "b"), 0)
 
     assert facts[0].p_value < 0.01
     assert 0 < facts[0].bound < 0.2
@@ -506,7 +506,7 @@ def shuffled_findings(copies: np.ndarray[Any, Any], n_classes: int, runs: int) -
     columns["number"] = rng.choice([np.nan, 1.0, 2.0, 3.0], len(copies))
     classes = tuple(map(str, range(n_classes)))
     labels = [rng.permutation(np.arange(len(copies)) % n_classes) for _ in range(runs)]
-    return sum(bool(judge(columns, label, classes, seed)[1]) for seed, label in enumerate(labels))
+    return sum(bool(find(columns, label, classes, seed)[1]) for seed, label in enumerate(labels))
 
 
 @pytest.mark.parametrize(("n", "n_classes", "runs"), [(24, 2, 15), (60, 3, 10)])

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from lightning_cam.audit import facts, pixels
-from lightning_cam.audit.facts import Facts, Reading, place_facts, read_file, read_picture, read_tensor
+from lightning_cam.audit.facts import Facts, PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor, place_facts
 from lightning_cam.cues import cue_of_fact
 
 SIZE = (96, 64)  # width and height
@@ -33,15 +33,15 @@ def saved(folder: Path, picture: Image.Image, name: str, **options: Any) -> Path
     return path
 
 
-def read(path: Path, max_pixels: int = 10**6) -> Reading:
-    return read_file(path, Path(path.name), frozenset(), max_pixels)
+def read(path: Path, max_pixels: int = 10**6) -> PictureFacts:
+    return facts_of_file(path, Path(path.name), frozenset(), max_pixels)
 
 
 def facts_of(folder: Path, picture: Image.Image, name: str, **options: Any) -> Facts:
     return read(saved(folder, picture, name, **options)).facts
 
 
-def texture_of(reading: Reading) -> tuple[float, float]:
+def texture_of(reading: PictureFacts) -> tuple[float, float]:
     """Blockiness and sharpness."""
     found = pixels.textures([reading.crop])
     return float(found["blockiness"][0]), float(found["sharpness"][0])
@@ -220,14 +220,14 @@ def test_transparency_is_dropped_as_a_loader_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F"])
 def test_every_mode_has_a_small_copy(mode: str) -> None:
-    found = read_picture(plain(mode, 0))
+    found = facts_of_picture(plain(mode, 0))
 
     assert (found.copy.shape, found.copy.dtype) == ((64, 64, 3), np.uint8)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 200), (64, 64), (63, 65), (300, 130)])
 def test_a_plain_picture_stays_plain(size: tuple[int, int]) -> None:
-    found = read_picture(plain("RGB", (10, 20, 30), size))
+    found = facts_of_picture(plain("RGB", (10, 20, 30), size))
 
     assert (found.copy == [10, 20, 30]).all()
     assert np.isnan(texture_of(found)).all()
@@ -237,7 +237,7 @@ def test_the_small_copy_averages() -> None:
     picture = noise((192, 64))
     expected = np.asarray(picture, float).reshape(64, 1, 64, 3, 3).mean((1, 3))
 
-    assert np.abs(read_picture(picture).copy - expected).max() <= 1
+    assert np.abs(facts_of_picture(picture).copy - expected).max() <= 1
 
 
 def test_the_small_copy_of_a_large_picture_averages_four_pixels_of_an_even_grid() -> None:
@@ -245,14 +245,14 @@ def test_the_small_copy_of_a_large_picture_averages_four_pixels_of_an_even_grid(
     rows, columns = (np.linspace(0, side - 1, 128).round().astype(int) for side in (375, 500))
     expected = np.asarray(picture, float)[rows][:, columns].reshape(64, 2, 64, 2, 3).mean((1, 3))
 
-    assert np.abs(read_picture(picture).copy - expected).max() < 0.6
+    assert np.abs(facts_of_picture(picture).copy - expected).max() < 0.6
 
 
 def test_the_small_copy_shows_the_thinnest_frame() -> None:
     picture = plain(colour=(90, 0, 0), size=(1000, 700))
     picture.paste((0, 0, 0), (1, 1, 999, 699))
 
-    copy = read_picture(picture).copy[..., 0]
+    copy = facts_of_picture(picture).copy[..., 0]
     assert copy[0, 1:-1].min() == copy[-1, 1:-1].min() == copy[1:-1, 0].min() == copy[1:-1, -1].min() == 45
     assert copy[1:-1, 1:-1].max() == 0
 
@@ -262,14 +262,14 @@ def test_a_tensor_is_read_as_the_picture_that_it_shows(to_values: Any) -> None:
     picture = noise((192, 64))
     tensor = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
-    of_picture, of_tensor = read_picture(picture), read_tensor(to_values(tensor))
+    of_picture, of_tensor = facts_of_picture(picture), facts_of_tensor(to_values(tensor))
 
     assert np.abs(of_picture.copy - of_tensor.copy).max() <= 1
     assert texture_of(of_tensor) == pytest.approx(texture_of(of_picture), abs=0.02)
 
 
 def test_one_channel_is_grey() -> None:
-    copy = read_tensor(torch.full((1, 30, 40), 0.5)).copy
+    copy = facts_of_tensor(torch.full((1, 30, 40), 0.5)).copy
 
     assert copy.shape == (64, 64, 3)
     assert copy == pytest.approx(127.5)
@@ -280,7 +280,7 @@ def test_jpeg_blocks_show_in_a_png() -> None:
     picture = noise((19, 19)).resize((160, 160), Image.Resampling.BICUBIC)
     picture.save(buffer, "JPEG", quality=10)
 
-    before, after = (texture_of(read_picture(p))[0] for p in (picture, Image.open(buffer).convert("RGB")))
+    before, after = (texture_of(facts_of_picture(p))[0] for p in (picture, Image.open(buffer).convert("RGB")))
     assert before < 0.1 < after
 
 
@@ -290,14 +290,14 @@ def test_blocks_are_found_where_jpeg_puts_them(size: tuple[int, int]) -> None:
     blocks = np.random.default_rng(0).integers(0, 256, (60, 60), dtype=np.uint8)
     picture = Image.fromarray(np.kron(blocks, np.ones((8, 8), np.uint8))[:height, :width])
 
-    assert texture_of(read_picture(picture))[0] == 1
+    assert texture_of(facts_of_picture(picture))[0] == 1
 
 
 def test_blurring_lowers_sharpness() -> None:
     picture = noise((128, 128))
     blurred = picture.resize((32, 32), Image.Resampling.BOX).resize((128, 128), Image.Resampling.BICUBIC)
 
-    sharp, soft = (texture_of(read_picture(p))[1] for p in (picture, blurred))
+    sharp, soft = (texture_of(facts_of_picture(p))[1] for p in (picture, blurred))
     assert soft < 0.5 * sharp
 
 
@@ -395,4 +395,4 @@ def test_every_fact_has_a_cue(tmp_path: Path) -> None:
 def test_deep_grey_is_not_clipped() -> None:
     deep = Image.fromarray(np.full((70, 70), 0x8000, np.uint16))
 
-    assert facts.read_picture(deep).copy.max() == pytest.approx(127, abs=1)
+    assert facts.facts_of_picture(deep).copy.max() == pytest.approx(127, abs=1)

@@ -14,9 +14,9 @@ import lightning_cam
 HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
-    ["notices", "text", "spatial", "statistics", "cues", "transforms"],
+    ["notices", "text", "spatial", "statistics", "cues"],
     ["datasets", "render"],
-    ["probe"],
+    ["probe", "transforms"],
     ["attribution", "intervention", "audit"],
     ["examination", "metrics"],
     ["verdict"],

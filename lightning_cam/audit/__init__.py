@@ -7,7 +7,7 @@ import numpy as np
 
 from ..datasets.pictures import MAX_PIXELS
 from .findings import AuditFinding, FactSkill
-from .judging import LEAST_SKILL, judge
+from .judging import LEAST_SKILL, find
 from .reading import Progress, read_all
 from .result import AuditResult
 from .sources import check_classes, find_source
@@ -45,7 +45,7 @@ def audit_dataset(
     present, labels = np.unique(found.labels[kept], return_inverse=True)
     classes = tuple(found.classes[label] for label in present)
     check_classes(classes, skipped)
-    facts, findings, cue_map, bounds = judge(columns, labels, classes, seed)
+    facts, findings, cue_map, bounds = find(columns, labels, classes, seed)
     n_found, n_read = (np.bincount(of, minlength=len(found.classes)) for of in (found.labels, found.labels[kept]))
     return AuditResult(
         classes=found.classes,

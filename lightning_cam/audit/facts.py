@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from PIL import Image, JpegImagePlugin
 from torch import Tensor
 
+from ..datasets.jpeg import middle_start
 from ..datasets.pictures import FORMATS, content_of, exif_of, pixels_of
 from .pixels import CROP, SIDE
 
@@ -32,7 +33,7 @@ _MAKE, _ORIENTATION, _SOFTWARE = 0x010F, 0x0112, 0x0131
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class PictureFacts:
     """One picture: facts by name, and what its pixels are measured on, with values from 0 to 255.
 
     Args:
@@ -46,7 +47,7 @@ class Reading:
     crop: npt.NDArray[np.generic]
 
 
-def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> Reading:
+def facts_of_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> PictureFacts:
     """Everything about the picture at ``path``; ``place`` is its path inside the data set.
 
     Raises what Pillow raises on broken files, and `ValueError` before decoding more than ``max_pixels``.
@@ -57,30 +58,30 @@ def read_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -
             raise ValueError(f"{picture.width}x{picture.height} pixels, more than {max_pixels}")
         picture.load()
         facts = file_facts(picture, file.getbuffer().nbytes) | {"bit depth": _bit_depth(picture, file)}
-        reading = read_picture(picture)
-    return replace(reading, facts=facts | place_facts(place, class_words))
+        pixels = facts_of_picture(picture)
+    return replace(pixels, facts=facts | place_facts(place, class_words))
 
 
-def read_picture(picture: Image.Image) -> Reading:
+def facts_of_picture(picture: Image.Image) -> PictureFacts:
     """The small copy and the crop."""
     if picture.mode in _DEPTHS:
         deep = pixels_of(picture, grayscale=True)[0]
         picture = Image.fromarray((deep * 255).byte().numpy())
     if picture.mode not in ("RGB", "L"):
         picture = (picture.convert("RGBA") if picture.has_transparency_data else picture).convert("RGB")
-    top, left = _crop_start(picture.height), _crop_start(picture.width)
+    top, left = middle_start(picture.height, CROP), middle_start(picture.width, CROP)
     crop = picture.crop((left, top, min(left + CROP, picture.width), min(top + CROP, picture.height))).convert("L")
-    return Reading({}, np.asarray(_small_copy(picture).convert("RGB")), np.asarray(crop))
+    return PictureFacts({}, np.asarray(_small_copy(picture).convert("RGB")), np.asarray(crop))
 
 
-def read_tensor(image: Tensor) -> Reading:
-    """As `read_picture`, of ``(C, H, W)`` bytes or floats in [0, 1]; other than 3 channels are averaged to grey."""
+def facts_of_tensor(image: Tensor) -> PictureFacts:
+    """As `facts_of_picture`, of ``(C, H, W)`` bytes or floats in [0, 1]; other than 3 channels are averaged to grey."""
     pixels = image.float() * (255 if image.is_floating_point() else 1)
     colours = pixels if len(pixels) == 3 else pixels.mean(0, keepdim=True).expand(3, -1, -1)
     copy = F.adaptive_avg_pool2d(colours, SIDE).permute(1, 2, 0)
-    top, left = (_crop_start(side) for side in image.shape[1:])
+    top, left = (middle_start(side, CROP) for side in image.shape[1:])
     crop = colours[:, top : top + CROP, left : left + CROP].mean(0)
-    return Reading({}, copy.numpy(), crop.numpy())
+    return PictureFacts({}, copy.numpy(), crop.numpy())
 
 
 def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
@@ -170,11 +171,6 @@ def _small_copy(picture: Image.Image) -> Image.Image:
     across, down = ((length - 1) / (side - 1) for length in picture.size)
     places = (across, 0, 0.5 - across / 2, 0, down, 0.5 - down / 2)
     return picture.transform((side, side), Image.Transform.AFFINE, places, Image.Resampling.NEAREST).reduce(2)
-
-
-def _crop_start(side: int) -> int:
-    """Start of the middle piece, on the grid of 8-pixel blocks that JPEG counts from the upper left corner."""
-    return max(0, (side - CROP) // 16 * 8)
 
 
 def _digest(data: bytes) -> str:

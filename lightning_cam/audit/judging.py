@@ -22,7 +22,7 @@ _LAST = CELLS - 1
 _CORNERS = {(0, 0): "top left", (0, _LAST): "top right", (_LAST, 0): "bottom left", (_LAST, _LAST): "bottom right"}
 
 
-def judge(
+def find(
     columns: dict[str, Array], labels: Array, classes: tuple[str, ...], seed: int
 ) -> tuple[tuple[FactSkill, ...], tuple[AuditFinding, ...], Array, Array]:
     """All facts with their skill, the findings among them, and the skill of each cell ``(8, 8)`` with its lower bound.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import UnidentifiedImageError
 
 from ..datasets.pictures import FORMATS, UNREADABLE, quiet_pillow
-from .facts import Reading
+from .facts import PictureFacts
 from .pixels import measure, textures
 from .sources import Source
 
@@ -45,13 +45,13 @@ def read_all(
 def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
     """For each picture its facts, or why it cannot be read."""
     outcomes = [_try_read(source, index) for index in chunk]
-    readings = [outcome for outcome in outcomes if isinstance(outcome, Reading)]
+    readings = [outcome for outcome in outcomes if isinstance(outcome, PictureFacts)]
     measured = textures([r.crop for r in readings]) | measure(np.stack([r.copy for r in readings])) if readings else {}
     rows = iter({name: column[i] for name, column in measured.items()} for i in range(len(readings)))
     return [outcome if isinstance(outcome, str) else {**outcome.facts, **next(rows)} for outcome in outcomes]
 
 
-def _try_read(source: Source, index: int) -> Reading | str:
+def _try_read(source: Source, index: int) -> PictureFacts | str:
     if not source.from_files:  # What goes wrong in a data set is its owner's to see.
         return source.read(index)
     try:

@@ -12,11 +12,10 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ..datasets.items import own_seed, parts_of
+from ..datasets.items import item_seed, own_seed, parts_of
 from ..datasets.labels import class_names, known_files, known_labels, label_of
-from ..datasets.pictures import SUFFIXES, said_of
-from ..probe.folders import images_in
-from .facts import Reading, read_file, read_picture, read_tensor
+from ..datasets.pictures import SUFFIXES, images_in, said_of
+from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
 
@@ -35,7 +34,7 @@ class Source:
     names: Sequence[str]
     labels: npt.NDArray[np.int64]
     classes: tuple[str, ...]
-    read: Callable[[int], Reading]
+    read: Callable[[int], PictureFacts]
     from_files: bool
 
     def sample(self, per_class: int, seed: int) -> list[int]:
@@ -119,14 +118,14 @@ def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pix
     places = [Path(folders[file.parent], file.name) for file in files]
     class_words = frozenset(word.lower() for word in words)
 
-    def read(index: int) -> Reading:
-        return read_file(files[index], places[index], class_words, max_pixels)
+    def read(index: int) -> PictureFacts:
+        return facts_of_file(files[index], places[index], class_words, max_pixels)
 
     return _labelled([place.as_posix() for place in places], words, read, from_files=True)
 
 
 def _labelled(
-    names: Sequence[str], words: Sequence[str], read: Callable[[int], Reading], *, from_files: bool
+    names: Sequence[str], words: Sequence[str], read: Callable[[int], PictureFacts], *, from_files: bool
 ) -> Source:
     if not names:
         raise ValueError("expected labelled pictures, found none; check the path or the data set")
@@ -145,19 +144,19 @@ def check_classes(classes: Sequence[str], skipped: Sequence[tuple[str, str]] = (
         )
 
 
-def _read_item(dataset: Any, seed: int, index: int) -> Reading:
+def _read_item(dataset: Any, seed: int, index: int) -> PictureFacts:
     image = parts_of(_item(dataset, seed, index))[0]
     if isinstance(image, Image.Image):
-        return read_picture(image)
+        return facts_of_picture(image)
     values = torch.as_tensor(image).detach().cpu()
     if values.ndim != 3:
         raise ValueError(f"pictures must be PIL images or tensors (C, H, W), item {index} has {tuple(values.shape)}")
     if not values.isfinite().all():
         raise ValueError(f"pictures must be finite, item {index} holds NaN or Inf; leave it out")
-    return read_tensor(values)
+    return facts_of_tensor(values)
 
 
 def _item(dataset: Any, seed: int, index: int) -> Any:
     """The item at an index; what it draws from global random states is given back."""
-    with own_seed(1_000_003 * seed + index):
+    with own_seed(item_seed(seed, index)):
         return dataset[index]

@@ -88,7 +88,7 @@ class Reader:
         )
 
     def _raw(self, index: int) -> Any:
-        with own_seed(1_000_003 * self.seed + index):
+        with own_seed(item_seed(self.seed, index)):
             try:
                 return self.dataset[index]
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -103,6 +103,11 @@ class Reader:
                 f"a mask must have its image's size {tuple(image.shape[-2:])}, {self._place(index)} has a mask "
                 f"{tuple(mask.shape)}; return it from the data set as tv_tensors.Mask, so that transforms reach both"
             )
+
+
+def item_seed(seed: int, index: int) -> int:
+    """The seed under which an item is read. The factor is prime, so that neighbouring seeds share no item's seed."""
+    return 1_000_003 * seed + index
 
 
 @contextmanager

@@ -6,6 +6,7 @@ white above 255 and which is scaled here.
 """
 
 import errno
+import os
 import stat
 import struct
 import warnings
@@ -85,6 +86,21 @@ def content_of(path: Path, max_pixels: int) -> BytesIO:
     if n_bytes > most:
         raise ValueError(f"{n_bytes} bytes, more than any picture of {max_pixels} pixels has")
     return BytesIO(path.read_bytes())
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Image files at or below a folder in `ImageFolder`'s order; links are followed, but into no folder twice."""
+    files: dict[str, list[Path]] = {}
+    visited: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        if place in visited:  # links can form a circle, which has no end
+            folders.clear()
+            continue
+        visited.add(place)
+        folders.sort()
+        files[root] = [Path(root, name) for name in sorted(names)]
+    return [path for _, paths in sorted(files.items()) for path in paths if path.suffix.lower() in SUFFIXES]
 
 
 @contextmanager

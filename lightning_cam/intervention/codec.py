@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from torch import Tensor
-from torchvision.transforms.functional import pil_to_tensor, to_pil_image
+
+from ..datasets.jpeg import middle_start, through_jpeg
 
 JPEG_CHANNELS = (1, 3)
 PRISTINE = 100  # read where no quality stands out: never encoded, or scaled since
@@ -40,13 +41,15 @@ def jpeg_quality(images: Tensor) -> list[int]:
 
 def reencoded(images: Tensor, qualities: list[int]) -> Tensor:
     """``(N, C, H, W)`` with C 1 or 3, each through JPEG at its quality; `PRISTINE` leaves it as it is."""
-    through = [_through_jpeg(image, q) if q < PRISTINE else image for image, q in zip(images, qualities, strict=True)]
+    through = [
+        _reencoded_image(image, q) if q < PRISTINE else image for image, q in zip(images, qualities, strict=True)
+    ]
     return torch.stack(through)
 
 
 def _luminance(images: Tensor) -> Tensor:
     """``(N, h, w)`` of whole blocks from the middle, -128 to 127."""
-    top, left = (max(0, (side - _CROP) // 16 * 8) for side in images.shape[2:])
+    top, left = (middle_start(side, _CROP) for side in images.shape[2:])
     height, width = (min(side, _CROP) // 8 * 8 for side in images.shape[2:])
     piece = images[:, :, top : top + height, left : left + width]
     weights = piece.new_tensor([0.299, 0.587, 0.114] if images.shape[1] == 3 else [1.0])
@@ -82,9 +85,5 @@ def _table(quality: int) -> list[int]:
         return list(picture.quantization[0])
 
 
-def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    file = BytesIO()
-    to_pil_image((image * 255).round().byte().cpu()).save(file, "JPEG", quality=quality)
-    with Image.open(file) as picture:
-        decoded: Tensor = pil_to_tensor(picture)
-    return decoded.to(image) / 255
+def _reencoded_image(image: Tensor, quality: int) -> Tensor:
+    return through_jpeg((image * 255).round().byte(), quality).to(image) / 255

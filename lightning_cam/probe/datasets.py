@@ -15,8 +15,8 @@ from ..notices import warn
 from .drawn import Drawn, Preprocess, assemble, check_request
 from .names import tag
 
-FEWEST, MOST = 64, 256  # images, where nobody says how many
-MOST_VALUES = 2**25  # of more images than the fewest: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
+DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
+MOST_VALUES = 2**25  # of more than `DEFAULT_N` images: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
 
 
 def draw_from_dataset(
@@ -32,13 +32,13 @@ def draw_from_dataset(
     classes: Sequence[str] | None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
-    check_request(FEWEST if n is None else n, size)
+    check_request(DEFAULT_N if n is None else n, size)
     _check_dataset(dataset, masks, boxes)
     with own_seed(seed):
         reader = Reader(dataset, seed, size, masks, boxes, known_files(dataset))
         chosen = _choice(dataset, reader, _share(len(dataset)) if n is None else n, seed)
-        if n is None and len(chosen) > FEWEST:
-            fitting = max(MOST_VALUES // reader.item(chosen[0]).image.numel(), FEWEST)
+        if n is None and len(chosen) > DEFAULT_N:
+            fitting = max(MOST_VALUES // reader.item(chosen[0]).image.numel(), DEFAULT_N)
             chosen = _choice(dataset, reader, fitting, seed) if len(chosen) > fitting else chosen
         items, to_input = _with_pixels([reader.item(index) for index in chosen], dataset, preprocess)
         known = classes or _covering(class_names(dataset), items)
@@ -48,7 +48,7 @@ def draw_from_dataset(
 
 def _share(n_items: int) -> int:
     """An eighth of a data set: trials on it take as many forward passes as three or four validations."""
-    return min(max(n_items // 8, FEWEST), MOST)
+    return min(max(n_items // 8, DEFAULT_N), LARGEST_DEFAULT_N)
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:

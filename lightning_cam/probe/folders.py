@@ -1,6 +1,5 @@
 """Drawing from a folder of class sub-folders, the way torchvision's `ImageFolder` reads one."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from ..datasets.items import Item, Size
 from ..datasets.labels import balanced
 from ..datasets.masking import binary
 from ..datasets.pictures import (
-    SUFFIXES,
     alpha_mask,
+    images_in,
     orientation,
     pixels_of,
     quiet_pillow,
@@ -29,7 +28,7 @@ from .names import tag
 
 
 @dataclass(frozen=True)
-class Look:
+class ReadingOptions:
     """How files become images; see `Probe.from_folder`."""
 
     size: Size | None
@@ -44,11 +43,11 @@ def draw_from_folder(
     seed: int,
     masks: Path | None,
     find_masks: bool,
-    look: Look,
+    options: ReadingOptions,
     preprocess: Preprocess | None,
 ) -> Drawn:
     """See `Probe.from_folder`."""
-    check_request(n, look.size)
+    check_request(n, options.size)
     for folder, meaning in ((path, "class sub-folders"), (masks, "masks")):
         if folder is not None and not folder.is_dir():
             raise ValueError(f"a folder of {meaning} was expected, {folder} is none; check the path")
@@ -57,9 +56,9 @@ def draw_from_folder(
     drawn = [files[position] for position in chosen]
     mask_files = [None] * len(drawn) if masks is None else _mask_files([file for file, _ in drawn], path, masks)
     with quiet_pillow():
-        read = [_read(file, target, mask, look) for (file, target), mask in zip(drawn, mask_files, strict=True)]
+        read = [_read(file, target, mask, options) for (file, target), mask in zip(drawn, mask_files, strict=True)]
     items, turns = zip(*read, strict=True)
-    if any(turns) and not look.upright:
+    if any(turns) and not options.upright:
         warn(
             f"{sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
             "torchvision's ImageFolder gives them to a model; pass upright=True if your training turns them",
@@ -82,21 +81,6 @@ def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Pat
     return [folder.name for folder in folders], files
 
 
-def images_in(folder: Path) -> list[Path]:
-    """Image files at or below a folder in `ImageFolder`'s order; links are followed, but into no folder twice."""
-    found: dict[str, list[Path]] = {}
-    seen: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(root)
-        if place in seen:  # links that lead round in a circle have no end
-            folders.clear()
-            continue
-        seen.add(place)
-        folders.sort()
-        found[root] = [Path(root, name) for name in sorted(names)]
-    return [path for _, paths in sorted(found.items()) for path in paths if path.suffix.lower() in SUFFIXES]
-
-
 def _mask_files(files: Sequence[Path], path: Path, masks: Path) -> list[Path | None]:
     """The file in ``masks`` at the same place and with the same stem as each file in ``path``."""
     by_place = {file.relative_to(masks).with_suffix(""): file for file in reversed(images_in(masks))}
@@ -108,19 +92,19 @@ def _mask_files(files: Sequence[Path], path: Path, masks: Path) -> list[Path | N
     return found
 
 
-def _read(file: Path, target: int, mask_file: Path | None, look: Look) -> tuple[Item, bool]:
+def _read(file: Path, target: int, mask_file: Path | None, options: ReadingOptions) -> tuple[Item, bool]:
     """The item of a file, and whether its EXIF data asks for a turn."""
     picture = read_picture(file)
     turn = orientation(picture)
     mask = alpha_mask(picture) if mask_file is None else _read_mask(mask_file, picture.size)
     with said_of(file):
-        pixels = pixels_of(picture, grayscale=look.grayscale)
-    if look.upright:
+        pixels = pixels_of(picture, grayscale=options.grayscale)
+    if options.upright:
         pixels, mask = turned(pixels, turn), None if mask is None else turned(mask, turn)
     item = Item(
-        image=resized(pixels, look.size),
+        image=resized(pixels, options.size),
         target=target,
-        mask=None if mask is None else resized_mask(mask, look.size),
+        mask=None if mask is None else resized_mask(mask, options.size),
         source="none" if mask is None else "alpha" if mask_file is None else "folder",
         from_bytes=True,
     )

@@ -29,7 +29,7 @@ from .checks import (
 )
 from .datasets import draw_from_dataset
 from .drawn import Drawn, Preprocess
-from .folders import Look, draw_from_folder
+from .folders import ReadingOptions, draw_from_folder
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -200,7 +200,7 @@ class Probe:
                 seed=seed,
                 masks=None if masks is None else Path(masks),
                 find_masks=find_masks,
-                look=Look(size=size, upright=upright, grayscale=grayscale),
+                options=ReadingOptions(size=size, upright=upright, grayscale=grayscale),
                 preprocess=preprocess,
             )
         )

@@ -66,12 +66,12 @@ def outlined(photo: Picture, mask: Tensor | None) -> Picture:
     pixels = Image.fromarray(mask.cpu().numpy().astype(np.uint8))
     inside = np.asarray(pixels.resize((width, height), Image.Resampling.NEAREST)) > 0
     drawn: Picture = photo.copy()
-    drawn[_grown(inside) & ~inside] = 0
-    drawn[_grown(~inside) & inside] = 255
+    drawn[_with_neighbours(inside) & ~inside] = 0
+    drawn[_with_neighbours(~inside) & inside] = 255
     return drawn
 
 
-def _grown(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _with_neighbours(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The region and every pixel beside it."""
     grown: NDArray[np.bool_] = region.copy()
     grown[1:] |= region[:-1]
