@@ -149,16 +149,18 @@ class Arrivals:
         self.stem: str | None = None
         self._thread = threading.get_ident()
         self._handles = [
-            module.register_forward_pre_hook(partial(self._note, name), with_kwargs=True)
-            for name, module in watched(model)
+            module.register_forward_pre_hook(partial(self._note, name, is_closed), with_kwargs=True)
+            for name, module, is_closed in watched(model)
         ]
 
-    def _note(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _note(
+        self, name: str, is_closed: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
         if threading.get_ident() != self._thread or name in self.calls or (self.stem is not None and "." in name):
             return
         with torch.inference_mode(False), torch.no_grad():
             self.calls[name] = _kept(args, kwargs)
-        own = next(module.parameters(recurse=False), None) is not None
+        own = next(module.parameters(recurse=is_closed), None) is not None
         if self.stem is None and own and any(t.ndim > 2 for _, t in tensors_in((args, kwargs))):
             self.stem = name
             if self._stops:
@@ -177,8 +179,11 @@ class Arrivals:
         self.close()
 
 
-def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Modules that may have a hook for a while: none that is compiled, scripted or an attention with a fast path."""
+def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+    """Modules that may have a hook for a while, and whether theirs inside may not.
+
+    None has that is compiled, scripted or an attention with a fast path.
+    """
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         name, module = waiting.pop(0)
@@ -186,8 +191,9 @@ def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         is_compiled = getattr(module, "_compiler_ctx", None) or getattr(module, "_compiled_call_impl", None)
         if is_compiled or isinstance(module, (torch.jit.ScriptModule, *_LEFT_ALONE)):
             continue
-        yield name, module
-        if not hasattr(module, "_orig_mod"):
+        is_closed = hasattr(module, "_orig_mod")
+        yield name, module, is_closed
+        if not is_closed:
             waiting += [(f"{name}.{child}".lstrip("."), each) for child, each in module.named_children()]
 
 

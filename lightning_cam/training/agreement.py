@@ -17,15 +17,16 @@ from ..attribution import engine
 from ..attribution.arrivals import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
+from ..datasets.normalization import ROUNDING
 from .batches import RealBatch, arrives
 from .module import forward_of
 from .preprocessing import NEAR, Step, explain, unexplained
 
 ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 
-# Of one data set: means that differ by more than half a spread, or spreads by a factor of 1.8, are another range;
-# [0, 1] and [-1, 1] are. Eight images, cropped at random, differ by less.
-_SHIFT, _STRETCH = 0.5, 1.8
+# Of one data set: spreads inside the images that differ by a factor of 1.8 are another range; those of [0, 1] and
+# [-1, 1] differ by 2, those of eight images, cropped at random, by less.
+_STRETCH = 1.8
 # Of images that the user chose, which may be darker or of more contrast: a fifth of the batch's values lies beyond the
 # range of the probe's, and a third of that range away; or a tenth of the probe's lies a whole range away. So do pixels
 # in [0, 1] beside normalised ones, bytes or [-1, 1], and these beside pixels.
@@ -73,7 +74,7 @@ def agreed(
     expected = batch.at_stem
     if batch.stem is None or expected is None:
         return Agreement()  # compiled or scripted as a whole; nothing can be seen there
-    is_like = is_of_one_range if are_drawn else _overlaps
+    is_like = _is_of_one_range if are_drawn else overlaps
     is_same = _is_equal if are_same else is_like
     arrived: Tensor | None = None
     for step, forward in _ways(batch, inputs, are_same=are_same, given=given):
@@ -130,21 +131,25 @@ def _is_equal(found: Tensor, expected: Tensor) -> bool:
     return unexplained(found, expected) <= NEAR
 
 
-def is_of_one_range(found: Tensor, expected: Tensor) -> bool:
-    """Whether two batches can be of one data set, prepared alike: size, and mean and spread of every channel."""
-    if found.shape[1:] != expected.shape[1:]:
+def _is_of_one_range(found: Tensor, expected: Tensor) -> bool:
+    if not overlaps(found, expected):
         return False
-    (mean, spread), (expected_mean, expected_spread) = _profile(found), _profile(expected)
-    ratio = spread.clamp_min(1e-6) / expected_spread.clamp_min(1e-6)
-    is_near = (mean - expected_mean).abs() <= _SHIFT * torch.maximum(spread, expected_spread)
-    return bool(is_near.all() and ratio.max() <= _STRETCH and ratio.min() >= 1 / _STRETCH)
+    ratio = _spread_inside(found) / max(_spread_inside(expected), 1e-9)
+    return 1 / _STRETCH <= ratio <= _STRETCH
 
 
-def _overlaps(found: Tensor, expected: Tensor) -> bool:
+def overlaps(found: Tensor, expected: Tensor) -> bool:
+    """Whether two batches can be of pictures of one kind, prepared alike: size, and much of the range."""
     if found.shape[1:] != expected.shape[1:]:
         return False
+    if _are_pixels(found) and _are_pixels(expected):  # pale or dark
+        return True
     of_batch = _share_beyond(expected, found, _AWAY[0])
     return of_batch <= _BEYOND[0] and _share_beyond(found, expected, _AWAY[1]) <= _BEYOND[1]
+
+
+def _are_pixels(images: Tensor) -> bool:
+    return float(images.min()) >= -ROUNDING and float(images.max()) <= 1 + ROUNDING
 
 
 def _share_beyond(values: Tensor, others: Tensor, ranges: float) -> float:
@@ -154,11 +159,9 @@ def _share_beyond(values: Tensor, others: Tensor, ranges: float) -> float:
     return float(((values < low - away) | (values > high + away)).double().mean())
 
 
-def _profile(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and spread of each channel, where there are channels."""
-    values = images.detach().double().cpu()
-    rows = values.movedim(1, 0).flatten(1) if values.ndim == 4 else values.reshape(1, -1)
-    return rows.mean(1), rows.std(1)
+def _spread_inside(images: Tensor) -> float:
+    """Standard deviation inside an image, on average: colours of classes, which may be sorted, do not matter."""
+    return float(images.detach().double().cpu().flatten(1).std(1).mean())
 
 
 def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int) -> Agreement:

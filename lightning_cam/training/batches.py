@@ -77,18 +77,22 @@ class Catcher:
             self._arrivals = None
 
 
-def batch_of(module: Any, loader: Any, items: Sequence[Any]) -> RealBatch:
-    """What the user's validation step would give to the model for items of our choice, up to its first layer.
+def batch_of(module: Any, loader: Any, indices: Sequence[int], *, validates: bool) -> RealBatch:
+    """What the user's validation or training step would give to the model for items of our choice.
+
+    It ends at the model's first layer.
 
     The loader's ``collate_fn``, the transfer hooks and the step run as they are written, and what they do to the
     module and to random states is undone.
     """
-    step = partial(module.validation_step, **_second_loader(module))
+    step = partial(module.validation_step, **_second_loader(module)) if validates else module.training_step
     with untouched(module):
-        batch = module._apply_batch_transfer_handler(loader.collate_fn(list(items)), device=module.device)
+        batch = module._apply_batch_transfer_handler(
+            loader.collate_fn([loader.dataset[index] for index in indices]), device=module.device
+        )
         with Arrivals(module, stops=True) as arrivals, suppress(Enough):
             step(batch, 0)
-    return RealBatch(arrivals.calls, arrivals.stem, range(len(items)))
+    return RealBatch(arrivals.calls, arrivals.stem, indices)
 
 
 def _second_loader(module: Any) -> dict[str, int]:

@@ -229,7 +229,7 @@ class CAMCallback(Callback):
     ) -> None:
         """Watches what the first batch of a fit gives to the model."""
         if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._off:
-            self._comparison.begin(pl_module, trainer.val_dataloaders)
+            self._comparison.begin(pl_module, trainer.val_dataloaders, validates=True)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -240,7 +240,7 @@ class CAMCallback(Callback):
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Watches the first training batch where there is no validation."""
         if not validates(trainer) and not self._off:
-            self._comparison.begin(pl_module, trainer.train_dataloader)
+            self._comparison.begin(pl_module, trainer.train_dataloader, validates=False)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Looks at growing steps of the first epoch, or every n steps."""

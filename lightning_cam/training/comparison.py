@@ -17,7 +17,7 @@ from ..datasets.items import Reader, own_seed
 from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..probe import Probe
-from .agreement import Agreement, ModuleForward, agreed, is_of_one_range, takes
+from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, loaders_in
 from .failures import Failures
 from .preprocessing import Both, Step
@@ -75,6 +75,7 @@ class Comparison:
         self._catcher = Catcher()
         self._failures = failures
         self._shares: Mapping[int, float] = {}
+        self._validates = True  # whether the batch is one of validation
         self._is_drawn = False  # a probe of the user's own may be harder than the validation data, on purpose
 
     @property
@@ -84,9 +85,10 @@ class Comparison:
         images = next((call.images for _, call in batch.entries), None) if batch else None
         return None if images is None else (images.shape[-2], images.shape[-1])
 
-    def begin(self, module: nn.Module, loaders: Any) -> None:
-        """Before a step of the user's own."""
+    def begin(self, module: nn.Module, loaders: Any, *, validates: bool) -> None:
+        """Before a step of the user's own, of validation or of training."""
         if not self.is_settled:
+            self._validates = validates
             with self._failures.surviving("watching a batch"):
                 self._catcher.begin(module, loaders)
 
@@ -161,9 +163,10 @@ class Comparison:
         if batch.indices is not None:
             return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
-            items = [loader.dataset[index] for index in range(min(MOST_ROWS, len(loader.dataset)))]
-            ours = batch_of(module, loader, items)
-            if ours.at_stem is not None and batch.at_stem is not None and is_of_one_range(ours.at_stem, batch.at_stem):
+            n = len(loader.dataset)
+            indices = range(0, n, max(n // MOST_ROWS, 1))[:MOST_ROWS]  # of every class, where they are sorted
+            ours = batch_of(module, loader, indices, validates=self._validates)
+            if ours.at_stem is not None and batch.at_stem is not None and overlaps(ours.at_stem, batch.at_stem):
                 return ours
         return batch
 

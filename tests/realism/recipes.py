@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, WeightedRandomSampler
 from torchvision.transforms import v2
 
 from .parts import MEAN, STD, TRAINING, VALIDATION, Items, Plain, Recipe, data, items, network, normal
@@ -544,6 +544,56 @@ def transformed() -> Any:
     return items(lambda x, y, i: (change(x), y), **known)
 
 
+class Wrapped:
+    """As timm's ``PrefetchLoader``: normalises on the way."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader, self.dataset = loader, loader.dataset
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Any:
+        return ((normal(x), y) for x, y in self.loader)
+
+
+class Untouched(DataModule):
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch
+
+
+def wrapped(training: Any, validation: Any) -> Any:
+    return Untouched(Wrapped(training), Wrapped(validation))
+
+
+class Compiled(NormalInStep):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.compile(self.net, backend="eager")
+
+
+class Nested(NormalInStep):
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.ModuleDict({"body": self.net[:-1], "head": self.net[-1]})
+        del self.net
+
+    def forward(self, x: Any) -> Any:
+        return self.model["head"](self.model["body"](x))
+
+
+class Attention(NormalInStep):
+    """In evaluation mode it has a fast path, which a hook would end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.patches, self.encoder, self.net = nn.Conv2d(3, 16, 4, 4), nn.TransformerEncoder(layer, 1), nn.Linear(16, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.net(self.encoder(self.patches(x).flatten(2).mT).mean(1))
+
+
 def two_loaders(training: Any, validation: Any) -> Any:
     return DataModule(training, [validation, DataLoader(validation.dataset, 16)])
 
@@ -566,6 +616,27 @@ RECIPES |= {
     "validation inside the epoch": Recipe(AfterTransfer, trainer={"val_check_interval": 0.5}),
     "bfloat16": Recipe(AfterTransfer, trainer={"precision": "bf16-mixed"}),
     "an accuracy in per cent": Recipe(Named255),
+    "a weighted sampler": Recipe(
+        AfterTransfer, validation={"sampler": WeightedRandomSampler([1.0] * 64, 64, replacement=False)}
+    ),
+    "batches of one's own": Recipe(
+        AfterTransfer, validation={"batch_size": 1, "batch_sampler": [list(range(i, 64, 4)) for i in range(4)]}
+    ),
+    "(H, W, C) bytes, turned in a hook": Recipe(
+        ChannelsLast,
+        lambda: data(lambda x: as_bytes(x).permute(0, 2, 3, 1)),
+        callback={"read": lambda item: (item[0].permute(2, 0, 1), item[1])},
+    ),
+    "pictures of several sizes": Recipe(
+        Processed,
+        lambda: items(lambda x, y, i: (as_picture(x).resize((14 + i % 3, 14 + i % 2)), y)),
+        loader={"collate_fn": processed},
+    ),
+    "a loader that normalises": Recipe(Plain, datamodule=wrapped, sentence="is not what the model sees"),
+    "a compiled network": Recipe(Compiled),
+    "a network in a network": Recipe(Nested),
+    "loggers": Recipe(AfterTransfer, trainer={"logger": True}),
+    "a network of attention": Recipe(Attention),
     "no inference mode": Recipe(AfterTransfer, trainer={"inference_mode": False}),
     "a batch of one": Recipe(AfterTransfer, validation={"batch_size": 1}),
 }

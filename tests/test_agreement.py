@@ -1,0 +1,141 @@
+"""What compares the probe with a real batch: what it notices, what it leaves alone, and that its hooks are gone."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from house.trainings import Net, loader, probe, trainer
+from lightning_cam import CAMCallback, Probe
+from lightning_cam.attribution.arrivals import Arrivals, Enough
+from lightning_cam.training.agreement import overlaps
+from lightning_cam.training.batches import first_items
+from lightning_cam.training.comparison import Logged
+
+LABELS = torch.arange(64) % 2
+
+
+def scores(n_right: int, n: int = 64, labels: Tensor = LABELS) -> Tensor:
+    """Logits that are right for the first ``n_right`` of the images."""
+    answers = torch.where(torch.arange(n) < n_right, labels[:n], 1 - labels[:n])
+    return nn.functional.one_hot(answers, 2).float()
+
+
+def test_an_accuracy_far_below_the_users_is_said_with_both_numbers() -> None:
+    said = Logged("val_acc", 0.97, {}).contradicts(scores(32), LABELS)
+
+    assert "right on 50% of the probe's pictures" in said
+    assert "97% by your own 'val_acc'" in said
+    assert "preprocess=" in said
+
+
+@pytest.mark.parametrize(
+    ("own", "shares", "logits"),
+    [
+        pytest.param(0.97, {}, scores(60), id="nearly the same"),
+        pytest.param(0.5, {}, scores(64), id="the probe is easier"),
+        pytest.param(0.95, {0: 0.95, 1: 0.05}, torch.tensor([[1.0, 0.0]] * 64), id="one class is nearly everything"),
+    ],
+)
+def test_accuracies_that_go_together_are_no_news(own: float, shares: dict[int, float], logits: Tensor) -> None:
+    assert Logged("val_acc", own, shares).contradicts(logits, LABELS) == ""
+
+
+def test_a_few_pictures_contradict_nobody() -> None:
+    assert Logged("val_acc", 1.0, {}).contradicts(scores(2, 8), LABELS[:8]) == ""
+
+
+PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("change", "is_alike"),
+    [
+        pytest.param(lambda x: x, True, id="the same"),
+        pytest.param(lambda x: 0.3 + x / 4, True, id="paler"),
+        pytest.param(lambda x: (x - 0.45) / 0.22, False, id="normalised"),
+        pytest.param(lambda x: 255 * x, False, id="bytes"),
+        pytest.param(lambda x: x[:, :1], False, id="one channel"),
+        pytest.param(lambda x: x[:, :, :4], False, id="another size"),
+    ],
+)
+def test_pictures_of_the_users_own_are_compared_by_size_and_range(
+    change: Callable[[Tensor], Tensor], is_alike: bool
+) -> None:
+    assert overlaps(change(PIXELS), PIXELS) is is_alike
+
+
+def test_a_probe_of_the_users_own_in_another_range_leaves_no_verdict(tmp_path: Path) -> None:
+    of_another_range = Probe(probe().images, probe().targets, preprocess=lambda x: 255 * x)
+    callback = CAMCallback(of_another_range, trials=(), sinks=[], verbose=False)
+
+    with pytest.warns(UserWarning, match=r"is given 0 to 1 at .* and 0\.?\d* to 25\d\.?\d* at .* from the probe"):
+        trainer(tmp_path, callback).fit(Net(), loader(), loader(8))
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == "INCONCLUSIVE"
+    assert "is not what the model sees" in callback.verdict.reason
+
+
+def hooks(module: nn.Module) -> int:
+    return sum(len(each._forward_pre_hooks) for each in module.modules())
+
+
+def test_no_hook_stays_where_a_step_raises(tmp_path: Path) -> None:
+    class Failing(Net):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            self(batch[0])
+            raise RuntimeError("power cut")
+
+    net = Failing()
+    with pytest.raises(RuntimeError, match="power cut"):
+        trainer(tmp_path, CAMCallback(probe(), trials=(), sinks=[])).fit(net, loader(), loader(8))
+
+    assert hooks(net) == 0
+
+
+def test_hooks_keep_copies_of_what_arrives() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 2, 1)), nn.ReLU(inplace=True))
+    images = PIXELS.clone()
+    with Arrivals(model) as arrivals:
+        model(images)
+        images.zero_()
+
+    assert arrivals.stem == "0.0"
+    stem = arrivals.calls["0.0"].images
+    assert stem is not None
+    assert torch.equal(stem, PIXELS)
+    assert hooks(model) == 0
+
+
+def test_a_step_can_be_ended_at_the_first_layer() -> None:
+    behind = []
+    model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1))
+    model[1].register_forward_hook(lambda *_: behind.append(1))
+
+    with pytest.raises(Enough), Arrivals(model, stops=True):
+        model(PIXELS)
+    assert not behind
+
+
+def test_attention_keeps_its_fast_path() -> None:
+    """With a hook inside, torch takes another kernel, which rounds differently."""
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval()
+    tokens = torch.rand(2, 5, 16)
+    with torch.no_grad():
+        expected = layer(tokens)
+        with Arrivals(nn.Sequential(layer)):
+            assert torch.equal(layer(tokens), expected)
+            assert hooks(layer) == 0
+
+
+def test_items_of_the_first_batch_are_known_in_order_alone() -> None:
+    data = TensorDataset(PIXELS.repeat(4, 1, 1, 1), LABELS[:16])
+
+    assert list(first_items(DataLoader(data, 4)) or ()) == [0, 1, 2, 3]
+    assert first_items(DataLoader(data, 4, shuffle=True)) is None
+    assert first_items(DataLoader(data, 4, sampler=RandomSampler(data))) is None
+    assert first_items(DataLoader(data, batch_sampler=[[0, 1], [2, 3]])) is None
