@@ -32,7 +32,7 @@ class NoMaps(Net):
 
 
 def test_a_model_without_a_usable_layer_is_said_before_training_starts(tmp_path: Path) -> None:
-    refused(tmp_path, CAMCallback(probe()), r"choose one, layer='\.\.\.'", NoMaps)
+    refused(tmp_path, CAMCallback(probe()), r"name the layer to look at, layer='\.\.\.'", NoMaps)
 
 
 @pytest.mark.parametrize(

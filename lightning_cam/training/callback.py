@@ -220,7 +220,14 @@ class CAMCallback(Callback):
                 self._gallery.open(trainer, self.probe, resumed=bool(self.history))
         self._observer.doubt = UNSEEN
         self._settle(trainer, pl_module, trainer.val_dataloaders)
-        if not self.history and has_run(pl_module) and self._can_call(trainer, pl_module, self.probe):
+        if (
+            not self.history
+            and has_run(pl_module)
+            and (
+                self._comparison.is_settled
+                or can_be_called(pl_module, self.probe, self.forward, validates=validates(trainer))
+            )
+        ):
             depth = Depth.MAPS if self.trials else Depth.FULL
             self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), before_training=True))
 
@@ -294,12 +301,6 @@ class CAMCallback(Callback):
         self._observer.forget()
 
     # ---- looking -----------------------------------------------------------------------------------------------------
-
-    def _can_call(self, trainer: Any, pl_module: Any, probe: Probe) -> bool:
-        """Whether it is known how to call the model; else the first validation will show it."""
-        if self._comparison.is_settled or not validates(trainer):
-            return True
-        return can_be_called(pl_module, probe, self.forward)
 
     def _settle(self, trainer: Any, pl_module: Any, loaders: Any) -> None:
         """Once a fit: the probe goes the way of a batch, or a doubt says which step is missing."""

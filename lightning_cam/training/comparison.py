@@ -20,6 +20,7 @@ from ..probe import Probe
 from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, loaders_in
 from .failures import Failures
+from .module import forward_of
 from .preprocessing import Both, Step
 from .ranks import from_everyone, from_first
 from .trainer import Drawing
@@ -182,8 +183,16 @@ class Comparison:
         return None
 
 
-def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) -> bool:
-    """Whether the model can be given images alone, the same in every process. False where its forward changes it."""
+def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None, *, validates: bool) -> bool:
+    """Whether the first check can be made before any batch, the same in every process.
+
+    If not, the first batch shows how the model is called. Without validation, a module that clearly lacks a usable
+    ``forward`` goes on to the check, which says so before the training.
+    """
+    try:
+        forward_of(module, given)
+    except ValueError:
+        return not validates
     mine = False
     with suppress(TouchedError), self_checked(module):
         mine = takes(module, probe.prepare(probe.images[:2]), given)
