@@ -1,7 +1,7 @@
-"""The remedies that torchvision lacks, as transforms of its v2: for a `Compose`, before anything is normalised.
+"""Remedies against shortcuts that torchvision lacks, as transforms of its v2. In a `Compose`, `Normalize` comes later.
 
-As there: they take PIL pictures, tensors ``(..., C, H, W)`` and samples with boxes, masks and labels. Pixels are
-bytes or floats in [0, 1]. What a call draws comes from torch's global generator and holds for the whole sample.
+Like torchvision's, they take PIL pictures, tensors ``(..., C, H, W)`` and samples with boxes, masks and labels. Pixels
+are bytes or floats in [0, 1]. Random numbers come from torch's global generator, once for the whole sample.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,8 @@ from torchvision.transforms.v2 import functional as v2_functional
 
 from .datasets.jpeg import through_jpeg
 
+__all__ = ["FlattenAlpha", "RandomBackground", "RandomReencode", "keep_alpha"]
+
 _Params: TypeAlias = dict[str, Any]
 
 _MOST_COLOURS = 8  # along each side of a random background
@@ -26,8 +28,8 @@ _ROUNDING = 0.01  # what resizing may add to floats in [0, 1]
 def keep_alpha(path: str) -> Image.Image:
     """The picture at ``path`` as RGBA where it has transparency, else as RGB.
 
-    For ``ImageFolder(folder, transform, loader=keep_alpha)``, whose own loader drops transparency, so that whatever
-    colour it hid shows. The transform must then begin with `FlattenAlpha`.
+    Use it as ``ImageFolder(folder, transform, loader=keep_alpha)``. ImageFolder's own loader drops transparency, so
+    that the hidden colour becomes visible. The transform must then begin with `FlattenAlpha`.
     """
     with Image.open(path) as picture:
         converted: Image.Image = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
@@ -35,9 +37,9 @@ def keep_alpha(path: str) -> Image.Image:
 
 
 class FlattenAlpha(v2.Transform):  # type: ignore[misc] # torchvision has no complete types
-    """Puts pictures with transparency on a plain colour; all others become RGB as they are.
+    """Puts pictures with transparency on a plain colour. All others become RGB and keep their colours.
 
-    Pictures of 2 or 4 channels have transparency in the last. Opaque pixels stay the same to the bit.
+    In pictures of 2 or 4 channels the last one is transparency. Opaque pixels do not change by a bit.
 
     Args:
         colour: Red, green and blue, 0 to 255, also for floats; None draws one for each call.
@@ -58,21 +60,21 @@ class FlattenAlpha(v2.Transform):  # type: ignore[misc] # torchvision has no com
         return {"colour": drawn if self.colour is None else self.colour}
 
     def transform(self, inpt: Any, params: _Params) -> Any:
-        """The picture on the colour; anything else as it is."""
+        """The picture on the colour. Anything else is returned unchanged."""
         if isinstance(inpt, Image.Image):
             return _flat_picture(inpt, params["colour"])
         return _like(inpt, _flat_tensor(_checked(inpt), params["colour"])) if _is_picture(inpt) else inpt
 
 
 class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no complete types
-    """Replaces what lies outside the mask of a sample by a plain colour, a gradient or clouds.
+    """Replaces the pixels outside the mask of a sample by a plain colour, a gradient or clouds.
 
-    A sample has a picture and one `tv_tensors.Mask`, not 0 on the object: ``(H, W)``, or ``(k, H, W)`` for k parts of
-    it. Of a batch ``(N, C, H, W)`` every picture has a mask, ``(N, H, W)`` or ``(N, k, H, W)``, and gets a background
-    of its own. Pixels inside stay the same to the bit; so do masks and boxes.
+    A sample has a picture and one `tv_tensors.Mask` that is not 0 on the object: ``(H, W)``, or ``(k, H, W)`` for k
+    parts of the object. A batch ``(N, C, H, W)`` has masks ``(N, H, W)`` or ``(N, k, H, W)``; every picture gets a
+    background of its own. Pixels inside the mask do not change by a bit, nor do masks and boxes.
 
     Args:
-        p: Chance that a call does so.
+        p: Probability that a call replaces the background.
     """
 
     def __init__(self, p: float = 1.0) -> None:
@@ -80,16 +82,16 @@ class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no
         self.p = _checked_chance(p)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Whether there is one mask."""
-        found = sum(isinstance(inpt, tv_tensors.Mask) for inpt in flat_inputs)
-        if found != 1:
+        """Raises unless there is exactly one mask."""
+        n_masks = sum(isinstance(inpt, tv_tensors.Mask) for inpt in flat_inputs)
+        if n_masks != 1:
             raise ValueError(
-                f"RandomBackground needs one tv_tensors.Mask in a sample, found {found}; "
+                f"RandomBackground needs exactly one tv_tensors.Mask in a sample, this one has {n_masks}; "
                 "call it with (image, tv_tensors.Mask(mask)), in which the mask is not 0 on the object"
             )
 
     def make_params(self, flat_inputs: list[Any]) -> _Params:
-        """The mask, and a few colours ``(..., C, n, n)`` to blend; or nothing to do."""
+        """The mask and a few colours ``(..., C, n, n)`` to blend. Empty if this call leaves the background."""
         if torch.rand(()) >= self.p:
             return {}
         n_channels = v2.query_chw(flat_inputs)[0]
@@ -99,7 +101,7 @@ class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no
         return {"mask": mask.as_subclass(Tensor), "colours": _random_colours(tuple(lead), n_channels, n)}
 
     def transform(self, inpt: Any, params: _Params) -> Any:
-        """The picture in front of the background; anything else as it is."""
+        """The picture in front of the background. Anything else is returned unchanged."""
         if not params or not _is_picture(inpt):
             return inpt
         if isinstance(inpt, Image.Image):
@@ -109,13 +111,13 @@ class RandomBackground(v2.Transform):  # type: ignore[misc] # torchvision has no
 
 
 class RandomReencode(v2.JPEG):  # type: ignore[misc] # torchvision has no complete types
-    """Sends pictures of 1 or 3 channels through a JPEG encoder at random quality; torchvision's takes bytes only.
+    """Encodes pictures of 1 or 3 channels as JPEG at a random quality. Unlike torchvision's, it takes floats too.
 
     Tensors too go through Pillow, picture by picture: torchvision's own encoder is deprecated since 0.29.
 
     Args:
-        quality: Lowest and highest, 1 to 100.
-        p: Chance that a call does so.
+        quality: Lowest and highest quality, 1 to 100.
+        p: Probability that a call encodes the picture.
     """
 
     def __init__(self, quality: tuple[int, int] = (40, 95), p: float = 1.0) -> None:
@@ -123,11 +125,11 @@ class RandomReencode(v2.JPEG):  # type: ignore[misc] # torchvision has no comple
         self.p = _checked_chance(p)
 
     def make_params(self, flat_inputs: list[Any]) -> _Params:
-        """The quality, or nothing to do."""
+        """The quality. Empty if this call leaves the picture."""
         return dict(super().make_params(flat_inputs)) if torch.rand(()) < self.p else {}
 
     def transform(self, inpt: Any, params: _Params) -> Any:
-        """The picture after encoding and decoding; anything else as it is."""
+        """The picture after encoding and decoding. Anything else is returned unchanged."""
         if not params or not _is_picture(inpt):
             return inpt
         if isinstance(inpt, Image.Image):
@@ -140,9 +142,10 @@ class RandomReencode(v2.JPEG):  # type: ignore[misc] # torchvision has no comple
 
 
 def _random_colours(lead: tuple[int, ...], n_channels: int, n: int) -> Tensor:
-    """``(*lead, C, n, n)``, of one brightness and one saturation a picture, each at either end in a third of them.
+    """Colours ``(*lead, C, n, n)``. Each picture has one brightness and one saturation.
 
-    Black, white and grey are what backgrounds of files mostly are; channels drawn one by one are none of them.
+    Both are clamped so that one picture in six is at the lowest value and one in six at the highest. Backgrounds of
+    files are mostly black, white and grey, and channels drawn one by one would almost never give these.
     """
     brightness, saturation = (1.5 * torch.rand(2, *lead, 1, 1, 1) - 0.25).clamp(0, 1)
     colours: Tensor = brightness * (1 - saturation * torch.rand(*lead, n_channels, n, n))
@@ -150,7 +153,7 @@ def _random_colours(lead: tuple[int, ...], n_channels: int, n: int) -> Tensor:
 
 
 def _is_picture(inpt: Any) -> bool:
-    """Whether v2 takes it for a picture; of plain tensors it hands transforms only the one that is."""
+    """Whether v2 treats it as a picture. Of several plain tensors in a sample, v2 passes on only the first."""
     types = (Image.Image, tv_tensors.Image, tv_tensors.Video)
     return isinstance(inpt, types) or bool(v2_functional.is_pure_tensor(inpt))
 
@@ -180,7 +183,7 @@ def _checked(image: Tensor) -> Tensor:
 
 def _checked_chance(p: float) -> float:
     if not 0 <= p <= 1:
-        raise ValueError(f"p must be a chance from 0 to 1, got {p}")
+        raise ValueError(f"p must be a probability from 0 to 1, got {p}")
     return p
 
 

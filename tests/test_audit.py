@@ -468,6 +468,14 @@ def test_names_cannot_steer_a_terminal(tmp_path: Path) -> None:
     assert "\033" not in table
 
 
+def test_a_result_prints_in_a_line(biased: AuditResult) -> None:
+    n_pictures = sum(biased.n_read)
+
+    assert repr(biased).startswith(f"AuditResult({n_pictures} pictures, 2 classes, cues: ")
+    assert "\n" not in repr(biased)
+    assert len(repr(biased)) < 120
+
+
 def test_a_finding_has_the_remedy_of_its_cue(biased: AuditResult) -> None:
     for finding in biased.findings:
         assert Remedy(finding.remedy, finding.code) == remedy_for(finding.cue)

@@ -419,14 +419,10 @@ NORMALISED = torch.linspace(-2, 2, 48).reshape(3, 4, 4)
         pytest.param(lambda: RandomReencode()(see_through()), r"got RGBA; put FlattenAlpha\(\)", id="RGBA picture"),
         pytest.param(lambda: RandomReencode()(rgb_with_a_clear_colour()), "put FlattenAlpha", id="a clear colour"),
         pytest.param(lambda: RandomReencode((0, 50)), "quality", id="quality 0"),
-        pytest.param(lambda: RandomReencode(p=2), "a chance from 0 to 1, got 2", id="chance above 1"),
-        pytest.param(lambda: RandomBackground(-0.1), "a chance from 0 to 1, got -0.1", id="chance below 0"),
-        pytest.param(
-            lambda: RandomBackground(0)(noise(3, 4, 4)), r"one tv_tensors.Mask .* found 0; call", id="no mask"
-        ),
-        pytest.param(
-            lambda: RandomBackground()(noise(3, 4, 4), objects(4, 4), objects(4, 4)), "found 2", id="two masks"
-        ),
+        pytest.param(lambda: RandomReencode(p=2), "a probability from 0 to 1, got 2", id="chance above 1"),
+        pytest.param(lambda: RandomBackground(-0.1), "a probability from 0 to 1, got -0.1", id="chance below 0"),
+        pytest.param(lambda: RandomBackground(0)(noise(3, 4, 4)), r"one tv_tensors.Mask .* has 0; call", id="no mask"),
+        pytest.param(lambda: RandomBackground()(noise(3, 4, 4), objects(4, 4), objects(4, 4)), "has 2", id="two masks"),
         pytest.param(
             lambda: RandomBackground()(noise(3, 4, 6), tv_tensors.Mask(torch.zeros(4, 5))),
             r"mask of pictures \(3, 4, 6\) must be \(4, 6\) or \('k', 4, 6\), got \(4, 5\)",

@@ -1,8 +1,8 @@
 """Class activation maps: pure functions of a layer's activations and of the score's gradient there.
 
-Every method takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps: raw, at the
-layer's own size, non-negative: evidence against the class is clipped. A map that is zero everywhere means that the
-method found no evidence for the class; nothing is added to hide that. NaN in, NaN out, for that image alone.
+Every method takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps. Maps are raw, have
+the layer's own size and are non-negative: evidence against the class is clipped. A map of zeros means that the method
+found no evidence for the class; nothing is added to hide that. An image with NaN gives a map with NaN and no other.
 """
 
 from collections.abc import Callable
@@ -11,14 +11,25 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+__all__ = [
+    "CamMethod",
+    "cam",
+    "eigen_cam",
+    "grad_cam",
+    "grad_cam_plus_plus",
+    "hires_cam",
+    "layer_cam",
+    "xgrad_cam",
+]
+
 CamMethod: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations weighted by the classifier's own weights (Zhou et al. 2016, eq. 2).
 
-    The weight of a channel is read off as its gradient summed over space, which is the classifier's weight exactly
-    where the paper defines CAM: global average pooling and one linear layer on top. Elsewhere it is ``h * w`` times
+    The weight of a channel is its gradient summed over space. Where the paper defines CAM, with global average pooling
+    and one linear layer on top, that is exactly the classifier's weight. Elsewhere the map is ``h * w`` times
     `grad_cam`.
     """
     return _weighted_sum(activations, _wide(gradients).sum((2, 3)))
@@ -39,8 +50,8 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations weighted by their positive gradients, evened out over regions (Chattopadhay et al. 2018, eq. 19).
 
     The paper's ``Y = exp(S)`` gives ``alpha = g^2 / (2 g^2 + g^3 sum(A))`` and a factor ``exp(S)`` on the whole map,
-    which is dropped. Dividing by ``g^2`` gives the form used here, which needs no case for a gradient of 0 and does not
-    underflow for small ones. Where activations may be negative, which the paper excludes, alpha may be too.
+    which is dropped. Dividing by ``g^2`` gives the form used here: it needs no special case for a gradient of 0 and
+    does not underflow for small ones. The paper excludes negative activations; with them alpha may be negative too.
     """
     positive = _wide(gradients).relu()
     total = _wide(activations).sum((2, 3), keepdim=True)
@@ -58,7 +69,7 @@ def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Positive gradient times activation at every place, ``sum_k relu(g_k) A_k`` (LayerCAM: Jiang et al. 2021).
 
-    The paper's tanh scaling of shallow layers is left to the picture.
+    The paper's tanh scaling of shallow layers is left out: it changes the colours only.
     """
     return (_wide(gradients).relu() * _wide(activations)).sum(1).relu().float()
 
@@ -66,7 +77,7 @@ def layer_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     """Activations weighted by ``sum(g A) / sum(A)``, a mean gradient where they are high (XGrad-CAM: Fu et al. 2020).
 
-    A channel whose activations sum to 0, a dead one above all, has no such mean and weighs 0.
+    A channel whose activations sum to 0, such as a dead one, has no such mean. Its weight is 0.
     """
     wide = _wide(activations)
     total = wide.sum((2, 3))
@@ -77,8 +88,8 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
 def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001 - a CamMethod takes both
     """Activations projected on their first right singular vector (Eigen-CAM: Muhammad and Yeasin 2020).
 
-    Says nothing about a class. Not centred, as in the paper. A singular vector has no sign of its own: it is turned
-    so that the projection's sum is not negative, then the map is clipped at 0.
+    It explains no class: the gradients are not used. Activations are not centred, as in the paper. A singular
+    vector has no sign of its own. Here its sign makes the projection's sum non-negative, then the map is clipped at 0.
     """
     places = _wide(activations).flatten(2).mT
     finite = places.isfinite().all(2).all(1)[:, None]
@@ -94,5 +105,5 @@ def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """At least float32: sums over thousands of half-precision values would drown."""
+    """At least float32: a sum of thousands of half-precision values would lose the small ones."""
     return values if values.dtype == torch.float64 else values.float()

@@ -2,11 +2,11 @@
 
 Maps are ``(N, h, w)``, float32 or float64, non-negative and raw: nothing is scaled before it is measured, and no
 epsilon hides an empty map. Masks are ``(N, H, W)`` bool at image size, True on the object; an all-False mask means that
-none is known. Measures of mass bring the mask to the map, averaged over the areas of the map's cells, because a coarse
-map stretched to the image carries mass across the object's outline. Every measure gives ``(N,)`` values.
+none is known. Measures of mass average the mask over the map's cells. Stretching a coarse map to the image instead
+would carry mass across the object's outline. Every measure gives ``(N,)`` values.
 
-Undefined is NaN, for that sample only. A map that is empty, not finite or a single cell says nothing about where; a
-mask that is missing, or that no map can miss because it covers the whole image, says nothing about the map.
+Undefined is NaN, for that sample only. A map that is empty, not finite or a single cell looks at no place. A mask that
+is missing or covers the whole image cannot tell maps apart.
 """
 
 import math
@@ -18,8 +18,27 @@ from torch import Tensor
 
 from ..spatial import area_average, at_cell_centres, border_ring, largest_component, mask_boxes, upsample
 
+__all__ = [
+    "Measure",
+    "attention_drift",
+    "attention_entropy",
+    "background_attention_lift",
+    "background_attention_ratio",
+    "border_attention_ratio",
+    "box_iou",
+    "is_constant",
+    "is_empty",
+    "is_finite",
+    "nan_mean",
+    "pointing_accuracy",
+]
+
 Measure: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """``(maps (N, h, w), masks (N, H, W)) -> values (N,)``, NaN where undefined."""
+
+
+_BOX_SHARE = 0.2  # of the maximum, from which a pixel belongs to the box (Zhou et al. 2016, section 3.2)
+_ROUNDING = 1e-6
 
 
 def background_attention_ratio(maps: Tensor, masks: Tensor) -> Tensor:
@@ -41,11 +60,11 @@ def background_attention_lift(maps: Tensor, masks: Tensor) -> Tensor:
     same number. Above 0 the background gets more than its share, below 0 the object does; swapping background and
     object swaps the sign.
 
-    A ratio of exactly 0 or 1, common for sparse maps, would be infinite: one such sample would decide every mean, and
-    dropping it as NaN would remove just the clearest cases. But a map of ``n`` cells cannot tell nothing from less than
-    a cell's worth, so each density counts as at least ``1 / n`` of the uniform one. That bounds the value to between
-    ``-ln(n / object area)`` and ``ln(n / background area)``, keeps its order and its symmetry, and changes no map that
-    gives both sides more than that.
+    A ratio of exactly 0 or 1, common for sparse maps, would be infinite. One such sample would decide every mean, and
+    dropping it as NaN would remove the clearest cases. But a map of ``n`` cells cannot resolve less than the mass of
+    one cell, so each density counts as at least ``1 / n`` of the uniform one. The value then lies between
+    ``-ln(n / object area)`` and ``ln(n / background area)``. Order and symmetry stay, and a map that gives both sides
+    more than that does not change.
 
     >>> background_attention_lift(torch.tensor([[[3.0, 1.0]]]), torch.tensor([[[True, False]]])).exp()
     tensor([0.3333])
@@ -57,11 +76,11 @@ def background_attention_lift(maps: Tensor, masks: Tensor) -> Tensor:
 
 
 def pointing_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
-    """Whether the map's peak lies on the object: 1 or 0, or between them where the answer is divided.
+    """Whether the map's peak lies on the object: 1 or 0, or a share if several cells are equally high.
 
-    The pointing game (Zhang et al. 2018) without its 15 px tolerance. The peak is the centre of the highest cell. Of
-    several equal peaks the share on the object counts, and a centre between two or four pixels counts as their mean. A
-    constant map has no peak: NaN.
+    The pointing game (Zhang et al. 2018) without its 15 px tolerance. The peak is the centre of the highest cell. With
+    several equal peaks, the value is the share of them on the object. A centre that lies between two or four pixels
+    counts as their mean. A constant map has no peak: NaN.
     """
     _check(maps, masks)
     peaks = (maps == maps.amax(dim=(1, 2), keepdim=True)).to(maps)
@@ -78,8 +97,8 @@ def box_iou(maps: Tensor, masks: Tensor) -> Tensor:
     """
     _check(maps, masks)
     resized = upsample(maps, (masks.shape[1], masks.shape[2]))
-    # The millionth lets exactly 20 % count whatever rounding did: without it a flipped or scaled map may lose a pixel.
-    high = resized >= (0.2 - 1e-6) * resized.amax(dim=(1, 2), keepdim=True)
+    # Rounding may put a pixel of exactly 20 % on either side; without the slack a flipped map could lose that pixel.
+    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=(1, 2), keepdim=True)
     overlap = _intersection_over_union(mask_boxes(largest_component(high)), mask_boxes(masks))
     return _defined(overlap.to(maps), is_finite(maps) & ~is_constant(maps))
 

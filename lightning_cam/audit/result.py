@@ -1,4 +1,4 @@
-"""What an audit found, for people, for programs and for shells."""
+"""The result of an audit, for people, for programs and for shells."""
 
 import os
 import sys
@@ -14,23 +14,26 @@ from ..text import printable
 from .findings import AuditFinding, FactSkill
 
 _COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}
-_SHOWN = 10  # classes and skipped files that a table lists
+_SHOWN = 10  # classes and skipped files that a table lists; the rest are counted
 
 
 @dataclass(frozen=True, eq=False)
 class AuditResult:
-    """What an audit found.
+    """The result of an audit.
+
+    Prints in one line; `as_table` gives the text for people.
 
     Args:
-        classes: Their names.
-        n_found: Pictures that there are, by class.
-        n_read: Pictures that were read, by class; fewer where a sample was drawn or files could not be read.
+        classes: Names of the classes.
+        n_found: Number of pictures of each class.
+        n_read: Number of pictures of each class that were read. Smaller if a sample was drawn or files are broken.
         skipped: Name and reason of each file that could not be read.
-        facts: Every fact that was put to the test.
+        facts: Every fact that was tested.
         findings: The facts from which the label can be predicted, clearest first.
-        cue_map: Skill of each part of the picture, ``(8, 8)``. The middle may be the object's; around it is the risk.
-        candidate_region: Parts from which the label can surely be predicted, ``(8, 8)``. Whether a model does, the
-            trials of a `CAMCallback` show.
+        cue_map: Skill of each part of the picture, ``(8, 8)``. The object explains skill in the middle; at the edge it
+            is a risk.
+        candidate_region: True on parts from which the label can be predicted beyond doubt, ``(8, 8)``. Whether a model
+            uses them is tested by the trials of a `CAMCallback`.
     """
 
     classes: tuple[str, ...]
@@ -42,9 +45,13 @@ class AuditResult:
     cue_map: npt.NDArray[np.float64]
     candidate_region: npt.NDArray[np.bool_]
 
+    def __repr__(self) -> str:
+        cues = ", ".join(dict.fromkeys(finding.cue for finding in self.findings)) or "none"
+        return f"AuditResult({sum(self.n_read)} pictures, {len(self.classes)} classes, cues: {cues})"
+
     @property
     def ok(self) -> bool:
-        """Whether nothing was found that a network could see."""
+        """Whether a network can see none of the findings."""
         return all(finding.cue == FILE.name for finding in self.findings)
 
     @property
@@ -81,11 +88,11 @@ class AuditResult:
 
     def _paragraphs(self, colour: bool) -> Iterator[str]:
         if not self.findings:
-            yield f"none of {len(self.facts)} facts predicts the label"
+            yield f"none of the {len(self.facts)} facts predicts the label"
         advised: set[str] = set()
         for cue in dict.fromkeys(finding.cue for finding in self.findings):
-            found = [finding for finding in self.findings if finding.cue == cue]
-            first, facts = found[0], ", ".join(finding.fact for finding in found)
+            findings = [finding for finding in self.findings if finding.cue == cue]
+            first, facts = findings[0], ", ".join(finding.fact for finding in findings)
             head = f"{first.severity:<8}  {cue:<10}  skill {first.skill:.2f} (at least {first.bound:.2f})  {facts}"
             yield f"{_COLOURS[first.severity]}{head}\033[0m" if colour else head
             yield f"  {printable(first.text)}"

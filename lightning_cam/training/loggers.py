@@ -15,15 +15,21 @@ from .trainer import run_folder
 def for_logger(logger: Any) -> Sink | None:
     """The sink that shows pictures where ``logger`` shows scalars, or None if it shows none.
 
-    Goes by class name anywhere in the MRO: `pytorch_lightning` and `lightning.pytorch` have a class each, and users
-    derive their own. Opens the logger's experiment; call it on rank zero only.
+    Opens the logger's experiment; call it on rank zero only.
     """
-    names = {cls.__name__ for cls in type(logger).__mro__}
-    if "TensorBoardLogger" in names:
+    if _is_a("TensorBoardLogger", logger):
         return TensorBoardSink(logger.experiment)
-    if "WandbLogger" in names:
+    if _is_a("WandbLogger", logger):
         return WandbSink(logger.experiment)
     return None
+
+
+def _is_a(class_name: str, logger: Any) -> bool:
+    """Whether the logger's class or one of its parents has the name.
+
+    Names, because `pytorch_lightning` and `lightning.pytorch` have a class each, and either may be missing.
+    """
+    return class_name in {parent.__name__ for parent in type(logger).__mro__}
 
 
 def default_sinks(
@@ -67,10 +73,9 @@ def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failure
 
 def opening(logger: Any) -> str | None:
     """How a person gets to see what ``logger`` keeps: a command or an address, None if there is none."""
-    names = {cls.__name__ for cls in type(logger).__mro__}
-    if "TensorBoardLogger" in names:
+    if _is_a("TensorBoardLogger", logger):
         return image_hint(logger.log_dir)
-    if "WandbLogger" in names:
+    if _is_a("WandbLogger", logger):
         run = logger.experiment
         where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
         return where if isinstance(where, str) else None
