@@ -52,23 +52,26 @@ class Item:
 class Reader:
     """Reads items of a data set under a seed of their own, so that an item is the same however often it is read.
 
-    Randomness that a data set keeps for itself (its own ``torch.Generator``, say) is out of reach.
+    Randomness that a data set keeps for itself (its own ``torch.Generator``, say) is out of reach: what is read then
+    depends on what was read before it.
     """
 
-    dataset: Any
     seed: int
     size: Size | None
     masks: Regions | None
     boxes: Regions | None
     files: Sequence[Path] | None
 
-    def label(self, index: int) -> int:
-        """Class index of an item."""
-        return label_of(parts_of(self._raw(index))[1])
+    def reading(self, dataset: Any, index: int) -> "Reading":
+        """Label and picture of an item, from one read."""
+        image, target, extras = parts_of(self._raw(dataset, index))
+        label = label_of(target)
+        try:
+            return Reading(label, self._item(image, label, extras, index))
+        except ValueError as error:
+            return Reading(label, str(error))
 
-    def item(self, index: int) -> Item:
-        """The item at the reader's size."""
-        image, target, extras = parts_of(self._raw(index))
+    def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
         regions = [
             (_as_mask(_at(self.masks, index)), "given"),
@@ -81,16 +84,16 @@ class Reader:
         self._check(mask, pixels, index)
         return Item(
             image=resized(pixels, self.size),
-            target=label_of(target),
+            target=label,
             mask=None if mask is None else resized_mask(mask, self.size),
             source=source,
             from_bytes=from_bytes,
         )
 
-    def _raw(self, index: int) -> Any:
+    def _raw(self, dataset: Any, index: int) -> Any:
         with own_seed(item_seed(self.seed, index)):
             try:
-                return self.dataset[index]
+                return dataset[index]
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise ValueError(f"{self._place(index)} cannot be read ({error}); repair or remove it") from error
 
@@ -108,6 +111,25 @@ class Reader:
 def item_seed(seed: int, index: int) -> int:
     """The seed under which an item is read. The factor is prime, so that neighbouring seeds share no item's seed."""
     return 1_000_003 * seed + index
+
+
+@dataclass(frozen=True)
+class Reading:
+    """An item's class index, and the item at the reader's size or the reason why there is none."""
+
+    target: int
+    found: Item | str
+
+    @property
+    def item(self) -> Item:
+        """The item.
+
+        Raises:
+            ValueError: The reason why there is none.
+        """
+        if isinstance(self.found, str):
+            raise ValueError(self.found)
+        return self.found
 
 
 @contextmanager

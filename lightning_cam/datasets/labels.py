@@ -170,7 +170,9 @@ def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
     return [position for turn in turns for position in turn if position is not None][:n]
 
 
-def labels_by_reading(read: Callable[[int], int], n_items: int, n: int, seed: int, n_classes: int | None) -> list[int]:
+def labels_by_reading(
+    read: Callable[[Sequence[int]], Iterator[int]], n_items: int, n: int, seed: int, n_classes: int | None
+) -> list[int]:
     """Labels of items read in a seeded order, `UNKNOWN` for the rest.
 
     Reads until each of ``n_classes`` has its share of ``n``; at most ``max(2 * n, 256)`` items.
@@ -178,8 +180,9 @@ def labels_by_reading(read: Callable[[int], int], n_items: int, n: int, seed: in
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
     labels = [UNKNOWN] * n_items
     missing = dict.fromkeys(range(n_classes), -(-n // n_classes)) if n_classes else {UNKNOWN: 1}
-    for position in order[: max(2 * n, 256)]:
-        labels[position] = label = read(position)
+    order = order[: max(2 * n, 256)]
+    for position, label in zip(order, read(order), strict=True):
+        labels[position] = label
         missing[label] = missing.get(label, 0) - 1
         if all(count <= 0 for count in missing.values()):
             break

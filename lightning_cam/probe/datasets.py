@@ -1,14 +1,16 @@
 """Drawing from a data set: a balanced choice, pixels recovered from model input, masks from whatever tells."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from ..datasets.items import Item, Reader, Regions, Size, own_seed
+from ..datasets.apart import Source
+from ..datasets.items import Item, Reader, Reading, Regions, Size, own_seed
 from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from ..notices import warn
@@ -30,18 +32,19 @@ def draw_from_dataset(
     size: Size | None,
     preprocess: Preprocess | None,
     classes: Sequence[str] | None,
+    loader: Any,
+    say: Callable[[str], None] | None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
     check_request(DEFAULT_N if n is None else n, size)
-    _check_dataset(dataset, masks, boxes)
     with own_seed(seed):
-        reader = Reader(dataset, seed, size, masks, boxes, known_files(dataset))
-        chosen = _choice(dataset, reader, _share(len(dataset)) if n is None else n, seed)
-        if n is None and len(chosen) > DEFAULT_N:
-            fitting = max(MOST_VALUES // reader.item(chosen[0]).image.numel(), DEFAULT_N)
-            chosen = _choice(dataset, reader, fitting, seed) if len(chosen) > fitting else chosen
-        items, to_input = _with_pixels([reader.item(index) for index in chosen], dataset, preprocess)
-        known = classes or _covering(class_names(dataset), items)
+        source = Source(dataset, loader, say)
+        asked = source.asked
+        _check_dataset(asked, masks, boxes)
+        reader = Reader(seed, size, masks, boxes, known_files(asked))
+        chosen, found = _chosen(_Shelf(source, reader), asked, n, seed)
+        items, to_input = _with_pixels(found, asked, preprocess)
+        known = classes or _covering(class_names(asked), items)
         names = [_name(item, index, known, reader.files) for item, index in zip(items, chosen, strict=True)]
         return assemble(items, names, classes=known, preprocess=to_input, find_masks=find_masks)
 
@@ -67,15 +70,51 @@ def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -
             )
 
 
-def _choice(dataset: Any, reader: Reader, n: int, seed: int) -> list[int]:
+class _Shelf:
+    """Readings of a data set. Those that were read for their labels are kept, as far as memory allows."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source = source
+        self._reader = reader
+        self._kept: dict[int, Reading] = {}
+        self._room = MOST_VALUES
+
+    def read(self, indices: Sequence[int]) -> Iterator[Reading]:
+        """The readings of these items, in order."""
+        missing = [index for index in indices if index not in self._kept]
+        arriving = self._source.read(self._reader.reading, missing)
+        for index in indices:
+            reading = self._kept[index] if index in self._kept else next(arriving)
+            if index not in self._kept and isinstance(reading.found, Item) and self._room > 0:
+                self._kept[index] = reading
+                self._room -= reading.found.image.numel()
+            yield reading
+
+    def labels(self, indices: Sequence[int]) -> Iterator[int]:
+        """The labels alone."""
+        return (reading.target for reading in self.read(indices))
+
+
+def _chosen(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list[int], list[Item]]:
+    """A balanced choice and its items; where nobody says how many, as many as fit into `MOST_VALUES`."""
+    wanted = _share(len(dataset)) if n is None else n
     labels = known_labels(dataset)
     if labels is None:
         n_classes = len(class_names(dataset) or ()) or None
-        labels = labels_by_reading(reader.label, len(dataset), n, seed, n_classes)
-    chosen = balanced(labels, n, seed)
+        labels = labels_by_reading(shelf.labels, len(dataset), wanted, seed, n_classes)
+    chosen = balanced(labels, wanted, seed)
     if not chosen:
         raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
-    return chosen
+    readings = shelf.read(chosen)
+    items = [next(readings).item]
+    fitting = max(MOST_VALUES // items[0].image.numel(), DEFAULT_N)
+    if n is None and fitting < len(chosen):
+        fewer = balanced(labels, fitting, seed)
+        if fewer != chosen[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
+            readings, items = shelf.read(fewer), []
+        chosen = fewer
+    items += [reading.item for reading in islice(readings, len(chosen) - len(items))]
+    return chosen, items
 
 
 def _with_pixels(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from ..datasets.items import Regions
 from ..datasets.normalization import as_written, from_written
@@ -108,6 +109,8 @@ class Probe:
         size: tuple[int, int] | None = None,
         preprocess: Preprocess | None = None,
         classes: Sequence[str] | None = None,
+        loader: DataLoader[Any] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> "Probe":
         """Draws a probe from a data set: class-balanced, the same at each call, and nothing from global random state.
 
@@ -136,6 +139,10 @@ class Probe:
             size: ``(height, width)`` to resize to, without keeping proportions; None takes the images as they are.
             preprocess: Pixels to model input, instead of what is recognised.
             classes: Names of the classes, instead of the data set's.
+            loader: The loader of a training that is going on. Items are read by workers like its own, or in a process
+                that is forked for it; without a loader, from a copy of the data set. Either way files stay unopened,
+                and generators and counters stay as they are. A data set that cannot be copied is read itself.
+            say: Is told about the progress, where it takes more than two seconds.
 
         Raises:
             TypeError: The data set has no length or no index.
@@ -152,6 +159,8 @@ class Probe:
                 size=size,
                 preprocess=preprocess,
                 classes=classes,
+                loader=loader,
+                say=say,
             )
         )
 

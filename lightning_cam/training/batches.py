@@ -14,6 +14,7 @@ from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
 from ..attribution.engine import placed
 from ..attribution.guard import untouched
+from ..datasets.apart import Source, item_at
 
 _IN_ORDER = ("DistributedSampler", "UnrepeatedDistributedSampler")  # torch's, and Lightning's own of that shape
 
@@ -86,10 +87,9 @@ def batch_of(module: Any, loader: Any, indices: Sequence[int], *, validates: boo
     module and to random states is undone.
     """
     step = partial(module.validation_step, **_second_loader(module)) if validates else module.training_step
+    items = list(Source(loader.dataset, loader).read(item_at, indices))
     with untouched(module):
-        batch = module._apply_batch_transfer_handler(
-            loader.collate_fn([loader.dataset[index] for index in indices]), device=module.device
-        )
+        batch = module._apply_batch_transfer_handler(loader.collate_fn(items), device=module.device)
         with Arrivals(module, stops=True) as arrivals, suppress(Enough):
             step(batch, 0)
     return RealBatch(arrivals.calls, arrivals.stem, indices)

@@ -19,7 +19,7 @@ from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict, limits
 from .alarm import Alarm, OnShortcut
 from .comparison import UNSEEN, Comparison, can_be_called, with_step
-from .failures import Failures, explain_pickling, warn
+from .failures import Failures, explain_pickling, print_progress, warn
 from .gallery import Gallery
 from .journal import Journal
 from .module import has_run
@@ -210,7 +210,8 @@ class CAMCallback(Callback):
             self._journal.keep_monitors_alive(trainer)
             return
         if self.probe is None or self._draws_probe:
-            self.probe = drawn_in_every_process(trainer, self.drawing, self._comparison.size)
+            say = print_progress if self.verbose else None
+            self.probe = drawn_in_every_process(trainer, self.drawing, self._comparison.size, say=say)
         self._observer.meet(self.probe)
         self._journal.begin(self.probe.fingerprint, is_new_run=trainer.global_step == 0)
         self._looked_at = trainer.global_step if self.history else -1

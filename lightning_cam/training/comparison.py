@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ..attribution.arrivals import MOST_ROWS
 from ..attribution.self_check import TouchedError, self_checked
+from ..datasets.apart import Source
 from ..datasets.items import Reader, own_seed
 from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
@@ -144,9 +145,9 @@ class Comparison:
         try:
             with self_checked(module):
                 if drawing is not None:
-                    self._shares = _shares(loader.dataset)
+                    self._shares = _shares(Source(loader.dataset).asked)
                     batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
-                    inputs = _same_items(loader.dataset, batch, probe, drawing)
+                    inputs = _same_items(loader, batch, probe, drawing)
                 return agreed(
                     module,
                     batch,
@@ -214,11 +215,12 @@ def _shares(dataset: Any) -> Mapping[int, float]:
     return {label: count / len(labels) for label, count in Counter(labels).items()}
 
 
-def _same_items(dataset: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -> Tensor | None:
+def _same_items(loader: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -> Tensor | None:
     """Model inputs of the batch's items by the probe's way; None where they are not known, or the user sets the way."""
     if batch.indices is None or drawing.preprocess is not None:
         return None
     size = (probe.images.shape[-2], probe.images.shape[-1])
     with own_seed(0):
-        reader = Reader(drawing.items_of(dataset), 0, size, None, None, None)
-        return torch.stack([reader.item(index).image for index in batch.indices])
+        source = Source(drawing.items_of(loader.dataset), loader)
+        readings = source.read(Reader(0, size, None, None, None).reading, batch.indices)
+        return torch.stack([reading.item.image for reading in readings])

@@ -88,6 +88,12 @@ def without_errors_from_warnings() -> Iterator[None]:
             print_instead(str(each.message))
 
 
+def print_progress(text: str) -> None:
+    """For a person who waits."""
+    if rank() == 0:
+        print(f"lightning_cam: {text}", flush=True)  # noqa: T201 - see above
+
+
 def print_instead(text: str) -> None:
     """For a text that may not be a warning: there it would stop a training, or hide the exception that does."""
     with suppress(Exception):  # no terminal, or one that has gone

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
@@ -12,6 +12,8 @@ from ..probe import Probe
 from .batches import loaders_in
 from .failures import warn, without_errors_from_warnings
 from .ranks import from_everyone, n_ranks
+
+Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
 
@@ -59,9 +61,10 @@ class Drawing:
         """The data set as a probe reads it."""
         return dataset if self.read is None else _Rewritten(dataset, self.read)
 
-    def probe_of(self, dataset: Any, fallback: tuple[int, int] | None) -> Probe:
-        """A probe; images of several sizes are made as large as ``fallback``."""
-        draw = partial(Probe.from_dataset, self.items_of(dataset), None, preprocess=self.preprocess)
+    def probe_of(self, loader: Any, fallback: tuple[int, int] | None, say: Say) -> Probe:
+        """A probe of the loader's data; images of several sizes are made as large as ``fallback``."""
+        items = self.items_of(loader.dataset)
+        draw = partial(Probe.from_dataset, items, None, preprocess=self.preprocess, loader=loader, say=say)
         try:
             return draw(size=self.size)
         except ValueError as error:
@@ -84,7 +87,7 @@ class _Rewritten:
         return self._read(self.dataset[index])
 
 
-def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None) -> Probe:
+def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None, say: Say) -> Probe:
     """A probe from the validation data or, without any, from the training data."""
     for role, loaders in (("validation", trainer.val_dataloaders), ("training", trainer.train_dataloader)):
         loader = next(loaders_in(loaders), None)
@@ -94,7 +97,7 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
             warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
             with without_errors_from_warnings():
-                return drawing.probe_of(loader.dataset, fallback)
+                return drawing.probe_of(loader, fallback, say)
         except Exception as error:  # items of any data set may raise anything
             raise ValueError(
                 f"no probe can be drawn from the {role} data ({error}); "
@@ -103,11 +106,13 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
     raise ValueError("the trainer has no data loader with a dataset; pass CAMCallback(probe=Probe(images, targets))")
 
 
-def drawn_in_every_process(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None) -> Probe:
+def drawn_in_every_process(
+    trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None, *, say: Say = None
+) -> Probe:
     """`drawn_probe`, or the same `ValueError` in every process, so that none waits for one that has failed."""
     drawn: Probe | str
     try:
-        drawn = drawn_probe(trainer, drawing, fallback)
+        drawn = drawn_probe(trainer, drawing, fallback, say)
     except ValueError as error:
         if n_ranks() == 1:
             raise

@@ -1,0 +1,286 @@
+"""The training's own data set is not read: files, generators and counters are as they were, the weights the same."""
+
+import functools
+import itertools
+import sqlite3
+import sys
+import tarfile
+import time
+import zipfile
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info, random_split
+
+from house.trainings import Net, trainer
+from lightning_cam import CAMCallback, Probe
+from lightning_cam.datasets import apart
+
+# The data sets leave their files open, as users' do.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+N, SIDE = 96, 8
+RAW = np.random.default_rng(0).integers(0, 256, (N, 3, SIDE, SIDE), dtype=np.uint8)
+
+
+class Drawn(Dataset[Any]):
+    """Pictures, and a label that only reading tells."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.pixels(index), index % 2
+
+    def pixels(self, index: int) -> Tensor:
+        return torch.from_numpy(RAW[index]).float() / 255
+
+
+class Zip(Drawn):
+    """Opened at the first item, so that every worker has a file of its own."""
+
+    file = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with zipfile.ZipFile(folder / "a.zip", "w") as file:
+            for index in range(N):
+                file.writestr(str(index), RAW[index].tobytes())
+
+    def pixels(self, index: int) -> Tensor:
+        self.file = self.file or zipfile.ZipFile(self.folder / "a.zip")
+        read = np.frombuffer(self.file.read(str(index)), np.uint8).reshape(3, SIDE, SIDE)
+        return torch.from_numpy(read.copy()).float() / 255
+
+
+class Tar(Drawn):
+    file = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with tarfile.open(folder / "a.tar", "w") as file:
+            for index in range(N):
+                entry = tarfile.TarInfo(str(index))
+                entry.size = RAW[index].nbytes
+                file.addfile(entry, BytesIO(RAW[index].tobytes()))
+
+    def pixels(self, index: int) -> Tensor:
+        self.file = self.file or tarfile.open(self.folder / "a.tar")  # noqa: SIM115 - stays open, as users' do
+        read = np.frombuffer(self.file.extractfile(str(index)).read(), np.uint8).reshape(3, SIDE, SIDE)
+        return torch.from_numpy(read.copy()).float() / 255
+
+
+class Sqlite(Drawn):
+    file = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with sqlite3.connect(folder / "a.db") as file:
+            file.execute("create table items (i integer primary key, x blob)")
+            file.executemany("insert into items values (?, ?)", [(i, RAW[i].tobytes()) for i in range(N)])
+
+    def pixels(self, index: int) -> Tensor:
+        self.file = self.file or sqlite3.connect(self.folder / "a.db")
+        (read,) = self.file.execute("select x from items where i = ?", (index,)).fetchone()
+        return torch.from_numpy(np.frombuffer(read, np.uint8).reshape(3, SIDE, SIDE).copy()).float() / 255
+
+
+class OpenZip(Zip):
+    """Opened when it is made, which only works without workers."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.file = zipfile.ZipFile(folder / "a.zip")
+
+
+class Generator(Drawn):
+    """A generator of its own, as albumentations' Compose and MONAI's transforms have."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.rng = np.random.default_rng(0)
+
+    def pixels(self, index: int) -> Tensor:
+        noise = torch.from_numpy(self.rng.normal(0, 0.1, (3, SIDE, SIDE))).float()
+        return (super().pixels(index) + noise).clamp(0, 1)
+
+
+class Counter(Drawn):
+    """A curriculum that counts the items that it has given."""
+
+    n_given = 0
+
+    def pixels(self, index: int) -> Tensor:
+        self.n_given += 1
+        return super().pixels(index) * min(1.0, 0.3 + self.n_given / 300)
+
+
+class Closure(Drawn):
+    """State that no attribute holds."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        rng = np.random.default_rng(0)
+        self.noise = lambda: torch.from_numpy(rng.normal(0, 0.1, (3, SIDE, SIDE))).float()
+
+    def pixels(self, index: int) -> Tensor:
+        return (super().pixels(index) + self.noise()).clamp(0, 1)
+
+
+class Property(Zip):
+    """Asked for its labels, it opens its file."""
+
+    @property
+    def targets(self) -> list[int]:
+        self.pixels(0)
+        return [index % 2 for index in range(N)]
+
+
+def weights(folder: Path, kind: type[Drawn], callbacks: list[Any], **options: Any) -> dict[str, Tensor]:
+    folder.mkdir()
+    torch.manual_seed(0)
+    data = kind(folder)
+    train, val = random_split(data, [N - 32, 32], torch.Generator().manual_seed(0))
+    model = Net()
+    run = trainer(folder, *callbacks, max_epochs=2, num_sanity_val_steps=0)
+    run.fit(model, DataLoader(train, 8, shuffle=True, **options), DataLoader(val, 8, **options))
+    return model.state_dict()
+
+
+def assert_untouched(folder: Path, kind: type[Drawn], **options: Any) -> None:
+    callback = CAMCallback(trials=(), every_n_epochs=1, sinks=[])
+    alone = weights(folder / "alone", kind, [], **options)
+    watched = weights(folder / "watched", kind, [callback], **options)
+
+    assert len(callback.history) == 3
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads from a copy, which has no copy of closures and open files")
+@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, OpenZip, Generator, Counter, Closure, Property])
+def test_a_training_without_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
+    assert_untouched(tmp_path, kind)
+
+
+@pytest.mark.parametrize("kind", [Zip, Sqlite, Property])
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_a_training_with_forked_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
+    assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="fork", persistent_workers=kind is Zip)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Zip, Generator])
+def test_a_training_with_spawned_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
+    assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="spawn", persistent_workers=True)
+
+
+@pytest.mark.parametrize("kind", [Generator, Counter, Property, Zip])
+def test_drawing_outside_a_training_reads_a_copy(kind: type[Drawn], tmp_path: Path) -> None:
+    data = kind(tmp_path)
+    before = [vars(data).copy(), data.rng.bit_generator.state if kind is Generator else None]
+
+    first, second = Probe.from_dataset(data), Probe.from_dataset(data)
+
+    assert before == [vars(data), data.rng.bit_generator.state if kind is Generator else None]
+    assert first.fingerprint == second.fingerprint
+
+
+def test_a_copy_shares_what_is_large() -> None:
+    class Large:
+        def __init__(self) -> None:
+            self.table = torch.zeros(2**20)
+            self.paths = ["a"] * 10_001
+            self.state = {"n": [0]}
+
+    data = Large()
+
+    twin = apart.copy_of(data)
+
+    assert twin.table is data.table
+    assert twin.paths is data.paths
+    assert twin.state["n"] is not data.state["n"]
+
+
+# ---- as the training's workers read ----------------------------------------------------------------------------------
+
+
+def start(worker: int) -> None:
+    get_worker_info().dataset.begun = True
+
+
+class Begun(Drawn):
+    begun = False
+
+    def pixels(self, index: int) -> Tensor:
+        assert self.begun, "worker_init_fn was not called with this data set"
+        return super().pixels(index)
+
+
+def read_item(dataset: Any, index: int) -> int:
+    return int(dataset[index][1])
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+def test_workers_begin_as_the_trainings_do(tmp_path: Path) -> None:
+    data = Begun(tmp_path)
+    loader = DataLoader(data, 8, num_workers=2, multiprocessing_context="fork", worker_init_fn=start)
+
+    assert list(apart.Source(data, loader).read(read_item, [0, 1, 2, 5])) == [0, 1, 0, 1]
+    assert not data.begun
+
+
+def test_reading_leaves_the_global_random_states_alone(tmp_path: Path) -> None:
+    data = Drawn(tmp_path)
+    before = torch.get_rng_state()
+
+    for options in ({}, {"num_workers": 1, "multiprocessing_context": "fork"}):
+        list(apart.Source(data, DataLoader(data, **options)).read(read_item, range(4)))
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+class Unreadable(Drawn):
+    def pixels(self, index: int) -> Tensor:
+        raise KeyError("the user's own words")
+
+
+@pytest.mark.parametrize("options", [{}, {"num_workers": 1}], ids=str)
+def test_an_error_of_an_item_comes_out_as_it_is(options: dict[str, Any], tmp_path: Path) -> None:
+    data = Unreadable(tmp_path)
+
+    with pytest.raises(KeyError, match=r'^"the user\'s own words"$'):
+        list(apart.Source(data, DataLoader(data, **options)).read(read_item, [0]))
+
+
+class Stuck(Drawn):
+    """As a fork that waits for a thread which is not there; its copy reads."""
+
+    def pixels(self, index: int) -> Tensor:
+        if apart.multiprocessing.parent_process() is not None:
+            time.sleep(60)
+        return super().pixels(index)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_process_that_is_stuck_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 0.1)
+    data = Stuck(tmp_path)
+
+    assert list(apart.Source(data, DataLoader(data)).read(read_item, [3])) == [1]
+
+
+def test_progress_is_said_once_where_reading_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(apart.time, "monotonic", functools.partial(next, clock))
+    lines: list[str] = []
+
+    list(apart.Source(Drawn(tmp_path), None, lines.append).read(read_item, range(10)))
+
+    assert lines == ["reading up to 10 items for the probe, which takes 7 s more at most"]
