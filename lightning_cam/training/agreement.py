@@ -81,8 +81,9 @@ def agreed(
         try:
             sent = inputs if step is None else step(inputs)
             found = arrives(module, partial(forward, module), sent, batch.stem)
-            if isinstance(forward, Replay):
-                class_scores(module, sent, n_classes, partial(forward, module))  # raises where it gives none
+            head = class_scores(module, sent, n_classes, partial(forward, module)).head  # raises where there are none
+            if isinstance(forward, Replay) and forward.name and head.remark:
+                continue  # a network that gives features to another
         except Exception:  # the way is not this one, whatever the user's code says to it
             continue
         arrived = found if arrived is None else arrived

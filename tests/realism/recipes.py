@@ -186,8 +186,26 @@ class Processed(Plain):
         return batch["pixel_values"], batch["labels"]
 
 
+class GivesClasses(Plain):
+    """Forward is what is deployed."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(normal(x)).argmax(1)
+
+    def logits(self, x: Any) -> Any:
+        return self.net(normal(x))
+
+
+class WithTeacher(NoForward):
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher = network().requires_grad_(False)
+
+
 RECIPES |= {
     "plain": Recipe(Plain),
+    "forward gives classes": Recipe(GivesClasses),
+    "no forward, a teacher beside the network": Recipe(WithTeacher),
     "on_after_batch_transfer": Recipe(AfterTransfer),
     "on_before_batch_transfer": Recipe(BeforeTransfer),
     "transfer_batch_to_device": Recipe(InTransfer),
