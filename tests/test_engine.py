@@ -395,7 +395,6 @@ def test_no_hook_is_left_on_the_layer() -> None:
     ("build", "layer"),
     [
         pytest.param(models.DetachedHead, "stage", id="detached"),
-        pytest.param(models.InferenceForward, "stage", id="inference_mode"),
         pytest.param(lambda: models.Returning(lambda z: z.argsort(1).float()), "stage", id="ranks"),
     ],
 )

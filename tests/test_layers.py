@@ -557,6 +557,55 @@ def test_last_tokens_that_count_in_a_transformer(batch_first: bool, options: dic
         assert find_layer(model, images()) == expected
 
 
+class LoRA(nn.Module):
+    """As peft wraps a linear layer: it is no `nn.Linear`, and holds the layer as `base_layer`."""
+
+    def __init__(self, base_layer: nn.Module, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.base_layer, self.in_features, self.out_features = base_layer, n_in, n_out
+        self.down, self.up = nn.Linear(n_in, 2, bias=False), nn.Linear(2, n_out, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.base_layer(x) + self.up(self.down(x))
+
+
+class OwnAttention(nn.Module):
+    """Attention with a layer each for queries, keys and values, as in Hugging Face's models."""
+
+    def __init__(self, wrapped: Callable[[nn.Linear], nn.Module]) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.q, self.k, self.v = (wrapped(nn.Linear(16, 16)) for _ in range(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        normed = self.norm(x)
+        return x + nn.functional.scaled_dot_product_attention(self.q(normed), self.k(normed), self.v(normed))
+
+
+class ClassToken(nn.Module):
+    def __init__(self, wrapped: Callable[[nn.Linear], nn.Module]) -> None:
+        super().__init__()
+        self.embed, self.token = nn.Conv2d(3, 16, 8, 8), nn.Parameter(torch.randn(1, 1, 16))
+        self.blocks = nn.Sequential(*(OwnAttention(wrapped) for _ in range(3)))
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x).flatten(2).transpose(1, 2)], 1)
+        return self.head(self.blocks(tokens)[:, 0])
+
+
+def adapted(layer: nn.Linear) -> nn.Module:
+    return LoRA(layer, layer.in_features, layer.out_features)
+
+
+@pytest.mark.parametrize("wrap", [lambda layer: layer, adapted, lambda layer: LoRA(adapted(layer), 16, 16)])
+def test_an_adapted_projection_is_no_map_either(wrap: Callable[[nn.Linear], nn.Module]) -> None:
+    torch.manual_seed(0)
+
+    assert find_layer(ClassToken(wrap).eval(), images()) == "blocks.2.norm"
+
+
 def test_norm_of_queries_and_keys_is_no_map() -> None:
     torch.manual_seed(0)
     model = timm.models.VisionTransformer(img_size=32, patch_size=8, embed_dim=48, depth=2, num_heads=3, qk_norm=True)

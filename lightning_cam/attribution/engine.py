@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import inference
 from .guard import untouched
 from .layers import check_layer, module_of
 from .layouts import layout_of
@@ -78,8 +79,16 @@ def capture(
     tap = _Tap(name, module_of(model, name), model if forward is None else forward)
     with untouched(model):
         there = placed(model, inputs)
-        batches = _all_batches(tap, there, targets, batch_size)
-        batches = batches or _all_batches(tap, there, targets, batch_size, graph_before=True)
+        try:
+            batches = _all_batches(tap, there, targets, batch_size)
+            batches = batches or _all_batches(tap, there, targets, batch_size, graph_before=True)
+        except RuntimeError as error:
+            if not inference.is_of_inference(error):
+                raise
+            batches = None
+        if batches is None:
+            with inference.left(model):
+                batches = inference.explained(lambda: _all_batches(tap, there, targets, batch_size, graph_before=True))
         if batches is None:
             raise RuntimeError(
                 f"autograd finds no way from the class scores to layer {name!r}, so there is nothing to draw. "

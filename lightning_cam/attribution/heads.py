@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from . import engine
+from . import engine, inference
 from .guard import untouched
 from .structures import Path, tensors_in
 
@@ -93,7 +93,7 @@ def class_scores(
     run = model if forward is None else forward
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
-        with torch.enable_grad():
+        with torch.enable_grad(), inference.left(model):
             traced = run(placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point()))
         path, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
         scores = dict(_tensors(traced))[path]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from . import inference
 from .layers import class_name, named_layers, outermost
 from .layouts import Layout, layout_of
 from .outputs import scores_in
@@ -42,8 +43,8 @@ def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any
     """
     trace = _Trace(images)
     with torch.inference_mode(mode=False), torch.enable_grad():
-        with _watching(model, trace):
-            output = (forward or model)(trace.start(images))
+        with _watching(model, trace), inference.left(model, trace.start):
+            output = inference.explained(lambda: (forward or model)(trace.start(images)))
         layer = trace.last_map(output)
     if layer is None:
         raise ValueError(
@@ -148,7 +149,7 @@ class _Trace:
             if module_input is not None and module_input.shape != output.shape:
                 self.pooled.update({identity} if module_input.numel() > output.numel() else ())
                 return False
-        return identity not in self.pooled and not isinstance(module, nn.Linear)
+        return identity not in self.pooled and not _is_projection(module)
 
     def _record(self, name: str, module: nn.Module, output: Tensor) -> None:
         try:
@@ -208,6 +209,14 @@ class _Trace:
             tuple(self.collapsed)
         )  # of a stage that ends in a single cell
         return (not is_of_scores, not is_inside_collapsed_stage, self.n_calls[candidate.name] == 1)
+
+
+def _is_projection(module: nn.Module) -> bool:
+    """Whether a module is a linear layer, also inside an adapter such as LoRA, which calls it `base_layer`."""
+    inner: Any = module
+    while not isinstance(inner, nn.Linear) and inner is not None:
+        inner = getattr(inner, "base_layer", None)
+    return inner is not None
 
 
 def _normalises_channels(module: nn.Module, layout: Layout, output: Tensor) -> bool:

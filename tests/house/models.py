@@ -81,6 +81,26 @@ class NoGradBackbone(Net):
             return super().features(x)
 
 
+class InferenceBackbone(Net):
+    """A frozen backbone in inference mode. The clone is what training needs; without it torch refuses."""
+
+    def features(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            features = super().features(2 * x / 2)
+        return features.clone()
+
+
+class InferenceStage(Net):
+    """The stage alone, as a function that the decorator wraps, and an operation behind it."""
+
+    @torch.inference_mode()
+    def staged(self, stem: Tensor) -> Tensor:
+        return self.stage(stem) * 2 / 2
+
+    def features(self, x: Tensor) -> Tensor:
+        return self.staged(self.stem(x)).clone()
+
+
 class NoGradStage(Net):
     def features(self, x: Tensor) -> Tensor:
         stem = self.stem(x)
