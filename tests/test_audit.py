@@ -71,6 +71,12 @@ def test_the_classic_is_found_in_every_respect(biased: AuditResult) -> None:
     assert (biased.ok, biased.exit_code) == (False, 1)
 
 
+def test_findings_print_in_one_line(biased: AuditResult) -> None:
+    (finding,) = (each for each in biased.findings if each.fact == "format")
+
+    assert repr(finding) == "AuditFinding('format', cue='codec', strong, skill 1.00)"
+
+
 def test_findings_say_what_is_in_the_data(biased: AuditResult) -> None:
     texts = {finding.fact: finding.text for finding in biased.findings}
 

@@ -28,27 +28,29 @@ def audit_dataset(
 
     Args:
         source: A folder of class folders, a CSV manifest with the columns ``path`` and ``label``, or a map-style data
-            set of ``(image, label)``. Of data sets that know their files, like `ImageFolder`, the files are audited;
-            of others the pictures as they give them, so that only facts about pixels are known.
-        per_class: Pictures of a class that are read at most.
-        seed: Of the choice of pictures, of folds and of shuffles. Global random states stay as they are.
-        workers: Threads that read files; by default one for each processor, eight at most.
-        progress: Called with the numbers of pictures done and to do, every few pictures.
-        max_pixels: Larger pictures are skipped before they are decoded.
+            set of ``(image, label)``. If a data set lists its files, as `ImageFolder` does, the audit reads the files.
+            Otherwise it reads the pictures that the data set returns, and there are only facts about pixels.
+        per_class: The largest number of pictures of a class that the audit reads.
+        seed: Seed of the choice of pictures, of the folds and of the shuffles. Global random states do not change.
+        workers: Number of threads that read files; by default one for each processor, eight at most.
+        progress: A function that is called every few pictures, with the number of pictures read and the total.
+        max_pixels: The audit skips larger pictures and does not decode them.
 
     Raises:
-        ValueError: ``source`` has no pictures or labels, or fewer than two classes that can be read.
+        ValueError: ``source`` has no pictures or no labels, or the audit can read fewer than two of its classes.
     """
-    found = find_source(source, seed=seed, max_pixels=max_pixels)
-    chosen = found.sample(per_class, seed)
-    kept, columns, skipped = read_all(found, chosen, workers or min(8, os.cpu_count() or 1), progress)
-    present, labels = np.unique(found.labels[kept], return_inverse=True)
-    classes = tuple(found.classes[label] for label in present)
+    pictures = find_source(source, seed=seed, max_pixels=max_pixels)
+    sample = pictures.sample(per_class, seed)
+    readable, columns, skipped = read_all(pictures, sample, workers or min(8, os.cpu_count() or 1), progress)
+    class_indices, labels = np.unique(pictures.labels[readable], return_inverse=True)
+    classes = tuple(pictures.classes[index] for index in class_indices)
     check_classes(classes, skipped)
     facts, findings, cue_map, bounds = find(columns, labels, classes, seed)
-    n_found, n_read = (np.bincount(of, minlength=len(found.classes)) for of in (found.labels, found.labels[kept]))
+    n_found, n_read = (
+        np.bincount(each, minlength=len(pictures.classes)) for each in (pictures.labels, pictures.labels[readable])
+    )
     return AuditResult(
-        classes=found.classes,
+        classes=pictures.classes,
         n_found=tuple(n_found.tolist()),
         n_read=tuple(n_read.tolist()),
         skipped=skipped,

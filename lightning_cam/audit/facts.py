@@ -1,7 +1,7 @@
-"""Facts about one picture: what its file says before and after decoding, and what its pixels are measured on.
+"""Facts about one picture: those of its file, and the two small pieces on which its pixels are measured.
 
-Colours are those that ``convert("RGB")`` and with it torchvision's `ImageFolder` hands to a model: transparency is
-dropped, and whatever colour it hid shows.
+Colours are those that ``convert("RGB")``, and so torchvision's `ImageFolder`, gives to a model. It drops transparency,
+and the colour under a transparent pixel becomes visible.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ _MAKE, _ORIENTATION, _SOFTWARE = 0x010F, 0x0112, 0x0131
 
 @dataclass(frozen=True, eq=False)
 class PictureFacts:
-    """One picture: facts by name, and what its pixels are measured on, with values from 0 to 255.
+    """One picture: the facts of its file, and two pieces to measure, with values from 0 to 255.
 
     Args:
-        facts: What its file says, if it has one.
-        copy: Small copy, ``(64, 64, 3)``.
-        crop: Grey piece in the picture's own resolution, ``(H, W)``, that starts on the grid of 8x8 blocks.
+        facts: Facts of the file by name; empty if the picture has no file.
+        copy: The whole picture as a small copy, ``(64, 64, 3)``.
+        crop: A grey piece in the picture's own resolution, ``(H, W)``, that starts on the grid of 8x8 blocks.
     """
 
     facts: Facts
@@ -50,7 +50,8 @@ class PictureFacts:
 def facts_of_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> PictureFacts:
     """Everything about the picture at ``path``; ``place`` is its path inside the data set.
 
-    Raises what Pillow raises on broken files, and `ValueError` before decoding more than ``max_pixels``.
+    Raises:
+        ValueError: It has more than ``max_pixels``; it is not decoded then. A broken file raises Pillow's errors.
     """
     file = content_of(path, max_pixels)
     with Image.open(file, formats=FORMATS) as picture:
@@ -85,9 +86,8 @@ def facts_of_tensor(image: Tensor) -> PictureFacts:
 
 
 def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
-    """What the file of a loaded picture says about itself."""
+    """Facts about the file of a loaded picture: its format, size, encoding and EXIF data."""
     width, height = picture.size
-    exif = exif_of(picture)
     icc = picture.info.get("icc_profile")
     return {
         "format": str(picture.format),
@@ -104,20 +104,27 @@ def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
         "progressive": "yes" if picture.info.get("progressive") or picture.info.get("interlace") else "no",
         "ICC profile": _digest(icc) if icc else "none",
         "DPI": str(picture.info.get("dpi", "none")),
-        "EXIF": "yes" if exif else "no",
-        "camera make": _text(exif.get(_MAKE)),
-        "software": _text(exif.get(_SOFTWARE) or picture.info.get("Software")),
-        "EXIF orientation": _text(exif.get(_ORIENTATION)),
+        **_exif_facts(picture),
         **_jpeg_facts(picture),
     }
 
 
 def place_facts(place: Path, class_words: Set[str]) -> Facts:
-    """What the file's name says, without the names of classes: that a folder is named after its class is no news."""
+    """Facts about the file's name. Words that name a class are left out: folders are named after classes on purpose."""
     prefix = re.match(r"[^\W\d_]*", place.stem)
     words = {"file name prefix": prefix[0].lower() if prefix else "", "source folder": place.parent.name.lower()}
     news = {name: "" if word in class_words else word for name, word in words.items()}
     return {**news, "file extension": place.suffix.lower()}
+
+
+def _exif_facts(picture: Image.Image) -> Facts:
+    exif = exif_of(picture)
+    return {
+        "EXIF": "yes" if exif else "no",
+        "camera make": _text(exif.get(_MAKE)),
+        "software": _text(exif.get(_SOFTWARE) or picture.info.get("Software")),
+        "EXIF orientation": _text(exif.get(_ORIENTATION)),
+    }
 
 
 def _jpeg_facts(picture: Image.Image) -> Facts:
@@ -133,7 +140,7 @@ def _jpeg_facts(picture: Image.Image) -> Facts:
 
 @lru_cache(256)
 def _quantisation(tables: tuple[tuple[int, ...], ...]) -> tuple[str, float]:
-    """Digest and mean; remembered, because an encoder has the same tables for all of its files."""
+    """Digest and mean of the tables. Cached, because an encoder writes the same tables into all of its files."""
     return _digest(repr(tables).encode()), fmean(map(fmean, tables)) if tables else math.nan
 
 
@@ -154,16 +161,16 @@ def _hidden_colour(picture: Image.Image) -> str:
 
 
 def _bit_depth(picture: Image.Image, file: BytesIO) -> float:
-    if picture.format == "PNG":  # Pillow turns 16-bit colours into 8: the header says what they were
+    if picture.format == "PNG":  # Pillow turns 16-bit colours into 8-bit ones; only the header has the depth.
         file.seek(24)
         return file.read(1)[0]
     return _DEPTHS.get(picture.mode, 8)
 
 
 def _small_copy(picture: Image.Image) -> Image.Image:
-    """``(64, 64)`` means over all pixels; of large pictures over 2x2 places of an even grid that includes the outline.
+    """``(64, 64)`` means over all pixels. Of a large picture, means over 2x2 places of an even grid.
 
-    The grid, because averaging all pixels takes half as long as decoding, and the outline, because frames count.
+    A mean over all pixels would take half as long as decoding. The grid includes the outline, because frames count.
     """
     side = 2 * SIDE
     if min(picture.size) < side:

@@ -1,22 +1,19 @@
 """From columns of facts to findings: which facts predict the label, beyond chance and by enough."""
 
 import math
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from ..cues import REGION, cue_of_fact
 from ..statistics import holm
 from .findings import AuditFinding, FactSkill, clearest_first, finding
-from .pixels import CELLS
+from .pixels import CELLS, Array
 from .skill import assign_folds, class_skill, count, encode, lower_bound, p_value
 
-Array: TypeAlias = npt.NDArray[Any]
-
-ALPHA = 0.01  # chance of any false alarm in an audit
-LEAST_SKILL = 0.2  # exceeded by the lower bound of a finding
-_SHUFFLES = 1.2 / ALPHA  # per test, so that the smallest p value is below ALPHA after Holm's correction
+FALSE_ALARMS = 0.01  # chance that an audit has any false finding
+LEAST_SKILL = 0.2  # The lower bound of a finding's skill is larger: right on more than 60 % of pictures of two classes.
+# For each test, so that the smallest possible p value is below `FALSE_ALARMS` even after Holm's correction.
+_SHUFFLES = 1.2 / FALSE_ALARMS
 
 _LAST = CELLS - 1
 _CORNERS = {(0, 0): "top left", (0, _LAST): "top right", (_LAST, 0): "bottom left", (_LAST, _LAST): "bottom right"}
@@ -27,14 +24,14 @@ def find(
 ) -> tuple[tuple[FactSkill, ...], tuple[AuditFinding, ...], Array, Array]:
     """All facts with their skill, the findings among them, and the skill of each cell ``(8, 8)`` with its lower bound.
 
-    A finding has a p value below `ALPHA` and a lower bound above `LEAST_SKILL`. Facts that are the same everywhere are
-    left out. Of the cells along the edge only the best is put to the test, but all count in Holm's correction.
+    A finding has a p value below `FALSE_ALARMS` and a lower bound above `LEAST_SKILL`. A fact that is the same in all
+    pictures is left out. Of the cells along the edge only the best is tested, but Holm's correction counts them all.
 
     Args:
         columns: ``cells (N, 8, 8, 5)``, and facts ``(N,)`` or ``(N, D)`` by name.
-        labels: Indices into ``classes``, ``(N,)``, all in use.
-        classes: Their names.
-        seed: Of folds and shuffles.
+        labels: Indices into ``classes``, ``(N,)``. Every class occurs.
+        classes: The names of the classes.
+        seed: Seed of the folds and of the shuffles.
     """
     rng = np.random.default_rng(seed)
     folds = assign_folds(labels, rng)
@@ -45,19 +42,19 @@ def find(
     bounds = [lower_bound(tables[name], int(skill.argmax())) for name, skill in zip(cells, skills, strict=True)]
     cue_map, bound_map = (np.array(each).reshape(CELLS, CELLS) for each in (np.max(skills, 1), bounds))
     facts = _test({name: table for name, table in tables.items() if _is_tested(name, table)}, classes, rng)
-    flagged = [fact for fact in facts if fact.p_value < ALPHA and fact.bound > LEAST_SKILL]
+    flagged = [fact for fact in facts if fact.p_value < FALSE_ALARMS and fact.bound > LEAST_SKILL]
     findings = [finding(fact, values[fact.fact], labels, classes) for fact in flagged]
     return facts, clearest_first(findings), cue_map, bound_map
 
 
 def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Generator) -> tuple[FactSkill, ...]:
     edge = sorted((class_skill(table).max(), name) for name, table in tables.items() if cue_of_fact(name) is REGION)
-    passed_over = {name for _, name in edge[:-1]}
+    untested = {name for _, name in edge[:-1]}
     n_shuffles = math.ceil(_SHUFFLES * len(tables))
-    # With p = 1 for those passed over, the correction holds as if they had been tested.
-    p_values = [1.0 if name in passed_over else p_value(tables[name], n_shuffles, rng) for name in tables]
+    # An untested cell has p = 1. So the correction is as strict as if every cell had been tested.
+    p_values = [1.0 if name in untested else p_value(tables[name], n_shuffles, rng) for name in tables]
     corrected = zip(tables, holm(p_values), strict=True)
-    return tuple(_skill_of(name, tables[name], p, classes) for name, p in corrected if name not in passed_over)
+    return tuple(_skill_of(name, tables[name], p, classes) for name, p in corrected if name not in untested)
 
 
 def _skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> FactSkill:
@@ -67,7 +64,7 @@ def _skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> Fa
 
 
 def _is_tested(name: str, table: Array) -> bool:
-    """Whether a fact lies beside the object and differs at all."""
+    """Whether a fact differs between pictures and does not lie in their middle, where the object is expected."""
     return table.shape[2] > 1 and not name.startswith("inner")
 
 

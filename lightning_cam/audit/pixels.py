@@ -10,9 +10,9 @@ Array: TypeAlias = npt.NDArray[Any]
 
 SIDE = 64  # of a small copy
 CELLS = 8  # along each side of the cell map
-CROP = 128  # side of the largest piece that is looked at in the picture's own resolution
+CROP = 128  # side of the largest piece that is measured in the picture's own resolution
 
-_BORDER = 6  # pixels: a tenth of the small copy
+_BORDER = 6  # width in pixels, a tenth of the small copy
 _EIGHT = [(y, x) for y in (0, SIDE // 2, -1) for x in (0, SIDE // 2, -1) if (y, x) != (SIDE // 2, SIDE // 2)]
 _PER_CELL = np.kron(np.eye(CELLS, dtype=np.float32), np.full((1, SIDE // CELLS), CELLS / SIDE, np.float32))
 
@@ -44,14 +44,14 @@ def textures(crops: Sequence[Array]) -> dict[str, Array]:
     """Blockiness (-1 to 1) and sharpness, ``(N,)``, of grey crops ``(H, W)`` that start on the grid of 8x8 blocks.
 
     Blockiness compares the steps across the borders of blocks with all others: ``(b - o) / (b + o)``. Sharpness is the
-    mean step between neighbours in units of the crop's spread. NaN for a crop without steps, or without two blocks.
+    mean step between neighbours in units of the crop's spread. Both are NaN for a crop without steps or of one block.
     """
     shapes = [crop.shape for crop in crops]
-    found = np.empty((2, len(crops)))
+    values = np.empty((2, len(crops)))
     for shape in set(shapes):
         alike = [i for i, each in enumerate(shapes) if each == shape]
-        found[:, alike] = _texture(np.stack([crops[i] for i in alike]))
-    return {"blockiness": found[0], "sharpness": found[1]}
+        values[:, alike] = _texture(np.stack([crops[i] for i in alike]))
+    return {"blockiness": values[0], "sharpness": values[1]}
 
 
 def _frame(width: int) -> npt.NDArray[np.bool_]:
@@ -86,14 +86,14 @@ def _distance(one: Array, other: Array) -> Array:
 
 
 def _detail(grey: Array) -> Array:
-    """Absolute Laplacian ``(N, 64, 64)``, the outline repeated outwards."""
+    """Absolute Laplacian ``(N, 64, 64)``. Beyond the outline its pixels are repeated."""
     wide = np.pad(grey, ((0, 0), (1, 1), (1, 1)), mode="edge")
     around = wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
     return np.asarray(np.abs(around - 4 * grey))
 
 
 def _cells(planes: Array, grey: Array, detail: Array) -> Array:
-    """Means over cells by two products of matrices, ten times faster than numpy's mean over small blocks."""
+    """Means over cells. Two products of matrices are ten times faster than numpy's mean over small blocks."""
     layers = np.concatenate([planes, (grey**2)[:, None], detail[:, None]], 1)
     cells = (_PER_CELL @ layers @ _PER_CELL.T).transpose(0, 2, 3, 1)
     cells[..., 3] = np.sqrt((cells[..., 3] - cells[..., :3].mean(-1) ** 2).clip(0))

@@ -18,32 +18,33 @@ Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 Progress: TypeAlias = Callable[[int, int], None]
 _Row: TypeAlias = dict[str, Any]  # facts of one picture
 
-_CHUNK = 16  # pictures that a thread measures together: few Python calls, and arrays that malloc keeps
+_CHUNK = 16  # pictures that a thread measures together: few Python calls, and arrays small enough for malloc to reuse
 
 
 def read_all(
-    source: Source, chosen: Sequence[int], workers: int, progress: Progress | None
+    source: Source, indices: Sequence[int], workers: int, progress: Progress | None
 ) -> tuple[list[int], Columns, tuple[tuple[str, str], ...]]:
-    """Indices of the pictures that could be read, their facts by name ``(N, ...)``, and which were skipped and why.
+    """The indices of the readable pictures, their facts by name ``(N, ...)``, and name and reason of each skipped one.
 
-    Threads, because Pillow decodes without holding Python's lock: they scale as processes do, and need neither import
-    this package again nor have the caller guard its ``__main__``.
+    Threads scale as processes do here, because Pillow releases Python's lock while it decodes. Processes would import
+    the package again, and the caller would have to guard its ``__main__``.
     """
-    chunks = [chosen[start : start + _CHUNK] for start in range(0, len(chosen), _CHUNK)]
+    chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
     outcomes: list[_Row | str] = []
     with quiet_pillow(), ThreadPoolExecutor(workers if source.from_files else 1) as pool:
         for rows in pool.map(partial(_read_chunk, source), chunks):
             outcomes += rows
             if progress:
-                progress(len(outcomes), len(chosen))
-    read = {index: row for index, row in zip(chosen, outcomes, strict=True) if not isinstance(row, str)}
-    skipped = [(source.names[i], reason) for i, reason in zip(chosen, outcomes, strict=True) if isinstance(reason, str)]
-    names = next(iter(read.values()), {})
-    return list(read), {name: np.array([row[name] for row in read.values()]) for name in names}, tuple(skipped)
+                progress(len(outcomes), len(indices))
+    rows_by_index = {index: row for index, row in zip(indices, outcomes, strict=True) if not isinstance(row, str)}
+    reasons = {index: reason for index, reason in zip(indices, outcomes, strict=True) if isinstance(reason, str)}
+    names = next(iter(rows_by_index.values()), {})
+    columns = {name: np.array([row[name] for row in rows_by_index.values()]) for name in names}
+    return list(rows_by_index), columns, tuple((source.names[index], reason) for index, reason in reasons.items())
 
 
 def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
-    """For each picture its facts, or why it cannot be read."""
+    """The facts of each picture, or the reason why it cannot be read."""
     outcomes = [_try_read(source, index) for index in chunk]
     readings = [outcome for outcome in outcomes if isinstance(outcome, PictureFacts)]
     measured = textures([r.crop for r in readings]) | measure(np.stack([r.copy for r in readings])) if readings else {}
@@ -52,11 +53,11 @@ def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
 
 
 def _try_read(source: Source, index: int) -> PictureFacts | str:
-    if not source.from_files:  # What goes wrong in a data set is its owner's to see.
+    if not source.from_files:  # An error in the user's own data set is for the user to see.
         return source.read(index)
     try:
         return source.read(index)
     except UnidentifiedImageError:
         return f"not one of {', '.join(FORMATS)}"
-    except UNREADABLE as error:  # Pillow's and the system's words, without the path
+    except UNREADABLE as error:  # the words of Pillow or the system; the path is listed beside them
         return f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}"

@@ -64,7 +64,7 @@ class AuditResult:
         classes = zip(self.classes, self.n_found, self.n_read, strict=True)
         return {
             "ok": self.ok,
-            "classes": [{"name": name, "n_found": found, "n_read": read} for name, found, read in classes],
+            "classes": [{"name": name, "n_found": n_found, "n_read": n_read} for name, n_found, n_read in classes],
             "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
             "facts": [asdict(fact) for fact in self.facts],
             "findings": [asdict(finding) for finding in self.findings],
@@ -80,7 +80,7 @@ class AuditResult:
 
     def _counts(self) -> Iterator[str]:
         classes = list(zip(self.classes, self.n_read, self.n_found, strict=True))
-        counts = [f"{printable(name)} {read} of {found}" for name, read, found in classes[:_SHOWN]]
+        counts = [f"{printable(name)} {n_read} of {n_found}" for name, n_read, n_found in classes[:_SHOWN]]
         yield f"read {', '.join(counts)} pictures{_more(classes)}"
         if self.skipped:
             names = [f"\n  {printable(name)} ({printable(reason)})" for name, reason in self.skipped[:_SHOWN]]

@@ -6,26 +6,23 @@ of a fold's table, so the null is drawn as random tables (`scipy.stats.random_ta
 """
 
 import math
-from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import random_table
 
 from ..statistics import wilson_lower
+from .pixels import Array
 
-Array: TypeAlias = npt.NDArray[Any]
+BINS = 8  # quantile bins of a number, and how many words have a code of their own
+AXES = (4, 4, 2)  # bins along the first principal axes of a vector; an even number separates two equal groups
+FOLDS = 5  # the usual number: each rule learns from four fifths of the pictures
 
-BINS = 8  # codes of a number, and words with a code of their own
-AXES = (4, 4, 2)  # bins along the first principal axes of a vector; even numbers cut two equal groups apart
-FOLDS = 5
-
-_ENOUGH = 20  # shuffles at least as skilful as the observation that settle a test early
-_MOST_CELLS = 2_000_000  # of shuffled tables held at a time
+_ENOUGH = 20  # A test ends early after so many shuffles that reach the observed skill (see `p_value`).
+_MOST_CELLS = 2_000_000  # counts of shuffled tables in memory at a time: 16 MB
 
 
 def encode(values: Array) -> Array:
-    """Codes ``(N,)`` from 0 on, all in use, of words or numbers ``(N,)`` or vectors ``(N, D)``. NaN has its own.
+    """Codes ``(N,)`` of words or numbers ``(N,)`` or vectors ``(N, D)``, from 0 on without a gap. NaN has its own code.
 
     >>> encode(np.array([0.0, 5.0, 0.0, np.nan]))
     array([0, 1, 0, 2])
@@ -63,28 +60,29 @@ def class_skill(counts: Array) -> Array:
     """
     shares = counts / counts.sum((1, 2), keepdims=True)
     surplus = (shares - shares.mean(0)) * len(counts) / (len(counts) - 1)
-    return np.asarray((surplus * _stands_for(counts)).sum((1, 2)).round(12))  # so that always right is 1
+    # Rounded, so that a rule that is always right has a skill of exactly 1.
+    return np.asarray((surplus * _stands_for(counts)).sum((1, 2)).round(12))
 
 
-def lower_bound(counts: Array, chosen: int) -> float:
+def lower_bound(counts: Array, label: int) -> float:
     """Lower 95 % bound of the skill for one class, hits minus false alarms, by Newcombe's (1998) method 10.
 
     False alarms are averaged over the other classes, so their squared distances to Wilson's limits are too.
     """
-    taken = (counts * _stands_for(counts)[chosen]).sum((1, 2))
+    n_assigned = (counts * _stands_for(counts)[label]).sum((1, 2))
     totals = counts.sum((1, 2))
-    rates = taken / totals
-    to_limit = [rates[k] - 1 + wilson_lower(totals[k] - taken[k], totals[k]) for k in range(len(counts))]
-    to_limit[chosen] = rates[chosen] - wilson_lower(taken[chosen], totals[chosen])
+    rates = n_assigned / totals
+    to_limit = [rates[k] - 1 + wilson_lower(totals[k] - n_assigned[k], totals[k]) for k in range(len(counts))]
+    to_limit[label] = rates[label] - wilson_lower(n_assigned[label], totals[label])
     weights = np.full(len(counts), -1 / (len(counts) - 1))
-    weights[chosen] = 1
+    weights[label] = 1
     return float(weights @ rates - np.linalg.norm(weights * to_limit))
 
 
 def p_value(counts: Array, n_shuffles: int, rng: np.random.Generator) -> float:
     """Chance that shuffled labels reach the largest skill for a class: ``(1 + #) / (1 + m)``.
 
-    Ends early where 20 shuffles reached it; then 20 over the shuffles until then is a p value (Besag & Clifford 1991).
+    Ends early after 20 shuffles that reach it. The p value is then 20 over the shuffles so far (Besag & Clifford 1991).
     """
     observed = class_skill(counts).max() - 1e-9
     n_done, n_reached, size = 0, 0, 50
@@ -114,11 +112,12 @@ def _shuffled(counts: Array, size: int, rng: np.random.Generator) -> Array:
 
 
 def _number_codes(values: Array, n_bins: int) -> Array:
-    """Quantile bins. What equals an edge has a code of its own, so a pile of equal values is set apart."""
-    known = ~np.isnan(values)
-    edges = np.unique(np.quantile(values[known], np.arange(1, n_bins) / n_bins)) if known.any() else np.array([])
+    """Quantile bins. A value that equals an edge has a code of its own, which separates a pile of equal values."""
+    is_number = ~np.isnan(values)
+    numbers = values[is_number]
+    edges = np.unique(np.quantile(numbers, np.arange(1, n_bins) / n_bins)) if len(numbers) else np.array([])
     codes = np.searchsorted(edges, values, "left") + np.searchsorted(edges, values, "right")
-    return np.where(known, codes, 2 * n_bins)
+    return np.where(is_number, codes, 2 * n_bins)
 
 
 def _word_codes(values: Array) -> Array:

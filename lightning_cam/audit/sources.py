@@ -1,4 +1,4 @@
-"""Where labelled pictures come from: a folder of classes, a CSV manifest or a map-style data set."""
+"""Sources of labelled pictures: a folder of class folders, a CSV manifest or a map-style data set."""
 
 import csv
 import os
@@ -17,7 +17,7 @@ from ..datasets.labels import class_names, known_files, known_labels, label_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
 from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 
-SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
+SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,11 @@ class Source:
     """Labelled pictures that are read one by one.
 
     Args:
-        names: Of the pictures, for people.
+        names: A name for each picture, for people.
         labels: Index into ``classes`` of each picture, ``(N,)``; every class occurs.
-        read: The picture at an index.
-        from_files: Whether several threads may read at once, and whether what cannot be read is passed over.
+        classes: The names of the classes.
+        read: Reads the picture at an index.
+        from_files: Whether pictures are files. Several threads may read files at once, and unreadable ones are skipped.
     """
 
     names: Sequence[str]
@@ -44,11 +45,11 @@ class Source:
         return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
 
 
-def find_source(given: Any, *, seed: int, max_pixels: int) -> Source:
+def find_source(origin: Any, *, seed: int, max_pixels: int) -> Source:
     """The source that a path or a data set stands for."""
-    if not isinstance(given, (str, os.PathLike)):
-        return _from_dataset(given, seed, max_pixels)
-    path = Path(given)
+    if not isinstance(origin, (str, os.PathLike)):
+        return _from_dataset(origin, seed, max_pixels)
+    path = Path(origin)
     if path.is_dir():
         return _from_folder(path, max_pixels)
     if path.suffix.lower() == ".csv" and path.is_file():
@@ -59,7 +60,7 @@ def find_source(given: Any, *, seed: int, max_pixels: int) -> Source:
 
 def _from_folder(root: Path, max_pixels: int) -> Source:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
-    splits = [folder.name for folder in folders if folder.name.lower() in SPLITS]
+    splits = [folder.name for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if len(splits) > 1:
         raise ValueError(f"'{root}' holds splits, not classes: {splits}; audit {root / splits[0]}")
     files = [(file, folder.name) for folder in folders for file in images_in(folder)]
@@ -69,7 +70,7 @@ def _from_folder(root: Path, max_pixels: int) -> Source:
 
 
 def _from_manifest(manifest: Path, max_pixels: int) -> Source:
-    """Rows with the columns ``path``, seen from the manifest's folder, and ``label``, any word."""
+    """The pictures of a CSV file with the columns ``path``, relative to the file's folder, and ``label``, any word."""
     columns, rows = _table(manifest)
     if not {"path", "label"} <= set(columns):
         raise ValueError(f"{manifest.name} must have the columns path and label, it has {columns}; rename them")
@@ -102,9 +103,9 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
     labels = known_labels(dataset)
     if labels is None:
         labels = [label_of(parts_of(_item(dataset, seed, index))[1]) for index in range(len(dataset))]
-    indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: not labelled
-    known = class_names(dataset) or ()
-    words = [known[labels[i]] if labels[i] < len(known) else str(labels[i]) for i in indices]
+    indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: the item has no label
+    class_words = class_names(dataset) or ()
+    words = [class_words[labels[i]] if labels[i] < len(class_words) else str(labels[i]) for i in indices]
     files = [file for file in known_files(dataset) or [] if file.suffix.lower() in SUFFIXES]
     if len(files) == len(labels):
         root = Path(os.path.commonpath([file.parent for file in files]))
@@ -136,7 +137,7 @@ def _labelled(
 
 
 def check_classes(classes: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:
-    """Raises where there are no classes to tell apart."""
+    """Raises if there are fewer than two classes: nothing can be told apart then."""
     if len(classes) < 2:
         unread = f", skipped {len(skipped)} files that cannot be read such as {skipped[0]}" if skipped else ""
         raise ValueError(
@@ -157,6 +158,6 @@ def _read_item(dataset: Any, seed: int, index: int) -> PictureFacts:
 
 
 def _item(dataset: Any, seed: int, index: int) -> Any:
-    """The item at an index; what it draws from global random states is given back."""
+    """The item at an index. Random numbers that the data set draws do not change the global random states."""
     with own_seed(item_seed(seed, index)):
         return dataset[index]
