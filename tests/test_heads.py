@@ -137,3 +137,16 @@ def test_a_width_that_does_not_match_is_said() -> None:
 def test_outputs_without_scores_are_named(give: Callable[[Any], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         class_scores(Net(give), IMAGES, 5)
+
+
+def test_a_sigmoid_is_told_by_the_operation_without_a_second_pass() -> None:
+    sizes = []
+
+    def forward(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return torch.sigmoid(model.head(model.features(images)))
+
+    model = Net(lambda o: o.z, n_classes=1)
+
+    assert class_scores(model, IMAGES, 2, forward).head.kind == "probabilities"
+    assert sizes == [3]
