@@ -413,3 +413,16 @@ def test_training_goes_on_as_if_nobody_had_looked() -> None:
 
     assert all(torch.equal(alone[name], watched[name]) or alone[name].isnan().any() for name in alone)
     assert not all(torch.equal(alone[name], careless[name]) for name in alone)
+
+
+def test_what_a_hook_closes_over_is_put_back() -> None:
+    kept: list[Tensor] = [torch.zeros(1)]
+    model = fixed(Net)
+    model.stem.register_forward_hook(lambda _layer, _inputs, output: kept.append(output))
+    before = list(kept)
+
+    with untouched(model):
+        model(images())
+
+    assert len(kept) == 1
+    assert kept[0] is before[0]

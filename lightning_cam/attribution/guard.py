@@ -11,7 +11,7 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -187,7 +187,9 @@ def _nothing(*_: Any, **__: Any) -> None:
 
 def _containers(modules: Iterable[nn.Module]) -> list[Any]:
     """Attribute dicts of modules and the containers in them, however deep, each once."""
+    modules = list(modules)
     containers: list[Any] = [vars(module) for module in modules]
+    containers.append([value for module in modules for value in _closed_over(module)])
     identities = set(map(id, containers))
     for container in containers:  # grows while it is walked
         for value in _items(container):
@@ -199,6 +201,14 @@ def _containers(modules: Iterable[nn.Module]) -> list[Any]:
                 identities.add(id(value))
                 containers.append(value)
     return containers
+
+
+def _closed_over(module: nn.Module) -> Iterator[Any]:
+    """What the forward hooks of a module close over, such as a list of activations that the loss reads."""
+    for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
+        for cell in getattr(hook, "__closure__", None) or ():
+            with suppress(ValueError):  # an empty cell
+                yield cell.cell_contents
 
 
 def _items(container: Any) -> Iterable[Any]:

@@ -94,7 +94,7 @@ class Observer:
         self._verdict: Verdict | None = None
         self._targets = torch.empty(0, dtype=torch.long)  # of the judged report
         self._failures = failures
-        self._verified: set[bool] = (
+        self._verified: set[tuple[bool, bool]] = (
             set()
         )  # whether checks without (False) and with trials (True) were found to change nothing
         self._shares = False
@@ -144,6 +144,8 @@ class Observer:
         self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor]
     ) -> Look | None:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
+        # A forward may write to the model from the second epoch on only.
+        kind = bool(trials), int(getattr(model, "current_epoch", 0)) > 0
         with in_step(model, probe, forward_of(model, self._forward)) as run:
             if rank() and not self._shares:
                 return None
@@ -151,16 +153,16 @@ class Observer:
             through = partial(
                 look, model, probe, chosen, trials, layer=self._layer, method=self._method, n_donors=2, forward=run
             )
-            with self._verifying(model, has_trials=bool(trials)), untouched(model):
+            with self._verifying(model, kind), untouched(model):
                 _put(buffers, model)
                 share = self._within_memory(through, len(chosen))
-        self._verified.add(bool(trials))
+        self._verified.add(kind)
         self._layer = share.layer  # found once a fit, so that all checks see the same layer
         return share.first(n_own)
 
-    def _verifying(self, model: nn.Module, *, has_trials: bool) -> AbstractContextManager[None]:
+    def _verifying(self, model: nn.Module, kind: tuple[bool, bool]) -> AbstractContextManager[None]:
         """Once a fit for either kind of check, since reading all parameters takes 0.2 s for a ResNet-50."""
-        return nullcontext() if has_trials in self._verified else self_checked(model)
+        return nullcontext() if kind in self._verified else self_checked(model)
 
     def _within_memory(self, through: Callable[..., Look], n_images: int) -> Look:
         """Halves the images of a pass until memory suffices, for this and all later checks."""
