@@ -119,6 +119,7 @@ def switches_of_torch() -> dict[str, Any]:
 def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """A busy machine skips no check; `test_overhead` has a clock of its own."""
     monkeypatch.setattr(rhythm, "ALWAYS_SPARED", float("inf"))
+    monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", float("inf"))
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,10 @@ from torchvision.transforms.v2 import Normalize
 from house import models
 from house.natural import natural
 from lightning_cam import Probe, examine
-from lightning_cam.examination import collect_evidence
-from lightning_cam.intervention import STANDARD, Donors, DonorSwap, Trial, weigh
+from lightning_cam.attribution import cams
+from lightning_cam.examination import collect_evidence, report_on
+from lightning_cam.examination import look as look_at
+from lightning_cam.intervention import STANDARD, Donors, DonorSwap, Trial, balanced_subset, weigh
 from lightning_cam.verdict import judge
 
 SIZE = 32
@@ -473,3 +475,25 @@ def test_records_print_in_a_line() -> None:
 def test_an_edit_alone_is_no_swap() -> None:
     with pytest.raises(TypeError, match=r"needs a DonorSwap\(edit\) or a LevelSwap\(levels_of\), got function"):
         Trial("own", lambda *_: None)
+
+
+def test_images_that_are_not_tried_say_nothing_and_the_others_the_same() -> None:
+    """A short training swaps cues on some of the images only."""
+    images, trials = probe(ground=True), (STANDARD[3], STANDARD[7])
+    tried = balanced_subset(images.targets, 16)
+
+    def effects_of(some: Tensor | None) -> dict[str, Tensor]:
+        options = {"layer": "conv", "method": cams.grad_cam, "n_donors": 2, "forward": None, "batch_size": 32}
+        everything = torch.arange(len(images))
+        return dict(
+            report_on(
+                look_at(Reader(CORNER), images, everything, trials, tried=some, **options), images, trials=trials
+            ).effects
+        )
+
+    few, everyone = effects_of(tried), effects_of(None)
+
+    assert images.targets[tried].bincount().tolist() == [8, 8]
+    for cue, effects in few.items():
+        assert torch.equal(effects.isfinite().nonzero()[:, 0], tried), cue
+        torch.testing.assert_close(effects[tried], everyone[cue][tried], rtol=0, atol=1e-5)

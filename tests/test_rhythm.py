@@ -1,6 +1,7 @@
 import pytest
 
-from lightning_cam.training.rhythm import Budget, Depth, Rhythm
+from lightning_cam.training import rhythm
+from lightning_cam.training.rhythm import Budget, Depth, Effort, Rhythm
 
 
 def test_default_looks_at_growing_steps_of_the_first_epoch_only() -> None:
@@ -15,17 +16,17 @@ def test_default_looks_after_every_epoch() -> None:
 
 
 def test_every_n_epochs_replaces_the_default() -> None:
-    rhythm = Rhythm(every_n_epochs=2)
+    every_second = Rhythm(every_n_epochs=2)
 
-    assert [epoch for epoch in range(6) if rhythm.after_epoch(epoch)] == [1, 3, 5]
-    assert not any(rhythm.after_step(step, epoch=0) for step in range(1, 100))
+    assert [epoch for epoch in range(6) if every_second.after_epoch(epoch)] == [1, 3, 5]
+    assert not any(every_second.after_step(step, epoch=0) for step in range(1, 100))
 
 
 def test_every_n_train_steps_replaces_the_default() -> None:
-    rhythm = Rhythm(every_n_train_steps=3)
+    every_third = Rhythm(every_n_train_steps=3)
 
-    assert [step for step in range(1, 10) if rhythm.after_step(step, epoch=7)] == [3, 6, 9]
-    assert not any(rhythm.after_epoch(epoch) for epoch in range(5))
+    assert [step for step in range(1, 10) if every_third.after_step(step, epoch=7)] == [3, 6, 9]
+    assert not any(every_third.after_epoch(epoch) for epoch in range(5))
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
@@ -45,9 +46,9 @@ def test_two_cadences_are_refused() -> None:
 
 def test_a_budget_counts_checks_of_both_depths() -> None:
     budget = Budget(0.02, has_trials=True)
-    budget.charge(Depth.MAPS, 1)
-    budget.charge(Depth.FULL, 4)
-    budget.charge(Depth.FULL, 5)
+    budget.charge(Depth.MAPS, 1, Effort(64))
+    budget.charge(Depth.FULL, 4, Effort(64))
+    budget.charge(Depth.FULL, 5, Effort(64))
 
     assert budget.spent == 10
 
@@ -55,7 +56,7 @@ def test_a_budget_counts_checks_of_both_depths() -> None:
 def test_a_budget_allows_maps_alone_where_a_full_check_would_exceed_its_half(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", 10.0)
     budget = Budget(0.02, has_trials=True)
-    budget.charge(Depth.FULL, 4)
+    budget.charge(Depth.FULL, 4, Effort(64))
 
     assert budget.affordable(0, after_epoch=True) is Depth.MAPS
     assert budget.affordable(1000, after_epoch=True) is Depth.FULL  # 20 s, of which half are for full checks
@@ -64,10 +65,10 @@ def test_a_budget_allows_maps_alone_where_a_full_check_would_exceed_its_half(mon
 def test_a_budget_without_trials_has_one_depth_and_no_halves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", 10.0)
     budget = Budget(0.02, has_trials=False)
-    budget.charge(Depth.FULL, 5)
+    budget.charge(Depth.FULL, 5, Effort(64))
 
     assert budget.affordable(0, after_epoch=False) is Depth.FULL
-    budget.charge(Depth.FULL, 5)
+    budget.charge(Depth.FULL, 5, Effort(64))
     assert budget.affordable(0, after_epoch=False) is None
 
 
@@ -76,10 +77,48 @@ def test_a_budget_without_trials_has_one_depth_and_no_halves(monkeypatch: pytest
 )
 def test_a_budget_explains_itself_with_the_options_that_change_it(has_trials: bool, expected: str) -> None:
     budget = Budget(0.02, has_trials=has_trials)
-    budget.charge(Depth.FULL, 8)
+    budget.charge(Depth.FULL, 8, Effort(64))
     text = budget.explanation(68)
 
     assert f"looking has taken 8 s of the fit's 68 s; checks are {expected}" in text
     assert "above 2% of the fit" in text
     assert "every_n_epochs=1" in text
     assert "max_overhead" in text
+
+
+def a_budget_after(maps_seconds: float) -> Budget:
+    budget = Budget(0.02, has_trials=True)
+    budget.charge(Depth.MAPS, maps_seconds, Effort(64))
+    return budget
+
+
+def test_a_long_fit_swaps_cues_on_all_images() -> None:
+    assert a_budget_after(0.3).effort(64, 3600, is_last=False) == Effort(64)
+    assert a_budget_after(0.3).effort(64, 3600, is_last=True) == Effort(64)
+
+
+def test_full_checks_of_a_short_fit_take_their_share_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", 0.18)
+    budget = a_budget_after(0.3)  # a full check of all images takes 7.5 s
+    first = budget.effort(64, 60, is_last=False)
+    budget.charge(Depth.FULL, 7.5 * first.weight / 64, first)
+    last = budget.effort(64, 60, is_last=True)
+    budget.charge(Depth.FULL, 7.5 * last.weight / 64, last)
+
+    assert first == Effort(32, n_donors=1)
+    assert last == Effort(64)
+    assert budget.spent <= 0.18 * 60
+
+
+def test_however_short_a_fit_is_some_images_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", 0.18)
+
+    assert a_budget_after(0.3).effort(64, 1, is_last=True) == Effort(16, n_donors=1)
+
+
+def test_without_a_limit_all_images_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", 0.18)
+    budget = Budget(1, has_trials=True)
+    budget.charge(Depth.MAPS, 100, Effort(64))
+
+    assert budget.effort(64, 1, is_last=True) == Effort(64)

@@ -597,4 +597,4 @@ def test_a_house_without_wandb_stands(monkeypatch: pytest.MonkeyPatch) -> None:
     again.loader.exec_module(module)
 
     with pytest.raises(ImportError):
-        module.WandbSink(None).write(check(0, "a"))
+        module.WandbSink(object()).write(check(0, "a"))

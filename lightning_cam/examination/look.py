@@ -69,8 +69,12 @@ def look(
     n_donors: int,
     forward: ScoresOf | None,
     batch_size: int,
+    tried: Tensor | None = None,
 ) -> Look:
-    """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`."""
+    """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`.
+
+    Cues are swapped on those that are ``tried (m,)`` as well; None means all. What trials say of the rest is NaN.
+    """
     donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
     with untouched(model):
         inputs = probe.prepare(probe.images[chosen])
@@ -81,17 +85,18 @@ def look(
             batches = list(subject.captures(inputs, probe.targets[chosen], layer, method))
         *parts, n_calls = zip(*batches, strict=True)
         logits, grid_maps, predicted_grid_maps = map(torch.cat, parts)
-        plain = logits.softmax(1)
-        swaps = subject.answers(trials, chosen, donors, plain) if donors else {}
-        parts_of_images = subject.context(chosen, plain) if donors else {}
+        some = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
+        plain = logits.softmax(1)[some]
+        swaps = subject.answers(trials, chosen[some], donors, plain) if donors else {}
+        parts_of_images = subject.context(chosen[some], plain) if donors else {}
     return Look(
         layer=layers.check_layer(model, layer),
         logits=logits,
         grid_maps=grid_maps,
         predicted_grid_maps=predicted_grid_maps,
         donors=donors,
-        answers=swaps,
-        context=parts_of_images,
+        answers={cue: _spread(each, some) for cue, each in swaps.items()},
+        context={name: _spread(each, some) for name, each in parts_of_images.items()},
         model_seconds=subject.clock.seconds,
         n_calls=max(n_calls),
         head=run.head,
@@ -118,6 +123,13 @@ def merged(looks: Sequence[Look]) -> Look:
 def donors_of(probe: Probe, n: int) -> Donors:
     """Who lends to whom: the same at every check of a run, since donors depend on the probe alone."""
     return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
+
+
+def _spread(values: Tensor, some: Tensor) -> Tensor:
+    """Values ``(m, ...)`` at the places where ``some (n,)`` is True; NaN elsewhere."""
+    spread = values.new_full((len(some), *values.shape[1:]), torch.nan)
+    spread[some] = values
+    return spread
 
 
 def bound(forward: ScoresOf | None, model: nn.Module) -> Callable[[Tensor], Any] | None:

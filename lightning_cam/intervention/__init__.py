@@ -1,7 +1,7 @@
 """The wing of use: each trial swaps one cue of the probe images, and measures the change of the model's answers."""
 
 from .context import context, summary
-from .donors import Donors, can_swap, draw_donors
+from .donors import Donors, balanced_subset, can_swap, draw_donors
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
 from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
@@ -20,6 +20,7 @@ __all__ = [
     "Swap",
     "Trial",
     "answers",
+    "balanced_subset",
     "can_swap",
     "chosen_trials",
     "context",

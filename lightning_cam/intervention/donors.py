@@ -54,3 +54,13 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
             places = torch.arange(len(cycle)) + r * len(strangers) // n
             other[cycle, r] = strangers[places % len(strangers)]
     return Donors(same, other)
+
+
+def balanced_subset(targets: Tensor, n: int) -> Tensor:
+    """``n`` of the images, as many of each class as there are; a smaller subset is part of a larger one. Sorted.
+
+    >>> balanced_subset(torch.tensor([0, 0, 0, 1, 1, 2]), 4)
+    tensor([0, 1, 3, 5])
+    """
+    earlier_of_class = (targets[:, None] == targets).tril(-1).sum(1)
+    return earlier_of_class.argsort(stable=True)[:n].sort().values

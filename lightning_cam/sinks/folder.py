@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import io
 import json
 import math
 import os
@@ -12,11 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from .page import Page
+from .page import Page, png
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
@@ -55,11 +50,11 @@ class FolderSink:
         if page.scalars:
             self._add_to_history(page)
         for tile in page.tiles:
-            _write_picture(self._root / f"step_{page.step:08d}" / f"{safe_name(tile.name)}.png", tile.image)
+            _write_whole(self._root / f"step_{page.step:08d}" / f"{safe_name(tile.name)}.png", tile.png)
         if page.strip is not None:
-            _write_picture(self._root / "evolution.png", page.strip)
+            _write_whole(self._root / "evolution.png", png(page.strip))
         for cue, picture in page.evidence.items():
-            _write_picture(self._root / f"evidence_{safe_name(cue)}.png", picture)
+            _write_whole(self._root / f"evidence_{safe_name(cue)}.png", png(picture))
         if page.verdict is not None:
             verdict = {"step": page.step, "epoch": page.epoch, **page.verdict.as_json()}
             _write_whole(self._root / VERDICT, json.dumps(verdict, indent=1, allow_nan=False).encode())
@@ -159,12 +154,6 @@ def _is_finite(value: object) -> bool:
 
 def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
-
-
-def _write_picture(path: Path, image: NDArray[np.uint8]) -> None:
-    png = io.BytesIO()
-    Image.fromarray(image).save(png, format="png")
-    _write_whole(path, png.getvalue())
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -1,13 +1,27 @@
 """The records that are handed to a sink, and the one-method contract of a sink."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..verdict import Verdict
+
+# Encoding is the dearest part of a picture. Twenty tiles of 472x315: 5.3 ms each at Pillow's own level 6, 2.5 ms at 1,
+# for files that are a sixth larger.
+_PNG_LEVEL = 1
+
+
+def png(image: NDArray[np.uint8]) -> bytes:
+    """A picture ``(h, w, 3)`` as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="png", compress_level=_PNG_LEVEL)
+    return file.getvalue()
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +41,11 @@ class Tile:
     image: NDArray[np.uint8]
     bands: NDArray[np.uint8]
     values: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def png(self) -> bytes:
+        """The image as a PNG file, encoded once for all sinks."""
+        return png(self.image)
 
 
 @dataclass(frozen=True, eq=False)

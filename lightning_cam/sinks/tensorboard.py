@@ -6,9 +6,12 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..text import printable
 from .folder import require_room, require_space
-from .page import Page
+from .page import Page, png
 from .wording import markdown
 
 if TYPE_CHECKING:
@@ -51,15 +54,24 @@ class TensorBoardSink:
         require_space(folder)
         require_room(folder, 2 * _n_bytes(page) + SPARE, behind=_longest_file(folder))  # twice: the last page may wait
         for tile in page.tiles:
-            self._writer.add_image(f"{page.prefix}/{printable(tile.name)}", tile.image, page.step, dataformats="HWC")
+            self._add(f"{page.prefix}/{printable(tile.name)}", tile.image, tile.png, page.step)
         if page.strip is not None:
-            self._writer.add_image(f"{page.prefix}/evolution", page.strip, page.step, dataformats="HWC")
+            self._add(f"{page.prefix}/evolution", page.strip, png(page.strip), page.step)
         for cue, picture in page.evidence.items():
-            self._writer.add_image(f"{page.prefix}/evidence/{printable(cue)}", picture, page.step, dataformats="HWC")
+            self._add(f"{page.prefix}/evidence/{printable(cue)}", picture, png(picture), page.step)
         if page.verdict is not None and page.alert:
             self._writer.add_text(f"{page.prefix}/verdict", markdown(page.verdict), page.step)
         if page.text is not None:
             self._writer.add_text(f"{page.prefix}/summary", page.text, page.step)
+
+    def _add(self, tag: str, image: NDArray[np.uint8], encoded: bytes, step: int) -> None:
+        """What ``add_image`` does, with a picture that is encoded already. The folder needs the same bytes."""
+        from tensorboard.compat.proto.summary_pb2 import Summary  # here, since importing it takes a second
+
+        height, width, _ = image.shape
+        picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+        summary = Summary(value=[Summary.Value(tag=tag, image=picture)])
+        self._writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]  # torch has no types
 
 
 def _n_bytes(page: Page) -> int:

@@ -1,6 +1,7 @@
 """The callback: which hook of Lightning leads to which check, and where the results go."""
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -27,8 +28,8 @@ from .namespaces import Callback
 from .observer import Failure, Judged, Observer
 from .options import OnError, check_options, known_trials
 from .ranks import from_first
-from .rhythm import Budget, Depth, Occasion, Rhythm
-from .trainer import Drawing, drawn_in_every_process, has_whole_model, logged_step, validates
+from .rhythm import Budget, Depth, Effort, Occasion, Rhythm
+from .trainer import Drawing, drawn_in_every_process, has_whole_model, logged_step, progress, validates
 
 A_CHECK = "a check"
 MAX_EVIDENCE = 3  # findings that get a picture
@@ -61,7 +62,8 @@ class CAMCallback(Callback):
         max_overhead: Largest share of the fit's time that checks may take under the default rhythm; ten seconds are
             always allowed. Half is for full checks, half for cheaper ones without trials, which replace full checks
             that do not fit; a check that fits neither is skipped. Always made: the first, the last, and one full check
-            after the first epoch. A value of 1 or more removes the limit.
+            after the first epoch. In a fit of a few minutes these swap cues on fewer images, such that all checks take
+            about a quarter of the fit at most. A value of 1 or more removes every limit.
 
         trials: *Trials and verdict.* Cues to swap on the probe images, by name such as ``("background", "cast")`` or
             as `Trial` objects. None means all standard ones. With ``()`` there is no verdict.
@@ -141,6 +143,7 @@ class CAMCallback(Callback):
         self._lacks_trials = False  # whether that check can be completed
         self._off = False
         self._fit_started = 0.0
+        self._done_before = 0.0  # share of the training that earlier fits have done
         self._alarm = Alarm(self.on_shortcut)
         self._budget = Budget(self.max_overhead, has_trials=bool(self.trials))
         self._failures = Failures(raises=self.on_error == "raise")
@@ -205,6 +208,7 @@ class CAMCallback(Callback):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Draws the probe, opens the sinks and takes the first look. Configuration errors raise here."""
         self._fit_started = time.perf_counter()
+        self._done_before = progress(trainer)
         if not has_whole_model(trainer):
             self._switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
             self._journal.keep_monitors_alive(trainer)
@@ -259,8 +263,8 @@ class CAMCallback(Callback):
         if step == self._looked_at or not self.rhythm.after_step(step, trainer.current_epoch):
             return
         leave_to_validation = self.rhythm.every_n_train_steps is None and batch_idx + 1 == trainer.num_training_batches
-        if not leave_to_validation and (depth := self._affordable()):
-            self._look(trainer, pl_module, Occasion(depth, logged_step(trainer)))
+        if not leave_to_validation and (depth := self._affordable(trainer)):
+            self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), effort=self._effort(trainer)))
 
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks where scalars can be monitored and averaged weights (EMA) are in place."""
@@ -277,7 +281,8 @@ class CAMCallback(Callback):
         """Takes the last look, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
         if self.history and (self._lacks_trials or not completes):  # the same in every process, unlike the report
-            occasion = Occasion(Depth.FULL, logged_step(trainer) - 1, completes=completes)
+            effort = self._effort(trainer, is_last=True)
+            occasion = Occasion(Depth.FULL, logged_step(trainer) - 1, effort=effort, completes=completes)
             self._look(trainer, pl_module, occasion)
         self._observer.logged = self._comparison.logged(trainer.callback_metrics)
         self._verdict = self._observer.conclude()
@@ -327,18 +332,37 @@ class CAMCallback(Callback):
 
     def _after_epoch(self, trainer: Any, pl_module: Any, step: int) -> None:
         is_due = self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
-        if is_due and (depth := self._affordable(after_epoch=True)):
-            self._look(trainer, pl_module, Occasion(depth, step, can_log=True))
+        if is_due and (depth := self._affordable(trainer, after_epoch=True)):
+            self._look(trainer, pl_module, Occasion(depth, step, can_log=True, effort=self._effort(trainer)))
 
-    def _affordable(self, *, after_epoch: bool = False) -> Depth | None:
+    def _affordable(self, trainer: Any, *, after_epoch: bool = False) -> Depth | None:
         """The deepest check that the budget allows; the first process decides for all, whose clocks differ."""
         if self._off or self.rhythm.was_chosen:
             return Depth.FULL
-        elapsed = time.perf_counter() - self._fit_started
-        depth = from_first(self._budget.affordable(elapsed, after_epoch=after_epoch))
+        elapsed, expected = self._times(trainer)
+        depth = from_first(self._budget.affordable(elapsed, expected=expected, after_epoch=after_epoch))
         if depth is not Depth.FULL:
             self._failures.say_once("overhead", self._budget.explanation(elapsed))
         return depth
+
+    def _effort(self, trainer: Any, *, is_last: bool = False) -> Effort | None:
+        """How many images a full check swaps cues on; None for all.
+
+        Several processes share the images, so that each of them has few, and fits of a minute have one process.
+        """
+        if self._off or self.rhythm.was_chosen or self.probe is None or trainer.world_size > 1:
+            return None
+        elapsed, expected = self._times(trainer)
+        whole = elapsed - self._budget.spent if is_last else expected
+        effort = self._budget.effort(len(self.probe), whole, is_last=is_last)
+        if is_last and effort.n_images < len(self.probe):
+            self._failures.say_once("short fit", self._budget.confession(effort, len(self.probe)))
+        return effort
+
+    def _times(self, trainer: Any) -> tuple[float, float]:
+        """Seconds since the fit began, and seconds that it will take without checks; infinite where nobody knows."""
+        elapsed, done = time.perf_counter() - self._fit_started, progress(trainer) - self._done_before
+        return elapsed, (elapsed - self._budget.spent) * (1 - self._done_before) / done if done > 0 else math.inf
 
     def _look(self, trainer: Any, pl_module: Any, occasion: Occasion) -> None:
         """One check, from the forward pass to the queue of pictures. Every process logs the same numbers."""
@@ -349,7 +373,8 @@ class CAMCallback(Callback):
         self._observer.logged = self._comparison.logged(trainer.callback_metrics)
         outcome = self._check(pl_module, self.probe, occasion)
         seconds = time.perf_counter() - started
-        self._budget.charge(occasion.depth, seconds)
+        tried = occasion.effort if occasion.depth is Depth.FULL else None
+        self._budget.charge(occasion.depth, seconds, tried or Effort(len(self.probe)))
         self._lacks_trials = not occasion.is_judged and not isinstance(outcome, Failure)
         if isinstance(outcome, Failure):
             self._cope(outcome)
@@ -368,6 +393,7 @@ class CAMCallback(Callback):
             probe,
             self.trials if occasion.depth is Depth.FULL else (),
             judges=occasion.is_judged,
+            effort=occasion.effort,
             lets_through=lambda error: (
                 self.on_error == "raise" or (occasion.before_training and isinstance(error, ValueError))
             ),

@@ -13,7 +13,7 @@ from ..attribution import cams
 from ..attribution.guard import is_state, untouched
 from ..attribution.self_check import TouchedError, self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
-from ..intervention import Trial
+from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..text import error_text
 from ..verdict import Verdict, Vigil, judge, withheld
@@ -22,6 +22,7 @@ from .failures import Failures, steers_lightning
 from .in_step import in_step
 from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
+from .rhythm import Effort
 
 T = TypeVar("T")
 
@@ -115,6 +116,7 @@ class Observer:
         *,
         judges: bool,
         lets_through: Callable[[Exception], bool],
+        effort: Effort | None = None,
     ) -> Judged | Failure:
         """One check, with the same result in every process.
 
@@ -124,13 +126,14 @@ class Observer:
             trials: Cues to swap.
             judges: Whether this check counts for the verdict; otherwise the verdict so far stands.
             lets_through: Tells of an exception whether it is to be raised here instead of returned.
+            effort: On how many images the cues are swapped, and with how many donors; None for all, with two.
 
         Raises:
             Exception: One that is let through. With several processes it is a `ValueError` or a `RuntimeError` in all.
         """
         attempt = partial(_attempt, lets_through=lets_through)
         buffers = from_first(_buffers(model)) if self._shares and n_ranks() > 1 else {}
-        looks = from_everyone(attempt(partial(self._look, model, probe, trials, buffers)))
+        looks = from_everyone(attempt(partial(self._look, model, probe, trials, buffers, effort or Effort(len(probe)))))
         result: Judged | Failure | None = next((each for each in looks if isinstance(each, Failure)), None)
         if result is None:
             parts = [each for each in looks if isinstance(each, Look)]
@@ -141,7 +144,7 @@ class Observer:
         return result
 
     def _look(
-        self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor]
+        self, model: nn.Module, probe: Probe, trials: Sequence[Trial], buffers: Mapping[str, Tensor], effort: Effort
     ) -> Look | None:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
         # A forward may write to the model from the second epoch on only.
@@ -151,7 +154,16 @@ class Observer:
                 return None
             chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
             through = partial(
-                look, model, probe, chosen, trials, layer=self._layer, method=self._method, n_donors=2, forward=run
+                look,
+                model,
+                probe,
+                chosen,
+                trials,
+                layer=self._layer,
+                method=self._method,
+                n_donors=effort.n_donors,
+                tried=balanced_subset(probe.targets, effort.n_images),
+                forward=run,
             )
             with self._verifying(model, kind), untouched(model):
                 _put(buffers, model)

@@ -37,6 +37,15 @@ def validates(trainer: Any) -> bool:
     return bool(trainer.enable_validation and sum(trainer.num_val_batches))
 
 
+def progress(trainer: Any) -> float:
+    """Share of the training that is done, 0 to 1, by epochs or by steps; 0 where neither has a limit."""
+    n_batches, batches = trainer.num_training_batches, trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    epochs = trainer.current_epoch + (batches / n_batches if n_batches else 0)
+    by_epochs = epochs / trainer.max_epochs if (trainer.max_epochs or 0) > 0 else 0.0
+    by_steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+    return float(min(1.0, max(by_epochs, by_steps)))
+
+
 def monitored(trainer: Any, prefix: str) -> list[str]:
     """Keys with this prefix that callbacks such as early stopping monitor."""
     keys = (getattr(callback, "monitor", None) for callback in trainer.callbacks)
