@@ -389,7 +389,7 @@ def test_a_broken_list_of_pictures_is_a_source_or_refused(tmp_path: Path) -> Non
             manifest.write_bytes(broken(whole, rng.choice(others), rng))
             yield str(number), lambda: use(sources.find_source(manifest, seed=0, max_pixels=100))
 
-    def use(source: sources.Source) -> None:
+    def use(source: sources.PictureSource) -> None:
         outcomes = reading._read_chunk(source, range(len(source.names)))
         assert all(isinstance(outcome, str) for outcome in outcomes)
 

@@ -1,11 +1,11 @@
 """Which tensor of a model's output holds the class scores, and whether it holds logits, probabilities or cosines.
 
-The width of the class list decides where a model returns several tensors, then the name, then the order. What the
-numbers are is read off the last operation that made them, and off their range where autograd does not tell: a score
-after a sigmoid is a probability, one after a linear layer is a logit even if it happens to lie in [0, 1].
+Of several tensors the one as wide as the class list is chosen; of equals the name decides, and then the order. The last
+operation before the output shows the kind: a score after a sigmoid is a probability, and one after a linear layer is a
+logit, even if it lies in [0, 1]. Where autograd does not show the operation, the range of the numbers decides.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import engine, inference
+from .engine import Forward
 from .guard import untouched
 from .structures import Path, tensors_in
 
@@ -32,13 +33,13 @@ _LINEAR = ("Addmm", *_PRODUCTS, "Convolution", "MkldnnConvolution", "Mean", "Nat
 
 @dataclass(frozen=True)
 class Head:
-    """Where in an output the class scores are, and what they are.
+    """The place of the class scores in a model's output, and their kind.
 
     Attributes:
         path: Keys, attributes and positions that lead to the tensor.
-        kind: "logits" stay as they are; log-probabilities are logits, too.
-        width: Scores of each image; 1 for a single score of two classes.
-        remark: What a person should know about the choice; empty where nothing had to be chosen.
+        kind: Logits stay as they are; log-probabilities are logits, too. Other kinds are converted.
+        width: Number of scores of each image; 1 for a single score of two classes.
+        remark: A sentence for people about the choice; empty if there was only one candidate.
     """
 
     path: Path
@@ -48,20 +49,17 @@ class Head:
 
     def scores(self, output: Any) -> Tensor:
         """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
-        found = dict(_tensors(output)).get(self.path)
-        if found is None:
+        scores = dict(_tensors(output)).get(self.path)
+        if scores is None:
             raise ValueError(
                 f"the model's output has no {'.'.join(self.path)!r} any more, where its class scores were; "
                 "pass forward= that returns the class scores"
             )
-        rows = found.reshape(len(found), -1)
+        rows = scores.reshape(len(scores), -1)
         if self.kind == "cosines":
             return rows * _COSINE_SCALE
         # A softmax has a logarithm as good as a logit; sigmoids side by side are odds, one for each class.
         return _log_odds(rows) if self.kind == "probabilities" else rows
-
-
-Forward: TypeAlias = Callable[[Tensor], Any]
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,9 @@ def class_scores(
     """How to get class scores from a model. The model is the same before and after.
 
     Args:
-        model: As it is now.
-        inputs: ``(N, ...)`` model inputs, the first of them are tried.
-        n_classes: Length of the class list; None where nobody knows.
+        model: Any classifier.
+        inputs: ``(N, ...)`` model inputs; the model is called with the first of them.
+        n_classes: Length of the class list; None if it is unknown.
         forward: How to get an output from model inputs; None calls the model.
 
     Raises:
@@ -113,7 +111,7 @@ def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
 
 
 def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, str]:
-    """The way to the class scores, and what a person should know about them."""
+    """The path to the class scores, and a remark about the choice for people."""
     rows = {path: tensor for path, tensor in _tensors(output) if _has_a_row_each(tensor, n_images)}
     if not rows:
         raise ValueError(_no_scores(output))
@@ -146,7 +144,7 @@ def _fit(n_classes: int) -> tuple[int, ...]:
 
 
 def _rank(path: Path) -> int:
-    """How much a name speaks for class scores, 0 the most."""
+    """Rank of a name among names for class scores; 0 is the most usual kind."""
     name = path[-1].lower() if path else ""
     if name in _FIRST:
         return 0
@@ -165,15 +163,15 @@ def _several(paths: list[Path]) -> str:
 
 def _no_scores(output: Any) -> str:
     shapes = [f"{'.'.join(path) or 'a tensor'} of shape {tuple(tensor.shape)}" for path, tensor in _tensors(output)]
-    found = ", ".join(shapes) if shapes else type(output).__name__
-    return f"expected (N, n_classes) class scores, found {found}; pass forward= that returns them"
+    given = ", ".join(shapes) if shapes else type(output).__name__
+    return f"expected (N, n_classes) class scores, found {given}; pass forward= that returns them"
 
 
 # ---- what the numbers are --------------------------------------------------------------------------------------------
 
 
 def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
-    """What autograd tells; None where it does not."""
+    """The kind that the last operation shows; None if autograd does not show it."""
     node = _last_operation(scores)
     name = "" if node is None else node.name()
     if name.startswith(("LogSoftmax", "LogSigmoid")):
@@ -188,7 +186,7 @@ def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
 
 
 def _last_operation(scores: Tensor) -> Any:
-    """The operation that made the numbers: views and copies only hand them on."""
+    """The operation that computed the numbers. Views and copies are skipped, because they compute nothing."""
     node = scores.grad_fn
     while node is not None and node.name().removesuffix("Backward0").removeprefix("Unsafe").startswith(_VIEWS):
         node = next((before for before, _ in node.next_functions if before is not None), None)
@@ -196,7 +194,7 @@ def _last_operation(scores: Tensor) -> Any:
 
 
 def _is_of_unit_vectors(node: Any) -> bool:
-    """Whether a factor of a matrix product was divided by its own length a moment before."""
+    """Whether a factor of a matrix product was divided, as by its own length, just before the product."""
     waiting = [before for before, _ in node.next_functions if before is not None]
     for _ in range(3):  # a transposition or a view may lie between
         if any(each.name().startswith("Div") for each in waiting):
@@ -206,7 +204,7 @@ def _is_of_unit_vectors(node: Any) -> bool:
 
 
 def _kind_by_range(rows: Tensor) -> Kind:
-    """What ``(N, K)`` numbers look like. Rows that sum to 1 are left to `as_logits`."""
+    """The kind that the range of ``(N, K)`` numbers suggests. `as_logits` converts rows that sum to 1."""
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     sums_to_one = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
     return "probabilities" if inside and not sums_to_one else "logits"

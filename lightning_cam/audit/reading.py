@@ -12,7 +12,7 @@ from PIL import UnidentifiedImageError
 from ..datasets.pictures import FORMATS, UNREADABLE, quiet_pillow
 from .facts import PictureFacts
 from .pixels import measure, textures
-from .sources import Source
+from .sources import PictureSource
 
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 Progress: TypeAlias = Callable[[int, int], None]
@@ -22,7 +22,7 @@ _CHUNK = 16  # pictures that a thread measures together: few Python calls, and a
 
 
 def read_all(
-    source: Source, indices: Sequence[int], workers: int, progress: Progress | None
+    source: PictureSource, indices: Sequence[int], workers: int, progress: Progress | None
 ) -> tuple[list[int], Columns, tuple[tuple[str, str], ...]]:
     """The indices of the readable pictures, their facts by name ``(N, ...)``, and name and reason of each skipped one.
 
@@ -43,7 +43,7 @@ def read_all(
     return list(rows_by_index), columns, tuple((source.names[index], reason) for index, reason in reasons.items())
 
 
-def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
+def _read_chunk(source: PictureSource, chunk: Sequence[int]) -> list[_Row | str]:
     """The facts of each picture, or the reason why it cannot be read."""
     outcomes = [_try_read(source, index) for index in chunk]
     readings = [outcome for outcome in outcomes if isinstance(outcome, PictureFacts)]
@@ -52,7 +52,7 @@ def _read_chunk(source: Source, chunk: Sequence[int]) -> list[_Row | str]:
     return [outcome if isinstance(outcome, str) else {**outcome.facts, **next(rows)} for outcome in outcomes]
 
 
-def _try_read(source: Source, index: int) -> PictureFacts | str:
+def _try_read(source: PictureSource, index: int) -> PictureFacts | str:
     if not source.from_files:  # An error in the user's own data set is for the user to see.
         return source.read(index)
     try:

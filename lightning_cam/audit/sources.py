@@ -21,7 +21,7 @@ SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "tes
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class PictureSource:
     """Labelled pictures that are read one by one.
 
     Args:
@@ -45,7 +45,7 @@ class Source:
         return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
 
 
-def find_source(origin: Any, *, seed: int, max_pixels: int) -> Source:
+def find_source(origin: Any, *, seed: int, max_pixels: int) -> PictureSource:
     """The source that a path or a data set stands for."""
     if not isinstance(origin, (str, os.PathLike)):
         return _from_dataset(origin, seed, max_pixels)
@@ -58,7 +58,7 @@ def find_source(origin: Any, *, seed: int, max_pixels: int) -> Source:
     raise ValueError(f"expected a folder of class folders or a .csv file, but '{path}' {is_there}; check the path")
 
 
-def _from_folder(root: Path, max_pixels: int) -> Source:
+def _from_folder(root: Path, max_pixels: int) -> PictureSource:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
     splits = [folder.name for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if len(splits) > 1:
@@ -69,7 +69,7 @@ def _from_folder(root: Path, max_pixels: int) -> Source:
     return _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
 
 
-def _from_manifest(manifest: Path, max_pixels: int) -> Source:
+def _from_manifest(manifest: Path, max_pixels: int) -> PictureSource:
     """The pictures of a CSV file with the columns ``path``, relative to the file's folder, and ``label``, any word."""
     columns, rows = _table(manifest)
     if not {"path", "label"} <= set(columns):
@@ -94,7 +94,7 @@ def _table(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise ValueError(f"{manifest.name} cannot be read as CSV ({error}); save it again, in UTF-8") from error
 
 
-def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
+def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> PictureSource:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
             f"expected a folder, a manifest or a data set with a length, got {type(dataset).__name__}; "
@@ -114,7 +114,7 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> Source:
     return _labelled(names, words, lambda i: _read_item(dataset, seed, indices[i]), from_files=False)
 
 
-def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> Source:
+def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> PictureSource:
     folders = {folder: os.path.relpath(folder, root) for folder in {file.parent for file in files}}
     places = [Path(folders[file.parent], file.name) for file in files]
     class_words = frozenset(word.lower() for word in words)
@@ -127,13 +127,13 @@ def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pix
 
 def _labelled(
     names: Sequence[str], words: Sequence[str], read: Callable[[int], PictureFacts], *, from_files: bool
-) -> Source:
+) -> PictureSource:
     if not names:
         raise ValueError("expected labelled pictures, found none; check the path or the data set")
     classes = tuple(sorted(set(words)))
     check_classes(classes)
     index = {word: i for i, word in enumerate(classes)}
-    return Source(names, np.array([index[word] for word in words], np.int64), classes, read, from_files)
+    return PictureSource(names, np.array([index[word] for word in words], np.int64), classes, read, from_files)
 
 
 def check_classes(classes: Sequence[str], skipped: Sequence[tuple[str, str]] = ()) -> None:

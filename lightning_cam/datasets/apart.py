@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 T = TypeVar("T")
-Read: TypeAlias = Callable[[Any, int], T]  # a data set and an index to what is read there
+ReadItem: TypeAlias = Callable[[Any, int], T]  # a data set and an index to what is read there
 
 PATIENCE = 60.0  # seconds for one item; a forked process can wait for ever for a thread that was not forked with it
 UNNOTICED = 2.0  # seconds after which a person who waits wants to know for what
@@ -59,7 +59,7 @@ class Source:
         """The copy, or the data set itself."""
         return self.dataset if self.twin is None else self.twin
 
-    def read(self, read: Read[T], indices: Sequence[int]) -> Iterator[T]:
+    def read(self, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
         """What ``read`` gives for each index, in order. After an early stop, a few items were read in vain."""
         started, said = time.monotonic(), False
         for n_read, result in enumerate(_in_any_way(self, read, indices), 1):
@@ -76,7 +76,7 @@ def item_at(dataset: Any, index: int) -> Any:
     return dataset[index]
 
 
-def _in_any_way(source: Source, read: Read[T], indices: Sequence[int]) -> Iterator[T]:
+def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
     dataset, loader = source.dataset, source.loader
     n_read, failure = 0, None
     if loader is not None and (_has_workers(loader) or sys.platform == "linux"):
@@ -137,7 +137,7 @@ def _has_workers(loader: Any) -> bool:
 class _Seen(Dataset[bytes]):
     """A data set through ``read``."""
 
-    def __init__(self, dataset: Any, read: Read[Any]) -> None:
+    def __init__(self, dataset: Any, read: ReadItem[Any]) -> None:
         self.dataset = dataset
         self.read = read
 
@@ -156,7 +156,7 @@ def _begin(own_start: Callable[[int], None] | None, dataset: Any, worker: int) -
         own_start(worker)
 
 
-def _like_workers(dataset: Any, read: Read[T], indices: Sequence[int], loader: Any) -> Iterator[T]:
+def _like_workers(dataset: Any, read: ReadItem[T], indices: Sequence[int], loader: Any) -> Iterator[T]:
     with_workers: DataLoader[bytes] = DataLoader(
         _Seen(dataset, read),
         sampler=indices,
@@ -179,7 +179,7 @@ def _as_it_is(outcome: Any) -> Any:
 # ---- a process of our own --------------------------------------------------------------------------------------------
 
 
-def _forked(dataset: Any, read: Read[T], indices: Sequence[int], _loader: Any) -> Iterator[T]:
+def _forked(dataset: Any, read: ReadItem[T], indices: Sequence[int], _loader: Any) -> Iterator[T]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     child = context.Process(target=_send, args=(theirs, dataset, read, indices), daemon=True)
@@ -196,14 +196,14 @@ def _forked(dataset: Any, read: Read[T], indices: Sequence[int], _loader: Any) -
         ours.close()
 
 
-def _send(pipe: Any, dataset: Any, read: Read[Any], indices: Sequence[int]) -> None:
+def _send(pipe: Any, dataset: Any, read: ReadItem[Any], indices: Sequence[int]) -> None:
     torch.set_num_threads(1)  # threads of the parent are not here, and waiting for them would have no end
     _reopen_files()
     for index in indices:
         pipe.send_bytes(_outcome(dataset, read, index))
 
 
-def _outcome(dataset: Any, read: Read[Any], index: int) -> bytes:
+def _outcome(dataset: Any, read: ReadItem[Any], index: int) -> bytes:
     """What was read, or raised: as bytes, so that no memory or file has to be shared."""
     try:
         result: tuple[bool, Any] = (True, read(dataset, index))

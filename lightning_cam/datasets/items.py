@@ -1,4 +1,4 @@
-"""One item of a data set: whatever it looks like, an image, a class index and perhaps a mask."""
+"""One item of a data set, in any of the usual forms, as an image, a class index and perhaps a mask."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,10 +22,11 @@ from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 
 IMAGE_KEYS = ("image", "img", "pixel_values")
 MASK_KEYS = ("mask", "masks")
+# Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
 Regions: TypeAlias = Callable[[int], Tensor | None] | Sequence[Tensor | None]
-"""Masks ``(H, W)`` or boxes ``(k, 4)`` by index in the data set; None where there is none."""
+"""Masks ``(H, W)`` or boxes ``(k, 4)`` by index in the data set; None for an item without one."""
 Size: TypeAlias = tuple[int, int]
 
 
@@ -36,9 +37,9 @@ class Item:
     Args:
         image: ``(C, H, W)`` float32.
         target: Class index.
-        mask: ``(H, W)`` bool, None where nothing says where the object is.
-        source: Where the mask came from.
-        from_bytes: Whether the image was a picture or bytes, so that its values are pixels for sure.
+        mask: ``(H, W)`` bool, True on the object; None if the place of the object is unknown.
+        source: The origin of the mask, one of `MASK_SOURCES`.
+        from_bytes: Whether the image was a picture or integers. If so, its values are pixels and need no inverse.
     """
 
     image: Tensor
@@ -50,10 +51,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads items of a data set under a seed of their own, so that an item is the same however often it is read.
+    """Reads items of a data set. Each item has a seed of its own, so a second read gives the same item.
 
-    Randomness that a data set keeps for itself (its own ``torch.Generator``, say) is out of reach: what is read then
-    depends on what was read before it.
+    A data set may have a random generator of its own, such as a ``torch.Generator``. The seed does not reach it, and an
+    item then depends on the items that were read before.
     """
 
     seed: int
@@ -62,14 +63,14 @@ class Reader:
     boxes: Regions | None
     files: Sequence[Path] | None
 
-    def reading(self, dataset: Any, index: int) -> "Reading":
+    def reading(self, dataset: Any, index: int) -> "ItemReading":
         """Label and picture of an item, from one read."""
         image, target, extras = parts_of(self._raw(dataset, index))
         label = label_of(target)
         try:
-            return Reading(label, self._item(image, label, extras, index))
+            return ItemReading(label, self._item(image, label, extras, index))
         except ValueError as error:
-            return Reading(label, str(error))
+            return ItemReading(label, str(error))
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
@@ -114,11 +115,11 @@ def item_seed(seed: int, index: int) -> int:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ItemReading:
     """An item's class index, and the item at the reader's size or the reason why there is none."""
 
     target: int
-    found: Item | str
+    outcome: Item | str
 
     @property
     def item(self) -> Item:
@@ -127,16 +128,16 @@ class Reading:
         Raises:
             ValueError: The reason why there is none.
         """
-        if isinstance(self.found, str):
-            raise ValueError(self.found)
-        return self.found
+        if isinstance(self.outcome, str):
+            raise ValueError(self.outcome)
+        return self.outcome
 
 
 @contextmanager
 def own_seed(seed: int) -> Iterator[None]:
-    """Python's, numpy's and torch's random state start from ``seed`` inside and are what they were afterwards.
+    """Sets the random states of Python, numpy and torch to ``seed``, and restores them at the end.
 
-    Only torch's generator of the CPU: `torch.manual_seed` would reseed every GPU as well.
+    Of torch's generators only that of the CPU is set, because `torch.manual_seed` would change every GPU as well.
     """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002 - the data set's, not ours
     random.seed(seed)
@@ -151,15 +152,15 @@ def own_seed(seed: int) -> Iterator[None]:
 
 
 def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
-    """Image, target, and what else an item holds that may tell where the object is."""
+    """Image, target, and all other values of an item: one of them may be a mask or boxes."""
     if isinstance(item, Mapping):
         image, target = first_of(item, IMAGE_KEYS, "image"), first_of(item, LABEL_KEYS, "label")
         return image, target, _regions_in(item)
     if isinstance(item, (tuple, list)) and len(item) >= 2:
         image, target, *rest = item
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
-    found = type(item).__name__
-    raise ValueError(f"an item must be (image, target, ...) or a dict, got {found}; else build Probe(images, targets)")
+    kind = type(item).__name__
+    raise ValueError(f"an item must be (image, target, ...) or a dict, got {kind}; else build Probe(images, targets)")
 
 
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
@@ -178,15 +179,15 @@ def _at(regions: Regions | None, index: int) -> Any:
 
 
 def _as_mask(mask: Any) -> Tensor | None:
-    """``(H, W)`` bool of a tensor, array or picture; None where it is empty."""
+    """``(H, W)`` bool of a tensor, array or picture; None if no pixel is True."""
     if mask is None:
         return None
-    found = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
-    return found if found.any() else None
+    region = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
+    return region if region.any() else None
 
 
 def _as_filled(boxes: Any, image: Tensor) -> Tensor | None:
-    """``(H, W)`` True inside any of the boxes, xyxy in pixels unless they say otherwise; None where there is none."""
+    """``(H, W)`` bool, True inside any of the boxes. Plain tensors hold xyxy in pixels. None if no pixel is inside."""
     if boxes is None:
         return None
     if isinstance(boxes, tv_tensors.BoundingBoxes):
@@ -194,12 +195,12 @@ def _as_filled(boxes: Any, image: Tensor) -> Tensor | None:
     corners = torch.as_tensor(boxes).as_subclass(Tensor).cpu().float()
     if corners.shape[-1:] != (4,):
         raise ValueError(f"boxes must be (x1, y1, x2, y2) in pixels, got shape {tuple(corners.shape)}; pass (k, 4)")
-    found = boxes_to_masks(corners.reshape(-1, 4), (image.shape[-2], image.shape[-1])).any(0)
-    return found if found.any() else None
+    region = boxes_to_masks(corners.reshape(-1, 4), (image.shape[-2], image.shape[-1])).any(0)
+    return region if region.any() else None
 
 
 def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
-    """``(C, H, W)`` float32, the mask that its transparency gives, and whether it was made of bytes."""
+    """``(C, H, W)`` float32, the mask from the transparency, and whether the image was made of integers."""
     if isinstance(image, Image.Image):
         return pixels_of(image, grayscale=is_grey(image)), alpha_mask(image), True
     if not isinstance(image, (Tensor, np.ndarray)):

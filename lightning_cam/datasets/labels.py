@@ -1,4 +1,4 @@
-"""What a data set tells without reading an item (labels, class names, files), and a balanced choice from it."""
+"""Labels, class names and files of a data set, without reading an item, and a balanced choice of its items."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from .normalization import wrapped
 
 LABEL_KEYS = ("label", "target", "labels")
 UNKNOWN = -1
-A_CLASS = 4  # images at least, where there are too many classes for all of them
+LEAST_PER_CLASS = 4  # images of each class, if a probe cannot hold all classes
 
 T = TypeVar("T")
 
@@ -35,8 +35,8 @@ def label_of(target: object) -> int:
         return int(values.item())
     if values.ndim == 1 and _is_one_hot(values[None]):
         return int(values.argmax())
-    found = f"{type(target).__name__} of shape {tuple(values.shape)}" if values.numel() > 1 else repr(target)
-    raise ValueError(f"a target must be one class index, got {found}; otherwise build Probe(images, targets)")
+    form = f"{type(target).__name__} of shape {tuple(values.shape)}" if values.numel() > 1 else repr(target)
+    raise ValueError(f"a target must be one class index, got {form}; otherwise build Probe(images, targets)")
 
 
 def first_of(item: Mapping[Any, Any], keys: Sequence[str], what: str) -> Any:
@@ -52,20 +52,20 @@ def _is_one_hot(rows: Tensor) -> bool:
 
 
 def known_labels(dataset: Any) -> list[int] | None:
-    """A label for each item, negative where there is none; None where the items have to be read.
+    """A label for each item, negative for an item without one; None if only reading the items gives the labels.
 
-    Only for choosing items: what becomes a target is read from the item itself.
+    These labels only choose items. A target comes from the item itself, because a data set's list may be stale.
     """
     return _through(dataset, _own_labels)
 
 
 def known_files(dataset: Any) -> list[Path] | None:
-    """The file of each item, None where the data set does not say."""
+    """The file of each item, None if the data set does not list files."""
     return _through(dataset, _own_files)
 
 
 def _through(dataset: Any, own: Callable[[Any], list[T] | None]) -> list[T] | None:
-    """What ``own`` gives for the plain data sets inside subsets and concatenations, in the order of the items."""
+    """Calls ``own`` on the plain data sets inside subsets and concatenations. One result per item, in their order."""
     if isinstance(dataset, Subset):
         inner = _through(dataset.dataset, own)
         return None if inner is None else [inner[int(index)] for index in dataset.indices]
@@ -108,7 +108,7 @@ def _as_labels(values: Any, n_items: int) -> list[int] | None:
 
 
 def _samples(dataset: Any) -> list[tuple[Any, Any]]:
-    """The ``(file, label)`` pairs of `ImageFolder` and its kin."""
+    """The ``(file, label)`` pairs of `ImageFolder` and data sets like it; empty for other data sets."""
     samples = getattr(dataset, "samples", getattr(dataset, "imgs", None))
     if not isinstance(samples, list):
         return []
@@ -122,7 +122,7 @@ def _own_files(dataset: Any) -> list[Path] | None:
 
 
 def class_names(dataset: Any) -> tuple[str, ...] | None:
-    """Names of the classes, None where the data set has none or changes what they belong to."""
+    """Names of the classes, None if the data set has none or maps its labels to other indices."""
     if isinstance(dataset, ConcatDataset):
         names = {class_names(part) for part in dataset.datasets}
         return names.pop() if len(names) == 1 else None
@@ -134,7 +134,7 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
 
 
 def _feature_names(dataset: Any) -> list[str] | None:
-    """Hugging Face's names of a label column."""
+    """The class names of a label column in a Hugging Face data set."""
     features = getattr(dataset, "features", None)
     columns = [features[key] for key in LABEL_KEYS if key in features] if isinstance(features, Mapping) else []
     return next((column.names for column in columns if hasattr(column, "names")), None)
@@ -147,11 +147,11 @@ def _relabels(dataset: Any) -> bool:
 
 
 def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
-    """``n`` positions in ``labels`` (all, where there are fewer), as many of each class as there are.
+    """Chooses ``n`` positions in ``labels``, or all if there are fewer, and equally many of each class if it can.
 
-    Class after class in turn, so that the first few are balanced too. Negative labels are passed over. Where there
-    are so many classes that each would have less than two, these are `A_CLASS` each of some classes: a class with a
-    single image has nothing to be compared with.
+    The classes take turns, so the first few positions are balanced too. Negative labels are never chosen. If each class
+    would get fewer than two images, the choice takes `LEAST_PER_CLASS` images of some classes: a trial swaps
+    images inside a class, too, and a single image has no partner.
 
     >>> [int(i) % 2 for i in balanced([0, 1] * 50, 4, seed=0)]
     [0, 1, 0, 1]
@@ -164,8 +164,8 @@ def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
     counts = Counter(label for label in labels if label >= 0)
     classes = sorted(counts)
     mixed = [classes[i] for i in torch.randperm(len(classes), generator=generator).tolist()]
-    most = n // A_CLASS if len(classes) > n // 2 >= 2 * A_CLASS else n
-    classes = sorted(sorted(mixed, key=lambda label: counts[label] < A_CLASS)[:most])
+    most = n // LEAST_PER_CLASS if len(classes) > n // 2 >= 2 * LEAST_PER_CLASS else n
+    classes = sorted(sorted(mixed, key=lambda label: counts[label] < LEAST_PER_CLASS)[:most])
     turns = zip_longest(*(shuffled[shuffled_labels == label][:n].tolist() for label in classes))
     return [position for turn in turns for position in turn if position is not None][:n]
 

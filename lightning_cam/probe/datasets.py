@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from ..datasets.apart import Source
-from ..datasets.items import Item, Reader, Reading, Regions, Size, own_seed
+from ..datasets.items import Item, ItemReading, Reader, Regions, Size, own_seed
 from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from ..notices import warn
@@ -76,18 +76,18 @@ class _Shelf:
     def __init__(self, source: Source, reader: Reader) -> None:
         self._source = source
         self._reader = reader
-        self._kept: dict[int, Reading] = {}
+        self._kept: dict[int, ItemReading] = {}
         self._room = MOST_VALUES
 
-    def read(self, indices: Sequence[int]) -> Iterator[Reading]:
+    def read(self, indices: Sequence[int]) -> Iterator[ItemReading]:
         """The readings of these items, in order."""
         missing = [index for index in indices if index not in self._kept]
         arriving = self._source.read(self._reader.reading, missing)
         for index in indices:
             reading = self._kept[index] if index in self._kept else next(arriving)
-            if index not in self._kept and isinstance(reading.found, Item) and self._room > 0:
+            if index not in self._kept and isinstance(reading.outcome, Item) and self._room > 0:
                 self._kept[index] = reading
-                self._room -= reading.found.image.numel()
+                self._room -= reading.outcome.image.numel()
             yield reading
 
     def labels(self, indices: Sequence[int]) -> Iterator[int]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -37,7 +37,7 @@ from .folders import ReadingOptions, draw_from_folder
 class Probe:
     """Images to look at again and again, with their classes and, where known, the mask of the object.
 
-    Everything is checked here and copied to the CPU, so whoever holds a probe may trust it. Nobody edits one.
+    Everything is checked here and copied to the CPU, so code that gets a probe can trust it. A probe never changes.
 
     Args:
         images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32.
@@ -50,7 +50,7 @@ class Probe:
         mask_sources: Where each mask came from, out of ``MASK_SOURCES``; "given" by default.
 
     Raises:
-        ValueError: What the message says, with the way out.
+        ValueError: The message names the problem and the solution.
 
     >>> probe = Probe(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), classes=["cat", "dog"])
     >>> probe
@@ -81,16 +81,16 @@ class Probe:
         with plain_tensors():
             pixels = checked_images(images)
             labels = checked_targets(targets, len(pixels))
-            found = checked_masks(masks, pixels)
-        known = checked_classes(classes, labels)
+            regions = checked_masks(masks, pixels)
+        class_names = checked_classes(classes, labels)
         fields = {
             "images": pixels,
             "targets": labels,
-            "masks": found if found.any() else None,
-            "classes": known,
-            "names": checked_names(names, labels, known),
+            "masks": regions if regions.any() else None,
+            "classes": class_names,
+            "names": checked_names(names, labels, class_names),
             "preprocess": preprocess,
-            "mask_sources": checked_sources(mask_sources, found),
+            "mask_sources": checked_sources(mask_sources, regions),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -120,33 +120,33 @@ class Probe:
         Random transforms run under a seed of their own. Items are ``(image, target, ...)`` or dicts; images are
         floats, bytes (divided by 255) or PIL images; targets are class indices or one-hot.
 
-        What the model is given is what the data set gives: a torchvision ``Normalize`` in its transform is inverted to
-        show pixels, and becomes ``preprocess``. Where none is found and values lie outside [0, 1], every channel is
-        stretched to [0, 1], with a warning, and ``preprocess`` is the way back.
+        The model gets the same numbers as from the data set. A torchvision ``Normalize`` in its transform is inverted
+        to show pixels, and becomes ``preprocess``. If there is none and values lie outside [0, 1], every channel is
+        stretched to [0, 1] with a warning, and ``preprocess`` undoes this.
 
-        A mask is, in this order: from ``masks``, the item's own (``tv_tensors.Mask``, or the key "mask" of a dict),
-        from ``boxes``, from the item's ``tv_tensors.BoundingBoxes``, from the transparency of a PIL image, or what
-        stands before a plain background.
+        The first of these gives the mask: ``masks``, the item's own mask (``tv_tensors.Mask``, or the key "mask" of a
+        dict), ``boxes``, the item's ``tv_tensors.BoundingBoxes``, the transparency of a PIL image, or an object on a
+        plain background.
 
         Args:
             dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through.
-            n: How many images; all of them where there are fewer. None takes an eighth of them, 256 at most and not
-                more than fit into 128 MiB, but 64 at least.
-            seed: Another seed, another choice.
+            n: Number of images; all of them if there are fewer. None takes an eighth of the data set: at most 256 and
+                as many as fit into 128 MiB, but at least 64.
+            seed: Seed of the choice of images.
             masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image.
             boxes: ``(k, 4)`` boxes ``x1, y1, x2, y2`` in pixels by index in the data set.
-            find_masks: Whether to look for objects before a plain background, where nothing else gives a mask.
-            size: ``(height, width)`` to resize to, without keeping proportions; None takes the images as they are.
-            preprocess: Pixels to model input, instead of what is recognised.
-            classes: Names of the classes, instead of the data set's.
-            loader: The loader of a training that is going on. Items are read by workers like its own, or in a process
-                that is forked for it; without a loader, from a copy of the data set. Either way files stay unopened,
-                and generators and counters stay as they are. A data set that cannot be copied is read itself.
-            say: Is told about the progress, where it takes more than two seconds.
+            find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
+            size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
+            preprocess: Pixels to model input; None uses the ``Normalize`` of the data set.
+            classes: Names of the classes; None uses those of the data set.
+            loader: The loader of a running training. With it, workers like its own or a forked process read the items.
+                Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
+                leaves the training's open files, generators and counters as they are.
+            say: Gets a message about the progress if reading takes more than two seconds.
 
         Raises:
             TypeError: The data set has no length or no index.
-            ValueError: What the message says, with the way out.
+            ValueError: The message names the problem and the solution.
         """
         return cls._of(
             draw_from_dataset(
@@ -181,26 +181,26 @@ class Probe:
     ) -> "Probe":
         """Draws a probe from a folder with one sub-folder per class: class-balanced and the same at each call.
 
-        Pixels are what torchvision's ``ImageFolder`` gives a model: transparency is dropped and the colour underneath
-        shows, and images lie as stored, whatever their EXIF orientation says (with a warning where it says something).
-        16-bit grey alone is scaled here and clipped there.
+        Pixels are the same as from torchvision's ``ImageFolder``. It drops transparency; the colour underneath shows.
+        It ignores the EXIF orientation; if a file has one, a warning says so. The one difference: 16-bit grey is
+        scaled here and clipped there.
 
-        A mask is the file at the same place in ``masks``, or what is not fully transparent (where alpha varies), or
-        what stands before a plain background.
+        The first of these gives the mask: the file at the same place in ``masks``, the pixels that are not fully
+        transparent (if any are), or an object on a plain background.
 
         Args:
             path: The folder; class indices follow the sorted names of its sub-folders.
-            n: How many images; all of them where there are fewer.
-            seed: Another seed, another choice.
+            n: Number of images; all of them if there are fewer.
+            seed: Seed of the choice of images.
             masks: A folder ``<class>/<stem of the image>.*`` with the object in white, as large as the image as stored.
-            find_masks: Whether to look for objects before a plain background, where nothing else gives a mask.
-            size: ``(height, width)`` to resize to, without keeping proportions; None takes the images as they are.
+            find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
+            size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
             grayscale: One channel instead of three.
-            upright: Turn images and their masks as EXIF says, for models whose training data is turned.
+            upright: Turn images and their masks by their EXIF orientation, for models whose training does so.
             preprocess: Pixels to model input.
 
         Raises:
-            ValueError: What the message says, with the file's name and the way out.
+            ValueError: The message names the file, the problem and the solution.
         """
         return cls._of(
             draw_from_folder(
@@ -216,15 +216,7 @@ class Probe:
 
     @classmethod
     def _of(cls, drawn: Drawn) -> "Probe":
-        return cls(
-            drawn.images,
-            drawn.targets,
-            masks=drawn.masks,
-            classes=drawn.classes,
-            names=drawn.names,
-            preprocess=drawn.preprocess,
-            mask_sources=drawn.mask_sources,
-        )
+        return cls(**vars(drawn))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -235,7 +227,7 @@ class Probe:
         return f"Probe({len(self)} images {size}, {len(self.classes)} classes, masks: {sources})"
 
     def inputs(self) -> Tensor:
-        """What the model is given: ``preprocess(images)``, ``(N, ...)`` on the CPU, without a gradient."""
+        """Model input: ``preprocess(images)``, ``(N, ...)`` on the CPU, without a gradient."""
         return self.prepare(self.images)
 
     def prepare(self, images: Tensor) -> Tensor:
@@ -245,9 +237,9 @@ class Probe:
             copied = images.clone()
             inputs = copied if self.preprocess is None else self.preprocess(copied)
         if not isinstance(inputs, Tensor) or inputs.shape[:1] != images.shape[:1]:
-            found = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+            form = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
             raise ValueError(
-                f"preprocess must map {len(images)} images to a tensor of {len(images)} inputs, got {found}"
+                f"preprocess must map {len(images)} images to a tensor of {len(images)} inputs, got {form}"
             )
         return inputs
 
@@ -263,7 +255,7 @@ class Probe:
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes the probe to ``folder``: arrays without pickle, and a manifest with the fingerprint.
 
-        A ``Normalize`` is written as numbers; any other ``preprocess`` is not, and has to be passed to `load` again.
+        A ``Normalize`` is written as numbers. Any other ``preprocess`` is not saved; pass it to `load` again.
         """
         storage.write(
             Path(folder),
@@ -279,10 +271,10 @@ class Probe:
 
     @classmethod
     def load(cls, folder: str | PathLike[str], *, preprocess: Preprocess | None = None) -> "Probe":
-        """The probe that was saved to ``folder``; ``preprocess`` takes the place of the saved one.
+        """Loads the probe from ``folder``. A ``preprocess`` that is passed here replaces the saved one.
 
         Raises:
-            ValueError: There is no complete probe, something was changed, or ``preprocess`` has to be passed.
+            ValueError: The folder has no complete probe, a file was changed, or ``preprocess`` must be passed.
         """
         arrays, facts = storage.read(Path(folder))
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -307,26 +299,17 @@ class Probe:
         return [name for position, name in enumerate(self.names) if pixels[position] in pixels[:position]]
 
     def with_preprocess(self, preprocess: Preprocess | None) -> "Probe":
-        """The same images with another way to model input."""
-        return Probe(
-            self.images,
-            self.targets,
-            masks=self.masks,
-            classes=self.classes,
-            names=self.names,
-            preprocess=preprocess,
-            mask_sources=self.mask_sources,
-        )
+        """The same images with another ``preprocess``."""
+        return replace(self, preprocess=preprocess)
 
     def select(self, indices: Sequence[int]) -> "Probe":
         """The probe of some of the images, in the order of ``indices`` (each in 0 .. len - 1, none twice)."""
-        chosen = checked_indices(indices, len(self))
-        return Probe(
-            self.images[chosen],
-            self.targets[chosen],
-            masks=None if self.masks is None else self.masks[chosen],
-            classes=self.classes,
-            names=[self.names[index] for index in chosen],
-            preprocess=self.preprocess,
-            mask_sources=[self.mask_sources[index] for index in chosen],
+        positions = checked_indices(indices, len(self))
+        return replace(
+            self,
+            images=self.images[positions],
+            targets=self.targets[positions],
+            masks=None if self.masks is None else self.masks[positions],
+            names=tuple(self.names[position] for position in positions),
+            mask_sources=tuple(self.mask_sources[position] for position in positions),
         )

@@ -5,7 +5,7 @@ normalisation, another order of the channels, a grey picture. Each is tried, the
 gives back what arrived.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2 import functional as vision
 
+from ..datasets.items import Size
 from ..datasets.normalization import Normalize
+from ..probe.drawn import Preprocess
 
-Size: TypeAlias = tuple[int, int]
 Resize: TypeAlias = Literal["none", "crop", "bilinear", "bilinear, no antialias", "bicubic", "nearest", "short side"]
 Scale: TypeAlias = Literal["none", "image", "channel", "image range", "channel range"]
 
@@ -194,9 +195,6 @@ def _line(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     power = centred.square().sum()
     slope = (centred * (y - y.mean())).sum() / power if power > 0 else torch.ones_like(power)
     return slope, y.mean() - slope * x.mean()
-
-
-Preprocess: TypeAlias = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
