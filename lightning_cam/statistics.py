@@ -1,9 +1,9 @@
-"""Chance and doubt: tests, intervals and gates over the paired effects of probe images.
+"""Tests, intervals and gates over the paired effects of probe images.
 
 An effect is one number per image, ``effects (N,)`` in -1..1; ``strata (N,)`` are the images' classes. Every class
-counts the same, however many images it has. NaN effects are undefined: they are dropped, and `n_undefined` counts them;
-a class with some counts by the share that it keeps.
-A result that cannot be had is NaN, which neither rejects nor passes.
+counts the same, however many images it has. NaN effects are undefined: they are dropped, and `n_undefined` counts them.
+A class that lost some images to NaN is weighted by the share that it kept.
+A result that cannot be computed is NaN, which neither rejects nor passes.
 """
 
 import math
@@ -19,13 +19,13 @@ from torch import Tensor
 Values: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
-FEWEST = 8  # images; with fewer, nothing is said about a class, nor about all of them
+FEWEST = 8  # images; with fewer, no claim is made about a class, nor about all classes
 _NO_SPREAD = 1e-3  # of probability: classes whose effects agree this well have nothing to resample
 _STEPS = 4096  # of the grid of sign-flip sums, in one standard deviation of theirs
 
 
 def n_undefined(effects: Tensor) -> int:
-    """How many effects are NaN, and so take no part in anything below."""
+    """How many effects are NaN. All functions below leave them out."""
     return int(effects.isnan().sum())
 
 
@@ -71,7 +71,7 @@ def standard_error(effects: Tensor, strata: Tensor) -> float:
 def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
     """One-sided p of "the stratified mean is at most ``margin``", by flipping the signs of ``effects - margin``.
 
-    All ``2^N`` flips count: 4,999 drawn ones cannot see below 2e-4, and 20 checks of 8 cues are judged at 3e-4. Their
+    All ``2^N`` flips count: 4,999 random ones give no p below 2e-4, and 20 checks of 8 cues are judged at 3e-4. Their
     sums lie on a grid (Pagano & Tritchler 1983); rounding only raises p, like a margin higher by ``sd sqrt(N) / 4096``.
     Exact for effects symmetric around the margin, as an unused cue's are around 0; otherwise as good as a t test:
     cautious when a few effects lie far above the rest, too sure when a few lie far below. NaN without images.
@@ -84,9 +84,9 @@ def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
     chances = np.zeros(steps.sum() + 1)  # of the sum of the steps that go up
     chances[0] = 1
     for reached, step in zip(steps.cumsum(), steps, strict=True):
-        seen = chances[: reached + 1]
-        seen[step:] += seen[: reached + 1 - step]  # numpy sees that they overlap
-        seen /= 2
+        chances_so_far = chances[: reached + 1]
+        chances_so_far[step:] += chances_so_far[: reached + 1 - step]  # numpy handles the overlap
+        chances_so_far /= 2
     lowest_tie = steps[moves > 0].sum() - len(steps) // 2  # each image is rounded by half a step at most
     return min(float(chances[max(lowest_tie, 0) :].sum()), 1.0)
 

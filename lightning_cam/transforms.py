@@ -172,8 +172,8 @@ def _plain(picture: Image.Image) -> Image.Image:
 def _checked(image: Tensor) -> Tensor:
     """The image as a plain tensor, if it holds pixels."""
     if image.ndim < 3 or not (image.dtype == torch.uint8 or image.is_floating_point()):
-        found = f"{image.dtype} {tuple(image.shape)}"
-        raise ValueError(f"expected pixels (..., C, H, W), uint8 or floats in [0, 1], got {found}; convert them before")
+        form = f"{image.dtype} {tuple(image.shape)}"
+        raise ValueError(f"expected pixels (..., C, H, W), uint8 or floats in [0, 1], got {form}; convert them before")
     if image.is_floating_point() and image.numel():
         low, high = image.aminmax()
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):

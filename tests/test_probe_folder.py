@@ -273,7 +273,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> 
     path.parent.mkdir()
     path.write_bytes(content)
 
-    with pytest.raises(ValueError, match=r"a/broken.png cannot be read as an image \(.*repair it or take it away"):
+    with pytest.raises(ValueError, match=r"a/broken.png cannot be read as an image \(.*repair or remove it"):
         probe_of(path)
 
 

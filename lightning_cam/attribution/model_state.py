@@ -19,17 +19,21 @@ def held_by(model: nn.Module) -> Iterator[tuple[str, Any]]:
     Reads instance dictionaries alone, so that no property runs. Ends after ten thousand objects.
     """
     waiting: deque[tuple[str, Any]] = deque((name, vars(module)) for name, module in model.named_modules())
-    seen: set[int] = set()
-    while waiting and len(seen) < _MOST_OBJECTS:
+    visited: set[int] = set()
+    while waiting and len(visited) < _MOST_OBJECTS:
         path, container = waiting.popleft()
         for key, value in _items(container):
-            if key in _ELSEWHERE or id(value) in seen or isinstance(value, (nn.Module, type, ModuleType, FunctionType)):
+            if (
+                key in _ELSEWHERE
+                or id(value) in visited
+                or isinstance(value, (nn.Module, type, ModuleType, FunctionType))
+            ):
                 continue
             where = f"{path}.{key}".lstrip(".")
             yield where, value
             inside = _inside(value)
             if inside:
-                seen.add(id(value))
+                visited.add(id(value))
                 waiting.append((where, inside))
 
 
@@ -59,10 +63,10 @@ def _inside(value: Any) -> Any:
 def _dictionary(value: Any) -> dict[str, Any]:
     """Instance attributes, past any `__getattr__` of the object's own."""
     try:
-        found = object.__getattribute__(value, "__dict__")
+        attributes = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:

@@ -103,10 +103,10 @@ def _tensors(model: nn.Module, held: Iterable[tuple[str, Any]]) -> Iterator[tupl
             yield f"gradient of {name!r}", parameter.grad
     for name, buffer in model.named_buffers():
         yield f"buffer {name!r}", buffer
-    known = set(map(id, (*model.parameters(), *model.buffers())))
+    identities = set(map(id, (*model.parameters(), *model.buffers())))
     for name, value in held:
-        if _is_plain(value) and value.grad_fn is None and value.nbytes <= MOST_BYTES and id(value) not in known:
-            known.add(id(value))
+        if _is_plain(value) and value.grad_fn is None and value.nbytes <= MOST_BYTES and id(value) not in identities:
+            identities.add(id(value))
             yield f"tensor {name!r}", value
 
 

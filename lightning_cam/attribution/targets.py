@@ -67,9 +67,9 @@ def _columns(labels: Tensor, logits: Tensor) -> Tensor:
             "pass an (N,) tensor"
         )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
-        found = f"{int(labels.min())} to {int(labels.max())}"
+        indices = f"{int(labels.min())} to {int(labels.max())}"
         raise ValueError(
-            f"expected class indices from 0 to {logits.shape[1] - 1}, the model's last class, found {found}; "
+            f"expected class indices from 0 to {logits.shape[1] - 1}, the model's last class, found {indices}; "
             "pass labels the model knows, or forward= that returns its class scores"
         )
     return labels.long().to(logits.device)[:, None]

@@ -17,6 +17,8 @@ THIN = 0.7
 """Objects of which less than this share lies within their outermost pixels are lines, and keep these."""
 FEW_LEVELS = 8
 """A grey mask with more levels than two, but no more than these, has numbered regions rather than a soft edge."""
+FRAMED, LARGE = 0.97, 0.5
+"""A region that fills this share of its box, and more than this share of the image, is a photograph in a frame."""
 SENSIBLE = (0.01, 0.95)
 """Share of the image that a found object covers."""
 
@@ -55,9 +57,11 @@ def find_object(pixels: Tensor) -> Tensor | None:
     distance = (pixels - colour[:, None, None]).abs().amax(0)
     if (distance[border] <= AGREES).float().mean() < UNIFORM:
         return None
-    found = _without_specks(~_touching(distance <= CLOSE, border))
+    region = _without_specks(~_touching(distance <= CLOSE, border))
     low, high = SENSIBLE
-    return _without_soft_rim(found, distance) if low <= found.float().mean() <= high and not _is_framed(found) else None
+    return (
+        _without_soft_rim(region, distance) if low <= region.float().mean() <= high and not _is_framed(region) else None
+    )
 
 
 def _on_border(size: tuple[int, ...]) -> Tensor:
@@ -97,4 +101,4 @@ def _eroded(region: Tensor) -> Tensor:
 def _is_framed(region: Tensor) -> bool:
     rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
     box = (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
-    return bool(region.sum() >= 0.97 * box and region.float().mean() > 0.5)
+    return bool(region.sum() >= FRAMED * box and region.float().mean() > LARGE)

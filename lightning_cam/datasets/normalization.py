@@ -92,8 +92,8 @@ def normalize_of(dataset: object, n_channels: int) -> Normalize | None:
     inverse is undone by the same step.
     """
     if isinstance(dataset, ConcatDataset):
-        found = {normalize_of(part, n_channels) for part in dataset.datasets}
-        return found.pop() if len(found) == 1 else None
+        candidates = {normalize_of(part, n_channels) for part in dataset.datasets}
+        return candidates.pop() if len(candidates) == 1 else None
     steps = [_mean_and_std(step) for step in _transforms_of(dataset)]
     fitting = [step for step in steps if step is not None and len(step.mean) in (1, n_channels)]
     return reduce(lambda first, second: second.after(first), fitting) if fitting else None

@@ -65,8 +65,8 @@ def read_picture(path: Path) -> Image.Image:
     with _naming(path):
         picture = Image.open(file, formats=FORMATS)
     if picture.width * picture.height > MAX_PIXELS:
-        found = f"{printable(path)} has {picture.width}x{picture.height} pixels"
-        raise ValueError(f"{found}, more than {MAX_PIXELS // 10**6} million; make it smaller")
+        description = f"{printable(path)} has {picture.width}x{picture.height} pixels"
+        raise ValueError(f"{description}, more than {MAX_PIXELS // 10**6} million; make it smaller")
     with _naming(path):
         picture.load()
     return picture
@@ -81,7 +81,7 @@ def content_of(path: Path, max_pixels: int) -> BytesIO:
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "is no file; take it away", str(path))
+        raise OSError(errno.EINVAL, "is no file; remove it", str(path))
     n_bytes, most = status.st_size, MAX_BYTES_PER_PIXEL * max_pixels + MAX_EXTRA_BYTES
     if n_bytes > most:
         raise ValueError(f"{n_bytes} bytes, more than any picture of {max_pixels} pixels has")
@@ -123,7 +123,7 @@ def _naming(path: Path) -> Iterator[None]:
     except UNREADABLE as error:
         strange = isinstance(error, UnidentifiedImageError)
         why = f"not one of {', '.join(FORMATS)}" if strange else printable(error)
-        raise ValueError(f"{printable(path)} cannot be read as an image ({why}); repair it or take it away") from error
+        raise ValueError(f"{printable(path)} cannot be read as an image ({why}); repair or remove it") from error
 
 
 @contextmanager
@@ -155,8 +155,8 @@ def _deep(picture: Image.Image) -> "np.ndarray[tuple[int, int], np.dtype[np.floa
     values = np.asarray(picture)
     highest = 1 if picture.mode == "F" else 65535
     if not (values.min() >= 0 and values.max() <= highest):
-        found = f"{values.min():g} to {values.max():g}"
-        raise ValueError(f"grey values of mode {picture.mode} must lie in 0..{highest}, got {found}; rescale the file")
+        span = f"{values.min():g} to {values.max():g}"
+        raise ValueError(f"grey values of mode {picture.mode} must lie in 0..{highest}, got {span}; rescale the file")
     return (values / highest).astype(np.float32)
 
 
@@ -164,8 +164,8 @@ def alpha_mask(picture: Image.Image) -> Tensor | None:
     """``(H, W)`` True where the picture is not fully transparent, None where that is everywhere or nowhere."""
     if picture.mode in _DEEP or not picture.has_transparency_data:
         return None
-    seen = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A")) > 0)
-    return seen if seen.any() and not seen.all() else None
+    visible = torch.from_numpy(np.array(picture.convert("RGBA").getchannel("A")) > 0)
+    return visible if visible.any() and not visible.all() else None
 
 
 def orientation(picture: Image.Image) -> int:

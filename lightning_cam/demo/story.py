@@ -231,8 +231,8 @@ def _background_share(probe: Probe | None) -> float:
     """Mean over the pictures whose mask is known."""
     if probe is None or probe.masks is None:
         return math.nan
-    known = probe.masks[probe.masks.any((1, 2))]
-    return 1 - float(known.float().mean())
+    masks = probe.masks[probe.masks.any((1, 2))]
+    return 1 - float(masks.float().mean())
 
 
 @torch.no_grad()
@@ -246,8 +246,8 @@ def audit_lines(result: AuditResult) -> list[str]:
     """The findings, a line each."""
     if not result.findings:
         return ["   Nothing but the creatures tells the families apart."]
-    found = [f"   {finding.text}" for finding in result.findings if finding.skill > 0.99][:MOST_FINDINGS]
-    return [*found, f"   ... {len(result.findings)} findings in all, each with its remedy."]
+    shown = [f"   {finding.text}" for finding in result.findings if finding.skill > 0.99][:MOST_FINDINGS]
+    return [*shown, f"   ... {len(result.findings)} findings in all, each with its remedy."]
 
 
 def lines(outcome: Outcome, name: str) -> list[str]:

@@ -30,8 +30,8 @@ def _owned(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def checked_images(images: Tensor) -> Tensor:
     """Float pixels ``(N, C, H, W)``, finite and in [0, 1]."""
     if not isinstance(images, Tensor) or images.ndim != 4:
-        found = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"images must be a tensor (N, C, H, W), got {found}; torch.stack a list of (C, H, W) images")
+        form = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (N, C, H, W), got {form}; torch.stack a list of (C, H, W) images")
     if images.numel() == 0:
         raise ValueError(f"a probe needs at least one image with pixels, got images of shape {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -55,8 +55,8 @@ def _checked_pixels(pixels: Tensor) -> Tensor:
 def checked_targets(targets: Tensor, n_images: int) -> Tensor:
     """Class indices ``(N,)``."""
     if not isinstance(targets, Tensor) or targets.shape != (n_images,):
-        found = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
-        raise ValueError(f"targets must be a tensor ({n_images},) with one class index per image, got {found}")
+        form = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
+        raise ValueError(f"targets must be a tensor ({n_images},) with one class index per image, got {form}")
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be integer class indices, got {targets.dtype}; use targets.long()")
     if (targets < 0).any():
@@ -89,8 +89,10 @@ def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, int]) -> 
     if mask is None:
         return torch.zeros(size, dtype=torch.bool)
     if mask.shape != size:
-        found = tuple(mask.shape)
-        raise ValueError(f"masks must have the images' size {size}, mask {position} has {found}; resize it (nearest)")
+        mask_size = tuple(mask.shape)
+        raise ValueError(
+            f"masks must have the images' size {size}, mask {position} has {mask_size}; resize it (nearest)"
+        )
     if mask.dtype != torch.bool:
         raise ValueError(f"masks must be bool, True on the object, mask {position} is {mask.dtype}; use mask > 0")
     return _owned(mask, torch.bool)
@@ -98,14 +100,14 @@ def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, int]) -> 
 
 def checked_sources(sources: Sequence[str] | None, masks: Tensor) -> tuple[str, ...]:
     """Where each mask came from; none where there is none."""
-    found = masks.flatten(1).any(1).tolist()
-    given = ["given"] * len(masks) if sources is None else list(sources)
-    if len(given) != len(masks) or not set(given) <= set(MASK_SOURCES):
-        raise ValueError(f"mask_sources must be one of {', '.join(MASK_SOURCES)} per image, got {str(given)[:60]}")
-    unexplained = [position for position, source in enumerate(given) if found[position] and source == "none"]
+    has_masks = masks.flatten(1).any(1).tolist()
+    names = ["given"] * len(masks) if sources is None else list(sources)
+    if len(names) != len(masks) or not set(names) <= set(MASK_SOURCES):
+        raise ValueError(f"mask_sources must be one of {', '.join(MASK_SOURCES)} per image, got {str(names)[:60]}")
+    unexplained = [position for position, source in enumerate(names) if has_masks[position] and source == "none"]
     if unexplained:
         raise ValueError(f"image {unexplained[0]} has a mask, but its mask source is 'none'; say where it came from")
-    return tuple(source if has_mask else "none" for source, has_mask in zip(given, found, strict=True))
+    return tuple(source if has_mask else "none" for source, has_mask in zip(names, has_masks, strict=True))
 
 
 def checked_names(names: Sequence[str] | None, targets: Tensor, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -114,9 +116,9 @@ def checked_names(names: Sequence[str] | None, targets: Tensor, classes: tuple[s
         return tuple(distinct([tag(classes[label], index) for index, label in enumerate(targets.tolist())]))
     if isinstance(names, str) or len(names) != len(targets) or not all(isinstance(n, str) and n for n in names):
         raise ValueError(f"names must be {len(targets)} texts, one per image, got {str(names)[:60]}; or pass None")
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise ValueError(f"names must be unique, got {twice[0]!r} more than once; add an index")
+    duplicates = [name for name, count in Counter(names).items() if count > 1]
+    if duplicates:
+        raise ValueError(f"names must be unique, got {duplicates[0]!r} more than once; add an index")
     return tuple(names)
 
 
@@ -125,8 +127,8 @@ def checked_indices(indices: Sequence[int], n_images: int) -> list[int]:
     positions = torch.as_tensor(indices)
     if positions.dtype == torch.bool or (positions.is_floating_point() and len(positions) > 0):
         raise ValueError(f"indices must be whole numbers, got {positions.dtype}; use mask.nonzero() for a mask")
-    chosen = [int(position) for position in positions.tolist()]
-    unusable = [position for position in chosen if not 0 <= position < n_images or chosen.count(position) > 1]
+    wanted = [int(position) for position in positions.tolist()]
+    unusable = [position for position in wanted if not 0 <= position < n_images or wanted.count(position) > 1]
     if unusable:
         raise ValueError(f"indices must lie in 0..{n_images - 1}, each once, got {unusable[0]}; choose others")
-    return chosen
+    return wanted

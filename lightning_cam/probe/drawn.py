@@ -52,8 +52,8 @@ def assemble(
 
 def with_found_mask(item: Item) -> Item:
     """The item with a mask from its plain background, where it has none and the background is plain."""
-    found = find_object(item.image) if item.mask is None else None
-    return item if found is None else replace(item, mask=found, source="border")
+    mask = find_object(item.image) if item.mask is None else None
+    return item if mask is None else replace(item, mask=mask, source="border")
 
 
 def check_sizes(images: Sequence[Tensor]) -> None:

@@ -52,12 +52,12 @@ def draw_from_folder(
         if folder is not None and not folder.is_dir():
             raise ValueError(f"a folder of {meaning} was expected, {folder} is none; check the path")
     classes, files = _files_of(path, masks)
-    chosen = balanced([target for _, target in files], n, seed)
-    drawn = [files[position] for position in chosen]
+    positions = balanced([target for _, target in files], n, seed)
+    drawn = [files[position] for position in positions]
     mask_files = [None] * len(drawn) if masks is None else _mask_files([file for file, _ in drawn], path, masks)
     with quiet_pillow():
-        read = [_read(file, target, mask, options) for (file, target), mask in zip(drawn, mask_files, strict=True)]
-    items, turns = zip(*read, strict=True)
+        readings = [_read(file, target, mask, options) for (file, target), mask in zip(drawn, mask_files, strict=True)]
+    items, turns = zip(*readings, strict=True)
     if any(turns) and not options.upright:
         warn(
             f"{sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
@@ -85,11 +85,11 @@ def _mask_files(files: Sequence[Path], path: Path, masks: Path) -> list[Path | N
     """The file in ``masks`` at the same place and with the same stem as each file in ``path``."""
     by_place = {file.relative_to(masks).with_suffix(""): file for file in reversed(images_in(masks))}
     places = [file.relative_to(path).with_suffix("") for file in files]
-    found = [by_place.get(place) for place in places]
-    if not any(found):
+    mask_files = [by_place.get(place) for place in places]
+    if not any(mask_files):
         first = printable(f"{places[0]}.png")
         raise ValueError(f"no image has a mask in {masks}, not even {first}; name masks as their images")
-    return found
+    return mask_files
 
 
 def _read(file: Path, target: int, mask_file: Path | None, options: ReadingOptions) -> tuple[Item, bool]:
@@ -115,11 +115,11 @@ def _read_mask(file: Path, image_size: tuple[int, int]) -> Tensor | None:
     """``(H, W)`` as stored, True where the mask is bright or, with transparency, where it is not transparent."""
     picture = read_picture(file)
     if picture.size != image_size:
-        expected, found = ("{}x{}".format(*size) for size in (image_size, picture.size))
+        expected, size = ("{}x{}".format(*size) for size in (image_size, picture.size))
         raise ValueError(
-            f"mask {printable(file)} must be as large as its image as stored, {expected} pixels, got {found}; resize it"
+            f"mask {printable(file)} must be as large as its image as stored, {expected} pixels, got {size}; resize it"
         )
-    seen = alpha_mask(picture)
+    opaque = alpha_mask(picture)
     with said_of(file):
-        mask = binary(255 * pixels_of(picture, grayscale=True)[0]) if seen is None else seen
+        mask = binary(255 * pixels_of(picture, grayscale=True)[0]) if opaque is None else opaque
     return mask if mask.any() else None

@@ -1,6 +1,6 @@
-"""Draws where a model looks, so that a person understands it cold. Pictures out: ``(h, w, 3)`` uint8 RGB arrays.
+"""Draws where a model looks, so that a person understands it without explanation. Gives ``(h, w, 3)`` uint8 RGB arrays.
 
-One colour scale over time and over probes, see `scale`. Works on any thread and draws nothing from random generators.
+All pictures share one colour scale, see `scale`. Works on any thread and uses no random numbers.
 """
 
 from .evidence import Swap, evidence

@@ -1,4 +1,4 @@
-"""What convicted a model: the same image with a cue of its own class and of another, and what that did."""
+"""The evidence against a model: an image with the cue of its own class and of another, and the predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from .scale import Picture
 
 PANEL = 160  # longest side of a panel, in pixels
 HEAD, LABEL, BAR, FOOT = 104, 22, 6, 30  # heights of title and column heads, a row's name, a bar, bar with number
-TRACK: Colour = (70, 70, 76)  # what a bar could still grow by
+TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
 
 
 @dataclass(frozen=True, eq=False)
 class Swap:
-    """One image and what a trial made of it.
+    """One image and its edited versions in a trial.
 
     Attributes:
-        name: Said above the row.
+        name: Written above the row.
         true: Name of its class.
-        panels: Three ``(C, H, W)``: as it is, with the cue of its own class, with the cue of another.
-        probabilities: Of its class, for each panel.
+        panels: Three images ``(C, H, W)``: unchanged, with the cue of its own class, with the cue of another class.
+        probabilities: The model's probability of the right class, for each panel.
     """
 
     name: str
@@ -66,7 +66,7 @@ def _draw_row(canvas: Image.Image, top: int, swap: Swap, photos: Sequence[Pictur
 
 
 def _draw_bar(canvas: Image.Image, at: tuple[int, int], probability: float, says: str, colour: Colour) -> None:
-    """As long as a panel is wide where the probability is 1; NaN, which nobody measured, has no length."""
+    """A bar whose length is the probability, a panel's width for 1. NaN, which was not measured, has no bar."""
     draw = ImageDraw.Draw(canvas)
     left, top = at[0], at[1] + 2
     canvas.paste(TRACK, (left, top, left + PANEL, top + BAR))

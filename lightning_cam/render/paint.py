@@ -46,7 +46,7 @@ def share_of(attention: Tensor, photo: Picture) -> Density:
 
 
 def overlay(photo: Picture, attention: Tensor, mask: Tensor | None) -> Picture:
-    """Photo, colours and outline; where there is nothing to show, the bare photo and a word that says so."""
+    """Photo, colours and outline; for a map without attention, the bare photo and a word that says so."""
     share = share_of(attention, photo)
     if share.any():
         return outlined(tinted(photo, share), mask)
@@ -59,7 +59,7 @@ def overlay(photo: Picture, attention: Tensor, mask: Tensor | None) -> Picture:
 
 
 def outlined(photo: Picture, mask: Tensor | None) -> Picture:
-    """The photo with a line around the object: white inside, black outside, so that one of them is seen."""
+    """The photo with a line around the object, white inside and black outside: one of them stands out on any photo."""
     if mask is None:
         return photo
     height, width = photo.shape[:2]

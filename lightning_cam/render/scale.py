@@ -2,7 +2,7 @@
 
 A map is shown as attention density, its value over its own mean, where 1x is the even share. A fixed function of the
 density gives colour and opacity; nothing is stretched to one picture's own range, so pictures of different checks and
-probes can be compared, and a model that looks everywhere looks like it.
+probes can be compared, and even attention looks even.
 """
 
 from typing import TypeAlias
@@ -53,7 +53,7 @@ def strength(share: Density) -> Density:
 def tinted(photo: Picture, share: Density) -> Picture:
     """The photo under the colours of a density of its size.
 
-    Where colour comes on, the photo's own colours go: orange over green would read as neither.
+    Where the map is strong, the photo turns grey: orange over green would look like neither.
     """
     place = strength(share)
     colours = np.stack([np.interp(place, np.linspace(0, 1, len(COLOURS)), channel) for channel in COLOURS.T], axis=-1)

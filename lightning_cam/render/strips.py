@@ -22,11 +22,11 @@ class Row:
     """One probe over time.
 
     Attributes:
-        name: Said above the row.
+        name: Written above the row.
         image: ``(C, H, W)`` in [0, 1].
         maps: One ``(h, w)`` map per step.
         mask: ``(H, W)`` bool, or None.
-        correct: Per step, whether the prediction was right; empty if that is not to be shown.
+        correct: Per step, whether the prediction was right. Empty to leave that out of the picture.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a fit's checks saw, as markdown."""
+"""The scalars of a fit's checks as markdown."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,11 +31,11 @@ def summary(
     |---|---:|---:|
     | cam/drift | - | 0.25 |
     """
-    chosen = select_steps(len(steps), MAX_COLUMNS)
-    keys = dict.fromkeys(key for i in chosen for key in scalars[i])
-    head = ["", *(f"step {steps[i]}" for i in chosen)]
-    body = [[escape(key), *(_number(scalars[i].get(key, math.nan)) for i in chosen)] for key in keys]
-    table = [_row(head), "|---" + "|---:" * len(chosen) + "|", *map(_row, body)] if chosen else ["No check was made."]
+    columns = select_steps(len(steps), MAX_COLUMNS)
+    keys = dict.fromkeys(key for i in columns for key in scalars[i])
+    head = ["", *(f"step {steps[i]}" for i in columns)]
+    body = [[escape(key), *(_number(scalars[i].get(key, math.nan)) for i in columns)] for key in keys]
+    table = [_row(head), "|---" + "|---:" * len(columns) + "|", *map(_row, body)] if columns else ["No check was made."]
     how = ["", "To open the pictures:", "", *(f"    {' '.join(line.split())}" for line in opening)] if opening else []
     return "\n".join([f"## {escape(title)}", "", *table, *how])
 

@@ -82,7 +82,7 @@ def _write_footer(canvas: Image.Image, top: int) -> None:
 def tile_lines(
     true: str, predicted: str, probability: float, background_attention: float | None, step: int
 ) -> tuple[str, str, str]:
-    """What a tile says above its panels, for the attention of the true class.
+    """The lines of text above the panels of a tile, for the attention of the true class.
 
     ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask.
 

@@ -98,13 +98,13 @@ def last_words(
 ) -> str:
     """For the terminal: the verdict, what was looked at, what could not be, and where a person finds it."""
     height, width = report.grid_maps.shape[1:]
-    said = [f"lightning_cam: {line}" for line in lines(verdict)[:1]] + lines(verdict)[1:] if verdict else []
-    words = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
+    verdict_text = [f"lightning_cam: {line}" for line in lines(verdict)[:1]] + lines(verdict)[1:] if verdict else []
+    remarks = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
     if probe.masks is None or not probe.masks.any():
-        words.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
+        remarks.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
     if min(height, width) < COARSE:
-        words.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
-    return "\n".join([*said, "\n  ".join([*words, *map(printable, openings)])])
+        remarks.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
+    return "\n".join([*verdict_text, "\n  ".join([*remarks, *map(printable, openings)])])
 
 
 def _evidence(probe: Probe, shown: Evidence) -> render.Picture:

@@ -44,15 +44,17 @@ def newest(folder: Path) -> Kept:
         ValueError: There is none, or it cannot be read.
     """
     files = (path for path in folder.rglob(VERDICT) if path.is_file())
-    found = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path))
-    if not found:
+    verdicts = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path))
+    if not verdicts:
         what = f"no {VERDICT} at or below" if folder.is_dir() else "there is no folder"
         raise ValueError(f"{what} '{folder}'; give the folder of a run that was trained with CAMCallback")
     try:
-        entry = json.loads(found[-1].read_bytes())
-        return Kept(found[-1], len(found), _verdict(entry), int(entry["step"]))
+        entry = json.loads(verdicts[-1].read_bytes())
+        return Kept(verdicts[-1], len(verdicts), _verdict(entry), int(entry["step"]))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(f"'{found[-1]}' is no verdict that can be read ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"'{verdicts[-1]}' is no verdict that can be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def verdict_lines(kept: Kept) -> list[str]:
@@ -83,7 +85,7 @@ def _scalar_lines(history: Sequence[Mapping[str, Any]]) -> list[str]:
 def _picture_lines(folder: Path) -> list[str]:
     """The pictures that there are, a line for each kind."""
     kinds = [sorted(path.name for path in folder.glob(kind)) for kind in PICTURES]
-    names = [printable(name) for found in kinds for name in _few(found)]
+    names = [printable(name) for files in kinds for name in _few(files)]
     return [f"in {printable(folder)}:", *(f"  {name}" for name in names or ["no pictures"])]
 
 
@@ -106,10 +108,12 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
     return _record(Finding, entry, classes=tuple(map(str, entry["classes"])), remedy=_record(Remedy, entry["remedy"]))
 
 
-def _record(kind: type[Record], entry: Mapping[str, Any], **made: Any) -> Record:
+def _record(kind: type[Record], entry: Mapping[str, Any], **replacements: Any) -> Record:
     """The fields of ``entry`` that ``kind`` has; a later version may have written more."""
-    given = {field.name: _value(field.type, entry[field.name]) for field in fields(kind) if field.name not in made}
-    return kind(**given, **made)
+    values = {
+        field.name: _value(field.type, entry[field.name]) for field in fields(kind) if field.name not in replacements
+    }
+    return kind(**values, **replacements)
 
 
 def _value(kind: Any, value: Any) -> Any:

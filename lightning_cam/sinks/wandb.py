@@ -74,8 +74,8 @@ def _media(page: Page) -> dict[str, Any]:
     if page.strip is not None:
         media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
     for cue, picture in page.evidence.items():
-        said = f"only the {printable(cue)} was swapped"
-        media[f"evidence/{key_part(cue)}"] = wandb.Image(picture, caption=said, file_type="png")
+        caption = f"only the {printable(cue)} was swapped"
+        media[f"evidence/{key_part(cue)}"] = wandb.Image(picture, caption=caption, file_type="png")
     if page.text is not None:
         media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
     return media

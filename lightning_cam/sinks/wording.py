@@ -25,12 +25,12 @@ def markdown(verdict: Verdict) -> str:
 
 def lines(verdict: Verdict) -> list[str]:
     """For the terminal, remedies included."""
-    said = [f"{verdict.outcome}: {verdict.reason}"]
+    text = [f"{verdict.outcome}: {verdict.reason}"]
     for finding in verdict.findings:
-        said += [f"  {finding.text}", *([f"    most in: {', '.join(finding.classes)}"] if finding.classes else [])]
-        said += [f"    to do: {finding.remedy.what}"]
-        said += [f"      {line}" for line in finding.remedy.code.splitlines()]
-    return [printable(line) for line in said]
+        text += [f"  {finding.text}", *([f"    most in: {', '.join(finding.classes)}"] if finding.classes else [])]
+        text += [f"    to do: {finding.remedy.what}"]
+        text += [f"      {line}" for line in finding.remedy.code.splitlines()]
+    return [printable(line) for line in text]
 
 
 def _finding(finding: Finding) -> list[str]:
