@@ -1,6 +1,6 @@
-"""What arrives at a model's modules in a step of the user's own: seen by hooks that are there for one step.
+"""Hooks record, for one step of the user's own, the arguments that a model's modules get.
 
-The hooks only read. What they keep are copies of a few rows, so that a module may write into its input afterwards.
+The hooks only read. They keep copies of a few rows, because a module may write into its input afterwards.
 """
 
 import threading
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from .structures import Path, mapped, tensors_in
 
-MOST_ROWS = 8  # images of a batch that are kept; an affine map of three channels needs four pixels
-# Their fast path in evaluation mode ends where a hook sits, and another kernel rounds differently.
+MOST_ROWS = 8  # images of a batch in a copy; an affine map of three channels needs four pixels
+# A hook ends their fast path in evaluation mode, and the slow path's kernel rounds differently.
 _LEFT_ALONE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
 
 
@@ -29,28 +29,28 @@ class Call:
 
     @property
     def place(self) -> Path | None:
-        """The way to the tensor of images in ``(args, kwargs)``: of those with an image's axes the largest."""
-        found = [(path, t) for path, t in tensors_in((self.args, self.kwargs)) if _is_image(t)]
-        return max(found, key=lambda each: each[1].numel(), default=((), None))[0] or None
+        """The path to the images in ``(args, kwargs)``: the largest tensor with the axes of an image."""
+        candidates = [(path, t) for path, t in tensors_in((self.args, self.kwargs)) if _is_image(t)]
+        return max(candidates, key=lambda each: each[1].numel(), default=((), None))[0] or None
 
     @property
     def images(self) -> Tensor | None:
-        """``(n, ...)`` images as they arrived, None where there are none."""
+        """``(n, ...)`` images as they arrived, None if there were none."""
         return dict(tensors_in((self.args, self.kwargs))).get(self.place) if self.place else None
 
     @property
     def largest(self) -> Tensor | None:
         """The largest tensor of images, maps or tokens that arrived."""
-        found = [t for _, t in tensors_in((self.args, self.kwargs)) if t.ndim > 2]
-        return max(found, key=Tensor.numel, default=None)
+        candidates = [t for _, t in tensors_in((self.args, self.kwargs)) if t.ndim > 2]
+        return max(candidates, key=Tensor.numel, default=None)
 
     @property
     def is_plain(self) -> bool:
-        """Whether images are all that the module was given."""
+        """Whether the images were the module's only argument."""
         return self.place == ("0", "0") and len(self.args) == 1 and not self.kwargs
 
     def with_images(self, images: Tensor, shift: int = 0) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments for other images; other rows are repeated, from the one at ``shift`` on."""
+        """The arguments with other images. Rows of other tensors are repeated as needed, from row ``shift`` on."""
         n, place = len(images), self.place
 
         def change(path: Path, value: Any) -> Any:
@@ -75,12 +75,12 @@ def _is_image(tensor: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Replay:
-    """How a step called a module: for the same call with other images.
+    """Repeats a step's call of a module with other images.
 
     Attributes:
-        name: Of the module inside the Lightning module; "" is that itself.
-        call: What the module was given then.
-        shift: Which row of what is no image goes with the first image.
+        name: Name of the module inside the Lightning module; "" is the Lightning module.
+        call: The arguments of the call.
+        shift: The row of the other tensors that goes with the first image.
     """
 
     name: str
@@ -91,12 +91,12 @@ class Replay:
         """The module's output for ``images``."""
         arrived = self.call.images
         if arrived is not None and not arrived.is_floating_point():
-            images = images.to(arrived.dtype)  # bytes that were moved into the precision of the parameters
+            images = images.to(arrived.dtype)  # integers, which were converted to the precision of the parameters
         args, kwargs = self.call.with_images(images, self.shift)
         return model.get_submodule(self.name)(*args, **kwargs)
 
     def turned(self) -> "Replay":
-        """The same call with the rows that are no images one further."""
+        """The same call, but each image gets the next row of the other tensors."""
         return replace(self, shift=self.shift + 1)
 
     def sketch(self) -> str:
@@ -128,15 +128,15 @@ def _zeros(value: Any) -> str:
 
 
 class Enough(BaseException):
-    """Ends a step at the first layer; no `Exception`, which the step's own code may catch."""
+    """Ends a step at the first layer. It is no `Exception`, because the step's own code may catch those."""
 
 
 class Arrivals:
     """Watches a model for one step. `close` takes every hook away again.
 
     Args:
-        model: To be watched.
-        stops: Whether to raise `Enough` at the first layer, so that nothing behind it runs.
+        model: The model to watch.
+        stops: Whether to raise `Enough` at the first layer. Then nothing behind that layer runs.
 
     Attributes:
         calls: The first call of each module by its name, in the order of the calls; "" is the model.
@@ -180,14 +180,14 @@ class Arrivals:
 
 
 def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
-    """Modules that may have a hook for a while, and whether theirs inside may not.
+    """Name and module of each module that may get a hook, and whether the modules inside it may not.
 
-    None has that is compiled, scripted or an attention with a fast path.
+    Compiled and scripted modules get none, and neither do attentions with a fast path.
     """
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         name, module = waiting.pop(0)
-        # Hooks become a part of the code where a call is compiled; of `torch.compile(module)` the inside is compiled.
+        # A compiled call compiles its hooks as well; `torch.compile(module)` compiles only the module inside.
         is_compiled = getattr(module, "_compiler_ctx", None) or getattr(module, "_compiled_call_impl", None)
         if is_compiled or isinstance(module, (torch.jit.ScriptModule, *_LEFT_ALONE)):
             continue

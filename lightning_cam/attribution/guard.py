@@ -1,4 +1,4 @@
-"""Looking does not change what is looked at: `untouched` puts back everything that a forward pass can move.
+"""A look does not change the model: `untouched` restores everything that a forward pass can change.
 
 It cannot see parameters that the model's own forward writes through ``.data``, nor state in objects that are neither
 modules nor containers held by a module. It leaves out containers of more than ten thousand items and tensors of more
@@ -68,9 +68,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _torch_switches(device_types: Iterable[str]) -> Iterator[None]:
-    """Normal tensors, no gradients, full precision, eager code, NaN let through, attention without its shortcut.
+    """Normal tensors, no gradients, full precision, eager code, NaN allowed, attention without its shortcut.
 
-    That shortcut, for inference, gives nested tensors and passes over hooks of inner layers.
+    The shortcut returns nested tensors and skips the hooks of inner layers.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(mode=False))
@@ -96,7 +96,7 @@ def _restored_random_states(devices: Iterable[torch.device]) -> Iterator[None]:
 
 @contextmanager
 def _restored_generators(generators: Sequence[Any]) -> Iterator[None]:
-    """Generators that the model draws from on its own."""
+    """The state of generators that the model holds."""
     states = [GENERATORS[type(generator)][0](generator) for generator in generators]
     try:
         yield
@@ -109,7 +109,7 @@ def _restored_generators(generators: Sequence[Any]) -> Iterator[None]:
 def _restored_items(containers: Sequence[Any]) -> Iterator[None]:
     """Modules' attributes, and what the containers among them hold: hooks, caches, counters.
 
-    Only what moved is written, for the sake of other threads.
+    Only containers that changed are written, because other threads may read them.
     """
     saved = [dict(held) if isinstance(held, dict) else list(held) for held in containers]
     try:
@@ -124,7 +124,7 @@ def _restored_items(containers: Sequence[Any]) -> Iterator[None]:
 def _restored_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Contents of buffers and other tensors that modules hold, such as the states of a torchmetrics metric.
 
-    Compared as bytes, one block per device: NaN equals NaN, and a GPU is waited for once.
+    They are compared as bytes in one block per device. So NaN equals NaN, and the CPU waits for a GPU once.
     """
     groups = [[t for t in tensors if t.device == device] for device in {t.device for t in tensors}]
     shapes = [[tensor.shape for tensor in group] for group in groups]
@@ -151,7 +151,7 @@ def _evaluating(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _mute(modules: Iterable[nn.Module]) -> None:
-    """Silences `log` and `log_dict` of Lightning modules; `_restored_items` gives them their voice back.
+    """Silences `log` and `log_dict` of Lightning modules; `_restored_items` restores them.
 
     A value logged by a forward would enter the means that decide when to stop and which checkpoint to keep.
     """
@@ -162,7 +162,7 @@ def _mute(modules: Iterable[nn.Module]) -> None:
 
 
 def _detach_backward_hooks(modules: Iterable[nn.Module]) -> None:
-    """Takes away what waits for training's gradients, such as Opacus' collectors; `_restored_items` puts it back."""
+    """Removes hooks that collect the gradients of training, such as Opacus'; `_restored_items` restores them."""
     for module in modules:
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
@@ -216,7 +216,7 @@ def _items(container: Any) -> Iterable[Any]:
 
 
 def _has_moved(held: Any, items: Any) -> bool:
-    """Whether a container has other objects than before; comparing tensors by value would give tensors."""
+    """Whether a container has other objects than before. By identity: tensors compared by value give tensors."""
     if len(held) != len(items) or not all(map(operator.is_, held, items)):
         return True
     return isinstance(items, dict) and not all(map(operator.is_, held.values(), items.values()))
@@ -238,7 +238,7 @@ def _refill(held: Any, items: Any) -> None:
 def is_state(tensor: Tensor) -> bool:
     """Whether a forward may write to a tensor: a buffer, a counter, a metric's state.
 
-    Not a parameter, which is for training to write to, nor one in a graph, which is a result; nor a wrapped tensor.
+    Not a parameter, because only training writes to it. Not a tensor in a graph, which is a result, nor a wrapped one.
     """
     return type(tensor) is Tensor and tensor.grad_fn is None and has_bytes(tensor) and tensor.nbytes <= MOST_BYTES
 
@@ -253,7 +253,7 @@ def _bytes(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def _rewrite(tensors: Sequence[Tensor], saved: Tensor, shapes: Sequence[torch.Size]) -> None:
-    """Writes back the tensors that differ, and no other: a write counts as a change in autograd's books."""
+    """Restores the tensors that differ, and no others, because autograd counts each write as a new version."""
     parts = torch.split(saved, [s.numel() * t.element_size() for s, t in zip(shapes, tensors, strict=True)])
     for tensor, part, shape in zip(tensors, parts, shapes, strict=True):
         if not torch.equal(_bytes([tensor]), part):

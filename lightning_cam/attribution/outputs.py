@@ -1,4 +1,4 @@
-"""Class scores in whatever a model returns: a tensor, a tuple, a dictionary, a Hugging Face output."""
+"""Class scores in a model's output, which may be a tensor, a tuple, a dictionary or a Hugging Face output."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ _SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows
 
 
 def as_logits(output: Any) -> Tensor:
-    """``(N, n_classes)`` float32 class scores, from whatever a classifier returns.
+    """``(N, n_classes)`` float32 class scores from the output of a classifier.
 
     In tuples, dicts and outputs with ``.logits`` the logits are used, else the first tensor. One score ``z`` per
     image becomes two classes, ``[-z/2, z/2]``, whose softmax is the sigmoid of ``z``. Probabilities become their
@@ -52,6 +52,6 @@ def scores_in(output: Any) -> Tensor | None:
 
 
 def _are_probabilities(scores: Tensor) -> bool:
-    """Whether every row is the output of a softmax, up to what half precision leaves of its sum."""
+    """Whether every row looks like the output of a softmax. The tolerance allows for half precision."""
     rows = scores.detach()
     return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _SUM_TOLERANCE).all())

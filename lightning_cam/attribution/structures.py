@@ -1,4 +1,4 @@
-"""Tensors in whatever holds them: tuples, dictionaries, dataclasses, plain objects. No argument is written to."""
+"""Tensors inside tuples, dictionaries, dataclasses and plain objects. No function writes to its arguments."""
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
@@ -9,13 +9,11 @@ from torch import Tensor, nn
 Path: TypeAlias = tuple[str, ...]
 """Keys, attributes and positions, from the outside to a tensor."""
 
-_DEEPEST = (
-    5  # containers inside containers, arguments of a call included: neither outputs nor batches nest deeper in practice
-)
+_DEEPEST = 5  # nested containers, a call's arguments included; outputs and batches nest no deeper in practice
 
 
 def tensors_in(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]:
-    """Every tensor with at least one axis, in order, with the way to it."""
+    """Every tensor with at least one axis, in order, with its path."""
     if isinstance(structure, Tensor):
         if structure.ndim:
             yield path, structure
@@ -25,7 +23,7 @@ def tensors_in(structure: Any, path: Path = ()) -> Iterator[tuple[Path, Tensor]]
 
 
 def mapped(structure: Any, change: Callable[[Path, Any], Any], path: Path = ()) -> Any:
-    """A copy of the same shape, in which ``change`` has been asked for every leaf: tensors, numbers, texts."""
+    """A copy of the same shape. ``change`` gives its leaves from the old ones: tensors, numbers, texts."""
     if isinstance(structure, Tensor) or len(path) >= _DEEPEST:
         return change(path, structure)
     parts = {name: mapped(value, change, (*path, name)) for name, value in _parts(structure)}

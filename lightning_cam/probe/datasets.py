@@ -1,4 +1,4 @@
-"""Drawing from a data set: a balanced choice, pixels recovered from model input, masks from whatever tells."""
+"""Drawing a probe from a data set: a balanced choice, pixels from model input, and masks from several sources."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -39,18 +39,18 @@ def draw_from_dataset(
     check_request(DEFAULT_N if n is None else n, size)
     with own_seed(seed):
         source = Source(dataset, loader, say)
-        asked = source.asked
-        _check_dataset(asked, masks, boxes)
-        reader = Reader(seed, size, masks, boxes, known_files(asked))
-        chosen, found = _chosen(_Shelf(source, reader), asked, n, seed)
-        items, to_input = _with_pixels(found, asked, preprocess)
-        known = classes or _covering(class_names(asked), items)
-        names = [_name(item, index, known, reader.files) for item, index in zip(items, chosen, strict=True)]
-        return assemble(items, names, classes=known, preprocess=to_input, find_masks=find_masks)
+        readable = source.asked
+        _check_dataset(readable, masks, boxes)
+        reader = Reader(seed, size, masks, boxes, known_files(readable))
+        indices, raw_items = _choice(_Shelf(source, reader), readable, n, seed)
+        items, to_input = _with_pixels(raw_items, readable, preprocess)
+        words = classes or _covering(class_names(readable), items)
+        names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
+        return assemble(items, names, classes=words, preprocess=to_input, find_masks=find_masks)
 
 
 def _share(n_items: int) -> int:
-    """An eighth of a data set: trials on it take as many forward passes as three or four validations."""
+    """An eighth of a data set. Trials on so many images take as many forward passes as three or four validations."""
     return min(max(n_items // 8, DEFAULT_N), LARGEST_DEFAULT_N)
 
 
@@ -71,7 +71,7 @@ def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -
 
 
 class _Shelf:
-    """Readings of a data set. Those that were read for their labels are kept, as far as memory allows."""
+    """Readings of a data set. Items that were read for their labels are kept, so that they are not read twice."""
 
     def __init__(self, source: Source, reader: Reader) -> None:
         self._source = source
@@ -95,43 +95,43 @@ class _Shelf:
         return (reading.target for reading in self.read(indices))
 
 
-def _chosen(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list[int], list[Item]]:
-    """A balanced choice and its items; where nobody says how many, as many as fit into `MOST_VALUES`."""
+def _choice(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list[int], list[Item]]:
+    """Indices of a balanced choice, and its items. Without ``n``, as many as fit into `MOST_VALUES`."""
     wanted = _share(len(dataset)) if n is None else n
     labels = known_labels(dataset)
     if labels is None:
         n_classes = len(class_names(dataset) or ()) or None
         labels = labels_by_reading(shelf.labels, len(dataset), wanted, seed, n_classes)
-    chosen = balanced(labels, wanted, seed)
-    if not chosen:
+    indices = balanced(labels, wanted, seed)
+    if not indices:
         raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
-    readings = shelf.read(chosen)
+    readings = shelf.read(indices)
     items = [next(readings).item]
     fitting = max(MOST_VALUES // items[0].image.numel(), DEFAULT_N)
-    if n is None and fitting < len(chosen):
+    if n is None and fitting < len(indices):
         fewer = balanced(labels, fitting, seed)
-        if fewer != chosen[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
+        if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
             readings, items = shelf.read(fewer), []
-        chosen = fewer
-    items += [reading.item for reading in islice(readings, len(chosen) - len(items))]
-    return chosen, items
+        indices = fewer
+    items += [reading.item for reading in islice(readings, len(indices) - len(items))]
+    return indices, items
 
 
 def _with_pixels(
     items: list[Item], dataset: Any, preprocess: Preprocess | None
 ) -> tuple[list[Item], Preprocess | None]:
-    """The items with pixels in [0, 1] as images, and the step from there to what the data set gives a model."""
-    found = normalize_of(dataset, len(items[0].image))
+    """The items with pixels in [0, 1] as images, and the step from these pixels to model input."""
+    recognised = normalize_of(dataset, len(items[0].image))
     if all(item.from_bytes for item in items):
         return items, preprocess
-    if found is not None and _are_pixels(pixels := _mapped(items, found.inverse)):
-        return pixels, found if preprocess is None else preprocess
+    if recognised is not None and _are_pixels(pixels := _mapped(items, recognised.inverse)):
+        return pixels, recognised if preprocess is None else preprocess
     if _are_pixels(items):
         return items, preprocess
     if preprocess is None:
         return _stretched(items)
-    given = as_normalize(preprocess)
-    if given is not None and _are_pixels(pixels := _mapped(items, given.inverse)):
+    step = as_normalize(preprocess)
+    if step is not None and _are_pixels(pixels := _mapped(items, step.inverse)):
         return pixels, preprocess
     raise ValueError(
         f"the data set must give pixels in [0, 1] or what preprocess makes of them, got values {_span(items)} and "
@@ -167,7 +167,7 @@ def _span(items: list[Item]) -> str:
 
 
 def _covering(names: tuple[str, ...] | None, items: list[Item]) -> tuple[str, ...] | None:
-    """``names`` where every target has one: a data set's own list may be stale."""
+    """``names`` if every target has one, else None: a data set's own list may be stale."""
     return names if names and max(item.target for item in items) < len(names) else None
 
 

@@ -1,7 +1,7 @@
-"""A folder of arrays and a manifest: no pickle, and a half-written or changed folder is not read.
+"""A saved probe: a folder with arrays and a manifest. It has no pickle, and an incomplete or changed one is refused.
 
-The arrays carry the fingerprint of the whole in their names and are written first; then the manifest that points to
-them replaces its predecessor in one step. Whatever interrupts a save, the folder holds the old probe or the new one.
+The arrays are written first, with the probe's fingerprint in their names. Then the new manifest, which points to them,
+replaces the old one in one step. So the folder holds the old probe or the new one, even if a save is interrupted.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from ..text import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-# What each array must be; a file that says otherwise is refused before it is read.
+# Type and number of axes of each array. A file with another header is refused before its values are read.
 _KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3)}
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
-_MOST_BYTES_OF_A_START = 1_000  # that tell a damaged manifest of ours: `schema` and `arrays` come first
-_MOST_BYTES = 100_000_000  # of a manifest: a million long names
+_START_BYTES = 1_000  # read from a damaged manifest: ours begins with `schema` and `arrays`
+_MOST_BYTES = 100_000_000  # of a manifest; enough for a million long names
 # What numpy raises on broken headers, which it reads as Python literals: `MemoryError` is its parser's word for depth.
 _BROKEN_HEADER = (
     *(OSError, ValueError, EOFError, TypeError, OverflowError),
@@ -49,10 +49,10 @@ def digest(arrays: Arrays, classes: Sequence[str], names: Sequence[str]) -> str:
 def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     """Writes ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess).
 
-    Of what lies in the folder only the arrays of the probe that was saved there before are removed.
+    The arrays of the probe that was saved there before are removed. All other files in the folder stay.
 
     Raises:
-        ValueError: The folder has a manifest of something else.
+        ValueError: The folder has a manifest that is not of a probe.
     """
     folder.mkdir(parents=True, exist_ok=True)
     old_files = _files_of_predecessor(folder)
@@ -68,10 +68,10 @@ def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
 
 
 def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """What `write` wrote.
+    """Reads the arrays and the facts that `write` wrote.
 
     Raises:
-        ValueError: There is none, it is incomplete, or something in it was changed.
+        ValueError: The folder has no saved probe, or the probe is incomplete or was changed.
     """
     facts = _facts(folder / MANIFEST)
     mapped = {name: _mapped(folder, name, facts) for name in facts["arrays"]}
@@ -81,7 +81,7 @@ def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 
 
 def _files_of_predecessor(folder: Path) -> set[str]:
-    """The arrays that the folder's manifest lists; none where it is damaged, since nobody can tell whose they are."""
+    """The arrays that the folder's manifest lists; none if it is damaged, because nobody can tell whose they are."""
     path = folder / MANIFEST
     if not path.exists():
         return set()
@@ -97,11 +97,11 @@ def _files_of_predecessor(folder: Path) -> set[str]:
 
 
 def _is_of_a_probe(path: Path) -> bool:
-    """Whether a manifest that cannot be trusted was one of ours: it may be replaced then."""
+    """Whether a damaged manifest was one of ours. If so, it may be replaced."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        start = file.read(_MOST_BYTES_OF_A_START)
+        start = file.read(_START_BYTES)
     return b'"schema"' in start and b'"arrays"' in start
 
 
@@ -115,7 +115,7 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` in one step, once it is completely on the disk."""
+    """A new file that replaces ``path`` in one step, after all of it is on the disk."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("wb") as file:
@@ -139,8 +139,8 @@ def _facts(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}); remove it and save the probe again") from error
     if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        found = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
-        raise ValueError(f"{path} must have schema {SCHEMA}, got {found}; save the probe again with this version")
+        schema = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
+        raise ValueError(f"{path} must have schema {SCHEMA}, got {schema}; save the probe again with this version")
     content = {key: value for key, value in facts.items() if key != "checksum"}
     if facts.keys() != _FACTS or facts["checksum"] != _checksum(content) or not _is_sound(facts):
         raise ValueError(f"{path} is not what was saved: it was changed; save the probe again")
@@ -148,7 +148,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _is_sound(facts: Mapping[str, Any]) -> bool:
-    """Whether the entries are what `write` makes; those that lead to files must not lead out of the folder."""
+    """Whether the entries can come from `write`. Entries that name files must not lead out of the folder."""
     fingerprint, arrays = facts["fingerprint"], facts["arrays"]
     texts = all(_are_texts(facts[key]) for key in ("arrays", "classes", "names", "mask_sources"))
     named = isinstance(fingerprint, str) and _HEX.fullmatch(fingerprint) is not None
@@ -164,7 +164,7 @@ def _are_numbers(values: object) -> bool:
 
 
 def _is_step(written: object) -> bool:
-    """Whether it is what `normalization.as_written` gives."""
+    """Whether it has the form of `normalization.as_written`."""
     if not isinstance(written, dict):
         return written in (None, "callable")
     rows = written.keys() == {"mean", "std"} and all(map(_are_numbers, written.values()))
@@ -172,7 +172,7 @@ def _is_step(written: object) -> bool:
 
 
 def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
-    """An array on the disk: a header that promises more than the file holds is an error, not an allocation."""
+    """An array on the disk. It is mapped, so a header that promises more than the file holds allocates nothing."""
     path = folder / _file(name, facts["fingerprint"])
     if not path.is_file():  # opening a pipe would wait for ever
         raise ValueError(f"{path} cannot be read (there is no such file); save the probe again")
@@ -181,8 +181,8 @@ def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
     except _BROKEN_HEADER as error:
         raise ValueError(f"{path} cannot be read ({printable(error)}); save the probe again") from error
     if (str(mapped.dtype), mapped.ndim) != _KINDS[name]:
-        expected, found = "{} of {} dimensions".format(*_KINDS[name]), f"{mapped.dtype} of {mapped.ndim}"
-        raise ValueError(f"{path} must hold {expected}, got {found}; save the probe again")
+        expected, actual = "{} of {} dimensions".format(*_KINDS[name]), f"{mapped.dtype} of {mapped.ndim}"
+        raise ValueError(f"{path} must hold {expected}, got {actual}; save the probe again")
     if len(mapped) != len(facts["names"]):
         raise ValueError(f"{path} must hold {len(facts['names'])} rows, got {len(mapped)}; save the probe again")
     return mapped
