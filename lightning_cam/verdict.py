@@ -174,6 +174,7 @@ class ShortcutError(RuntimeError):
 
 
 _NOT_LEARNED = "the model does not tell the probe's classes apart yet, so there is nothing to judge"
+_ONE_CLASS = "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more"
 _NONE_COUNTS = "no cue that counts was put to the test: there are no trials, or all of their cues are expected"
 _NOTHING_MEASURED = (
     f"too few probe images for any claim; two classes with two images each, {statistics.FEWEST} in all, are the least, "
@@ -226,6 +227,8 @@ def _needed(unsettled: Sequence[Reliance]) -> str:
 
 
 def _nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
+    if report.has_one_class:
+        return _ONE_CLASS
     if not report.learned:
         return _NOT_LEARNED
     return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _NOTHING_MEASURED

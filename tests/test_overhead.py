@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -70,6 +70,57 @@ def test_checks_are_skipped_while_looking_takes_more_than_its_share(
     assert later.scalars["cam/overhead"] == pytest.approx(0.026, abs=0.001)  # with a pass that compared one batch
     (text,) = [text for text in warned if "max_overhead" in text]
     assert "looking has taken 12 s of the fit's 72 s" in text
+
+
+class SlowLogger(CSVLogger):
+    """Takes three seconds of the clock for each number it is given by the callback."""
+
+    clock: Clock
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        self.clock.seconds += 3 * any(key.startswith("cam/") for key in metrics)
+
+
+def test_all_that_the_callback_does_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A logger that takes three seconds a check, in a fit of two minutes."""
+    clock = Clock()
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    logger = SlowLogger(tmp_path)
+    logger.clock = clock
+    callback = CAMCallback(probe(), layer="body", trials=(), sinks=[], every_n_train_steps=4)
+    run = trainer(tmp_path, Batches(clock), callback, max_epochs=2, logger=logger)
+
+    run.fit(Net(), loader(), loader())
+
+    logged = 3 * (len(callback.history) - 1)  # seconds, before the last check
+    assert callback.history[-1].scalars["cam/overhead"] == pytest.approx(logged / (2 * BATCHES * 10 + logged))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verbose", "expected"),
+    [(4.0, True, True), (4.0, False, False), (0.1, True, False)],
+    ids=["long", "silent", "short"],
+)
+def test_a_long_last_check_is_announced(
+    seconds: float,
+    verbose: bool,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+
+    def forward(module: nn.Module, images: Tensor) -> Tensor:
+        clock.seconds += seconds * (len(images) > 3)
+        return module(images)
+
+    options: dict[str, Any] = {"trials": (), "sinks": [], "verbose": verbose, "every_n_train_steps": 4}
+    callback = CAMCallback(probe(), layer="body", forward=forward, **options)
+    trainer(tmp_path, Batches(clock), callback, max_epochs=1).fit(Net(), loader(), loader())
+
+    assert ("last check of the fit, about 4 s" in capsys.readouterr().out) == expected
 
 
 @pytest.mark.parametrize("options", [{"every_n_epochs": 1}, {"max_overhead": 1}, {"max_overhead": 0.5}], ids=str)

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from lightning_cam import statistics
+from lightning_cam import Probe, examine, statistics
 from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
@@ -728,3 +728,14 @@ def test_vigil_calls_nothing_above_the_margin_that_is_not() -> None:
         return vigil.judge(report(*weigh(effects, targets, ["a", "b"]))).outcome
 
     assert "FAIL" not in {look() for _ in range(20)}
+
+
+def test_one_class_is_nothing_to_judge() -> None:
+    probe = Probe(torch.rand(8, 3, 8, 8), torch.zeros(8, dtype=torch.long), classes=["good", "bad"])
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+    verdict = judge(examine(model, probe, layer="0"))
+
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "one class alone" in str(verdict)
+    assert "yet" not in str(verdict)

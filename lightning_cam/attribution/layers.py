@@ -45,6 +45,15 @@ def _nearest(name: str, layers: Mapping[str, nn.Module]) -> list[str]:
     return list(dict.fromkeys(wrapped + difflib.get_close_matches(name, layers)))[:3]
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's own module inside the one that Lightning Fabric returns from its `setup`; others as they are.
+
+    The wrapper lets nobody but `fabric.backward` ask for gradients, and puts its own name before those of layers.
+    """
+    wrapped = any(kind.__name__ == "_FabricModule" for kind in type(model).__mro__)
+    return model.module if wrapped and isinstance(model.module, nn.Module) else model
+
+
 def class_name(model: nn.Module) -> str:
     """Name of the model's own class, also where `torch.compile` wraps it."""
     return type(getattr(model, "_orig_mod", model)).__name__

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..attribution import engine
 from ..attribution.heads import ClassScores
+from ..attribution.layers import unwrapped
 from ..probe import Probe
 from .look import ScoresOf, bound, material_of
 from .report import Report
@@ -60,6 +61,7 @@ def collect_evidence(
         arms.append(torch.stack([probe.images[chosen], *pairs], 1))
     images = torch.stack(arms, 1)  # (n, R, 3, C, H, W)
     inputs = probe.prepare(images.flatten(0, 2))
+    model = unwrapped(model)
     run = bound(forward, model)
     scores = run if report.head is None else ClassScores(run or model, report.head)
     logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()

@@ -75,6 +75,7 @@ def look(
 
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. What trials say of the rest is NaN.
     """
+    model = layers.unwrapped(model)
     donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
     with untouched(model):
         inputs = probe.prepare(probe.images[chosen])

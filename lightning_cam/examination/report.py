@@ -36,6 +36,7 @@ class Report:
             under its name, such as "cam/".
         model_seconds: Wall time spent inside the model.
         head: Where in the model's output the class scores were, and what they are.
+        has_one_class: Whether all probe images are of one class: then there is nothing to tell apart.
     """
 
     layer: str
@@ -53,6 +54,7 @@ class Report:
     scalars: Mapping[str, float]
     model_seconds: float
     head: Head | None = None
+    has_one_class: bool = False
 
     def __repr__(self) -> str:
         cues = ", ".join(self.effects) or "no cue"
@@ -136,6 +138,7 @@ def report_on(
         | {name: summary(column) for name, column in seen.context.items()},
         model_seconds=seen.model_seconds,
         head=seen.head,
+        has_one_class=bool((probe.targets == probe.targets[0]).all()),
     )
 
 

@@ -5,7 +5,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -32,10 +33,29 @@ from .rhythm import Budget, Depth, Effort, Occasion, Rhythm
 from .trainer import Drawing, drawn_in_every_process, has_whole_model, logged_step, progress, validates
 
 A_CHECK = "a check"
+LONG = 2.0  # seconds after which a person begins to wonder what is happening
 MAX_EVIDENCE = 3  # findings that get a picture
 SECONDS_AFTER_EXCEPTION = 10.0  # for pictures; a checkpoint may wait to be saved, and a cluster waits 30 s
 # Options that may hold functions, which not every strategy can send to the processes that it spawns.
 MAY_HOLD_FUNCTIONS = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")
+
+
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def _counted(hook: Hook) -> Hook:
+    """Counts all that a hook takes, not its check alone: the probe, sinks, loggers, evidence, waiting for pictures."""
+
+    @wraps(hook)
+    def counting(self: "CAMCallback", *args: Any, **kwargs: Any) -> None:
+        started, charged = time.perf_counter(), self._budget.spent
+        try:
+            hook(self, *args, **kwargs)
+        finally:
+            of_checks = self._budget.spent - charged
+            self._budget.charge_apart(time.perf_counter() - started - of_checks)
+
+    return cast(Hook, counting)
 
 
 class CAMCallback(Callback):
@@ -205,6 +225,7 @@ class CAMCallback(Callback):
         if self.layer is not None:
             layers.check_layer(pl_module, self.layer)
 
+    @_counted
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Draws the probe, opens the sinks and takes the first look. Configuration errors raise here."""
         self._fit_started = time.perf_counter()
@@ -236,6 +257,7 @@ class CAMCallback(Callback):
             depth = Depth.MAPS if self.trials else Depth.FULL
             self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), before_training=True))
 
+    @_counted
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
@@ -243,17 +265,20 @@ class CAMCallback(Callback):
         if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._off:
             self._comparison.begin(pl_module, trainer.val_dataloaders, validates=True)
 
+    @_counted
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """The hooks that watched are gone."""
         self._comparison.end()
 
+    @_counted
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Watches the first training batch where there is no validation."""
         if not validates(trainer) and not self._off:
             self._comparison.begin(pl_module, trainer.train_dataloader, validates=False)
 
+    @_counted
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Looks at growing steps of the first epoch, or every n steps."""
         if not validates(trainer):
@@ -266,22 +291,26 @@ class CAMCallback(Callback):
         if not leave_to_validation and (depth := self._affordable(trainer)):
             self._look(trainer, pl_module, Occasion(depth, logged_step(trainer), effort=self._effort(trainer)))
 
+    @_counted
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks where scalars can be monitored and averaged weights (EMA) are in place."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._settle(trainer, pl_module, trainer.val_dataloaders)
             self._after_epoch(trainer, pl_module, logged_step(trainer))
 
+    @_counted
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks here if there is no validation. Lightning has counted the step already."""
         if not validates(trainer):
             self._after_epoch(trainer, pl_module, logged_step(trainer) - 1)
 
+    @_counted
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Takes the last look, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
         if self.history and (self._lacks_trials or not completes):  # the same in every process, unlike the report
             effort = self._effort(trainer, is_last=True)
+            self._announce_last(trainer, effort)
             occasion = Occasion(Depth.FULL, logged_step(trainer) - 1, effort=effort, completes=completes)
             self._look(trainer, pl_module, occasion)
         self._observer.logged = self._comparison.logged(trainer.callback_metrics)
@@ -334,6 +363,14 @@ class CAMCallback(Callback):
         is_due = self.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
         if is_due and (depth := self._affordable(trainer, after_epoch=True)):
             self._look(trainer, pl_module, Occasion(depth, step, can_log=True, effort=self._effort(trainer)))
+
+    def _announce_last(self, trainer: Any, effort: Effort | None) -> None:
+        """Says that the last check is under way: the progress bar is complete, and a long one looks like a hang."""
+        if self._off or self.probe is None or not self.verbose or not trainer.is_global_zero:
+            return
+        seconds = self._budget.seconds_of(effort or Effort(len(self.probe)))
+        if seconds > LONG:
+            print(f"\n{self.name}: last check of the fit, about {seconds:.0f} s")  # noqa: T201 - once a fit
 
     def _affordable(self, trainer: Any, *, after_epoch: bool = False) -> Depth | None:
         """The deepest check that the budget allows; the first process decides for all, whose clocks differ."""

@@ -142,6 +142,10 @@ class Budget:
         """Seconds of all checks so far, and of what came with them."""
         return self._apart + sum(account.spent for account in self._accounts.values())
 
+    def seconds_of(self, effort: Effort) -> float:
+        """Expected time of a full check; 0 where nothing is known yet."""
+        return (self._per_weight or 0) * effort.weight
+
     def charge_apart(self, seconds: float) -> None:
         """Takes note of time that no later check will take again."""
         self._apart += seconds
@@ -185,7 +189,7 @@ class Budget:
         share = MOST_OF_A_SHORT_FIT if is_last else MOST_OF_A_SHORT_FIT / 3
         allowed = math.inf if self._max_overhead >= 1 else share * expected - self.spent
         efforts = possible_efforts(n_images)
-        fitting = (effort for effort in efforts if (self._per_weight or 0) * effort.weight <= allowed)
+        fitting = (effort for effort in efforts if self.seconds_of(effort) <= allowed)
         return next(fitting, efforts[-1])
 
     def confession(self, effort: Effort, n_images: int) -> str:
