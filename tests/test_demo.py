@@ -219,7 +219,7 @@ def test_the_story_runs_from_drawing_to_last_line(
     for name, outcome in zip(names, outcomes, strict=True):
         assert 0 <= outcome.accuracy <= 1
         assert 0.5 < outcome.background_share < 0.85
-        assert all(line in printed for line in story.lines(outcome, name))
+        assert all(line in printed for line in story.outcome_lines(outcome, name))
         assert list((tmp_path / "runs" / name / "version_0").glob("events.*"))
     assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
 
@@ -323,7 +323,7 @@ def test_the_conclusion_follows_from_the_swap(outcome: Outcome, name: str, words
 
 
 def test_the_lines_show_attention_beside_chance() -> None:
-    text = "\n".join(story.lines(LEARNED_FILES, "biased"))
+    text = "\n".join(story.outcome_lines(LEARNED_FILES, "biased"))
 
     assert "77%   (chance  68%" in text
     assert "how the files were saved" in text
@@ -331,7 +331,7 @@ def test_the_lines_show_attention_beside_chance() -> None:
 
 
 def test_undefined_attention_is_not_a_number() -> None:
-    text = "\n".join(story.lines(replace(LEARNED_FILES, background_attention=math.nan), "biased"))
+    text = "\n".join(story.outcome_lines(replace(LEARNED_FILES, background_attention=math.nan), "biased"))
 
     assert "n/a" in text
     assert "nan" not in text

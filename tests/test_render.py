@@ -378,12 +378,12 @@ def test_selected_steps_are_in_order_and_hold_both_ends(n: int) -> None:
 # ---- evidence --------------------------------------------------------------------------------------------------------
 
 
-def swap(*values: float, size: tuple[int, int] = (32, 32), channels: int = 3, name: str = "leaf") -> render.Swap:
+def swap(*values: float, size: tuple[int, int] = (32, 32), channels: int = 3, name: str = "leaf") -> render.SwapRow:
     """Panels of these values, whose probabilities are 1, 0.5 and 0."""
-    return render.Swap(name, name, tuple(photo(v, size, channels) for v in values), (1.0, 0.5, 0.0))
+    return render.SwapRow(name, name, tuple(photo(v, size, channels) for v in values), (1.0, 0.5, 0.0))
 
 
-def proof(*swaps: render.Swap) -> np.ndarray:
+def proof(*swaps: render.SwapRow) -> np.ndarray:
     return render.evidence(swaps, cue="border", title="cam")
 
 
@@ -425,7 +425,7 @@ def test_any_name_leaves_the_number_and_stays_inside(name: str) -> None:
 
 
 def test_an_unknown_probability_has_no_bar() -> None:
-    unknown = render.Swap("a", "a", (photo(0.5),) * 3, (math.nan,) * 3)
+    unknown = render.SwapRow("a", "a", (photo(0.5),) * 3, (math.nan,) * 3)
 
     assert (proof(unknown)[evidence.HEAD + evidence.LABEL + 160 + 3, 8:168] == evidence.TRACK).all()
 
@@ -447,7 +447,7 @@ NASTY = [
 
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_stays_text_in_a_dashboard(name: str) -> None:
-    page = Tags(render.summary(name, [0], [{name: 0.5}]))
+    page = Tags(render.scalar_table(name, [0], [{name: 0.5}]))
 
     assert page.tags == {"h2", "table", "thead", "tbody", "tr", "th", "td"}
     assert page.text.count(name) == 2
@@ -455,27 +455,27 @@ def test_a_name_stays_text_in_a_dashboard(name: str) -> None:
 
 def test_a_summary_shows_the_first_and_the_last_check() -> None:
     checks = [{"cam/lift": float(step)} for step in range(100)]
-    lines = render.summary("cam", list(range(100)), checks).splitlines()
+    lines = render.scalar_table("cam", list(range(100)), checks).splitlines()
 
     assert lines[2] == "| | step 0 | step 20 | step 40 | step 59 | step 79 | step 99 |"
     assert lines[4] == "| cam/lift | 0 | 20 | 40 | 59 | 79 | 99 |"
 
 
 def test_a_summary_shows_what_only_some_checks_have() -> None:
-    text = render.summary("cam", [0, 9], [{"a": 1.0}, {"a": math.inf, "b": 0.123456}])
+    text = render.scalar_table("cam", [0, 9], [{"a": 1.0}, {"a": math.inf, "b": 0.123456}])
 
     assert "| a | 1 | - |" in text
     assert "| b | - | 0.123 |" in text
 
 
 def test_a_summary_tells_how_to_open_the_pictures() -> None:
-    text = render.summary("cam", [0], [{"a": 1.0}], opening=["tensorboard --logdir 'x'\n# gone"])
+    text = render.scalar_table("cam", [0], [{"a": 1.0}], opening=["tensorboard --logdir 'x'\n# gone"])
 
     assert Tags(text).text.strip().endswith("tensorboard --logdir 'x' # gone")
 
 
 def test_a_summary_of_nothing_says_so() -> None:
-    assert "No check was made." in render.summary("cam", [], [])
+    assert "No check was made." in render.scalar_table("cam", [], [])
 
 
 # ---- the promise -----------------------------------------------------------------------------------------------------

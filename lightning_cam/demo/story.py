@@ -26,9 +26,9 @@ from ..training.callback import CAMCallback
 from ..transforms import RandomBackground, RandomReencode
 from .pictures import write_pictures
 
-SIZE = (64, 64)
+INPUT_SIZE = (64, 64)
 NORMALIZE = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-LOADING = [transforms.Resize(SIZE), transforms.ToTensor(), NORMALIZE]
+LOADING = [transforms.Resize(INPUT_SIZE), transforms.ToTensor(), NORMALIZE]
 MOST_FINDINGS = 4  # of the audit that are printed
 
 Batches = DataLoader[tuple[Tensor, Tensor]]
@@ -134,7 +134,7 @@ def tell(
             callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=0.5)
             _train(model, callback, run, batches, pictures, epochs)
             outcomes.append(outcome_of(model, callback, pictures))
-        print("\n".join(["", *lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
+        print("\n".join(["", *outcome_lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
     print("\n".join(["", *_closing(pictures, clean=clean)]))
     return outcomes
 
@@ -176,7 +176,7 @@ def remedied_batches(pictures: Path) -> Batches:
 
 def masked_probe(pictures: Path) -> Probe:
     """Validation pictures with the masks they were drawn with, which are more exact than those that can be found."""
-    return Probe.from_folder(pictures / "val", 128, masks=pictures / "val_masks", size=SIZE, preprocess=NORMALIZE)
+    return Probe.from_folder(pictures / "val", 128, masks=pictures / "val_masks", size=INPUT_SIZE, preprocess=NORMALIZE)
 
 
 def _logger(kind: str, out: Path, name: str) -> Logger:
@@ -250,7 +250,7 @@ def audit_lines(result: AuditResult) -> list[str]:
     return [*shown, f"   ... {len(result.findings)} findings in all, each with its remedy."]
 
 
-def lines(outcome: Outcome, name: str) -> list[str]:
+def outcome_lines(outcome: Outcome, name: str) -> list[str]:
     """What was seen, for somebody who has never heard of attention maps."""
     return [
         f"   Accuracy on the validation pictures      {_percent(outcome.accuracy)}",

@@ -3,23 +3,23 @@
 All pictures share one colour scale, see `scale`. Works on any thread and uses no random numbers.
 """
 
-from .evidence import Swap, evidence
+from .evidence import SwapRow, evidence
 from .scale import BAND_NAMES, Picture, bands, density
 from .strips import Row, select_steps, strip
-from .summaries import summary
+from .summaries import scalar_table
 from .tiles import tile, tile_lines
 
 __all__ = [
     "BAND_NAMES",
     "Picture",
     "Row",
-    "Swap",
+    "SwapRow",
     "bands",
     "density",
     "evidence",
+    "scalar_table",
     "select_steps",
     "strip",
-    "summary",
     "tile",
     "tile_lines",
 ]

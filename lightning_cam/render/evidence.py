@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .paint import FAINT, GAP, INK, PAPER, RIGHT, WRONG, Colour, photo_of, write
+from .paint import FAINT, GAP, INK, PAPER, RIGHT, WRONG, Colour, photo_of, write_text
 from .scale import Picture
 
 PANEL = 160  # longest side of a panel, in pixels
@@ -16,7 +16,7 @@ TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
 
 
 @dataclass(frozen=True, eq=False)
-class Swap:
+class SwapRow:
     """One image and its edited versions in a trial.
 
     Attributes:
@@ -32,7 +32,7 @@ class Swap:
     probabilities: tuple[float, ...]
 
 
-def evidence(swaps: Sequence[Swap], *, cue: str, title: str) -> Picture:
+def evidence(swaps: Sequence[SwapRow], *, cue: str, title: str) -> Picture:
     """A row per image and three panels a row; a bar under each is the probability of the right class, 0 to 1."""
     rows = [[photo_of(panel, PANEL) for panel in swap.panels] for swap in swaps]
     heights = [LABEL + len(row[0]) + FOOT + GAP for row in rows]
@@ -47,17 +47,19 @@ def evidence(swaps: Sequence[Swap], *, cue: str, title: str) -> Picture:
 
 def _draw_head(canvas: Image.Image, cue: str, title: str) -> None:
     draw = ImageDraw.Draw(canvas)
-    write(draw, (GAP, GAP), title, 20, INK, canvas.width - 2 * GAP)
-    write(draw, (GAP, 36), "bar and number: the model's probability of the right class", 16, FAINT, canvas.width - GAP)
+    write_text(draw, (GAP, GAP), title, 20, INK, canvas.width - 2 * GAP)
+    write_text(
+        draw, (GAP, 36), "bar and number: the model's probability of the right class", 16, FAINT, canvas.width - GAP
+    )
     heads = (("the image", "as it is", RIGHT), (cue, "of its own class", RIGHT), (cue, "of another class", WRONG))
     for column, (first, second, colour) in enumerate(heads):
         left = GAP + column * (PANEL + GAP)
-        write(draw, (left, 62), first, 17, colour, PANEL)
-        write(draw, (left, 80), second, 17, colour, PANEL)
+        write_text(draw, (left, 62), first, 17, colour, PANEL)
+        write_text(draw, (left, 80), second, 17, colour, PANEL)
 
 
-def _draw_row(canvas: Image.Image, top: int, swap: Swap, photos: Sequence[Picture]) -> None:
-    write(ImageDraw.Draw(canvas), (GAP, top + 2), swap.name, 16, FAINT, canvas.width - 2 * GAP)
+def _draw_row(canvas: Image.Image, top: int, swap: SwapRow, photos: Sequence[Picture]) -> None:
+    write_text(ImageDraw.Draw(canvas), (GAP, top + 2), swap.name, 16, FAINT, canvas.width - 2 * GAP)
     for column, (photo, probability) in enumerate(zip(photos, swap.probabilities, strict=True)):
         left = GAP + column * (PANEL + GAP)
         canvas.paste(Image.fromarray(photo), (left, top + LABEL))
@@ -72,4 +74,4 @@ def _draw_bar(canvas: Image.Image, at: tuple[int, int], probability: float, says
     canvas.paste(TRACK, (left, top, left + PANEL, top + BAR))
     if probability > 0:
         canvas.paste(colour, (left, top, left + round(PANEL * probability), top + BAR))
-    write(draw, (left, top + BAR + 1), says, 17, colour, PANEL)
+    write_text(draw, (left, top + BAR + 1), says, 17, colour, PANEL)

@@ -39,7 +39,7 @@ def photo_of(image: Tensor, longest: int) -> Picture:
     return np.asarray(Image.fromarray(pixels).resize((width, height), resampling))
 
 
-def share_of(attention: Tensor, photo: Picture) -> Density:
+def density_at(attention: Tensor, photo: Picture) -> Density:
     """The density of a map ``(h, w)`` at the photo's size: bilinear, pixel centres as with ``align_corners=False``."""
     height, width = photo.shape[:2]
     return np.asarray(Image.fromarray(density(attention)).resize((width, height), Image.Resampling.BILINEAR))
@@ -47,14 +47,14 @@ def share_of(attention: Tensor, photo: Picture) -> Density:
 
 def overlay(photo: Picture, attention: Tensor, mask: Tensor | None) -> Picture:
     """Photo, colours and outline; for a map without attention, the bare photo and a word that says so."""
-    share = share_of(attention, photo)
+    share = density_at(attention, photo)
     if share.any():
         return outlined(tinted(photo, share), mask)
     canvas = Image.fromarray(outlined(photo, mask))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((0, canvas.height - 20, canvas.width, canvas.height), fill=PAPER)
     says = "no attention" if bool(attention.isfinite().all()) else "not finite"
-    write(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
+    write_text(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
     return np.asarray(canvas)
 
 
@@ -92,11 +92,13 @@ def legend(width: int) -> Picture:
         x = float(strength(np.array(value, dtype=np.float32))) * (width - 1)
         draw.line((x, 2 + BAR, x, 4 + BAR), fill=FAINT)
         length = _font(TEXT).getlength(text) + 1
-        write(draw, (int(min(max(x - length / 2, 0), width - length)), 3 + BAR), text, TEXT, FAINT, width)
+        write_text(draw, (int(min(max(x - length / 2, 0), width - length)), 3 + BAR), text, TEXT, FAINT, width)
     return np.asarray(canvas)
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: Colour, width: int) -> None:
+def write_text(
+    draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, size: int, colour: Colour, width: int
+) -> None:
     """One line of text, cut off with dots where it would be wider than ``width``.
 
     Drawn twice, a pixel apart: dashboards shrink pictures without smoothing, and thin strokes would fall through.

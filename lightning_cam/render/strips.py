@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .paint import FAINT, GAP, INK, LEGEND_SAYS, PAPER, RIGHT, WRONG, legend, outlined, overlay, photo_of, write
+from .paint import FAINT, GAP, INK, LEGEND_SAYS, PAPER, RIGHT, WRONG, legend, outlined, overlay, photo_of, write_text
 from .scale import Picture
 
 CELL = 112  # longest side of a panel, in pixels
@@ -67,21 +67,21 @@ def select_steps(n: int, at_most: int) -> list[int]:
 def _write_head(canvas: Image.Image, title: str, steps: Sequence[int], *, explain: bool) -> None:
     draw = ImageDraw.Draw(canvas)
     legend_left = canvas.width - LEGEND_WIDTH - GAP
-    write(draw, (GAP, GAP), title, 20, INK, legend_left - 2 * GAP)
+    write_text(draw, (GAP, GAP), title, 20, INK, legend_left - 2 * GAP)
     canvas.paste(Image.fromarray(legend(LEGEND_WIDTH)), (legend_left, GAP))
-    write(draw, (legend_left, 44), " ".join(LEGEND_SAYS), 15, FAINT, LEGEND_WIDTH)
+    write_text(draw, (legend_left, 44), " ".join(LEGEND_SAYS), 15, FAINT, LEGEND_WIDTH)
     if explain:
-        write(draw, (GAP, 40), "line under a map: predicted", 16, FAINT, 220)
-        write(draw, (GAP + 212, 40), "right", 16, RIGHT, 50)
-        write(draw, (GAP + 258, 40), "wrong", 16, WRONG, 60)
+        write_text(draw, (GAP, 40), "line under a map: predicted", 16, FAINT, 220)
+        write_text(draw, (GAP + 212, 40), "right", 16, RIGHT, 50)
+        write_text(draw, (GAP + 258, 40), "wrong", 16, WRONG, 60)
     for column, text in enumerate(["input", *(f"step {step}" for step in steps)]):
-        write(draw, (GAP + column * PITCH, 70), text, 16, INK, CELL)
+        write_text(draw, (GAP + column * PITCH, 70), text, 16, INK, CELL)
 
 
 def _draw_row(canvas: Image.Image, top: int, row: Row, photo: Picture, columns: Sequence[int]) -> None:
     draw = ImageDraw.Draw(canvas)
     height, width = photo.shape[:2]
-    write(draw, (GAP, top + 2), row.name, 16, FAINT, canvas.width - 2 * GAP)
+    write_text(draw, (GAP, top + 2), row.name, 16, FAINT, canvas.width - 2 * GAP)
     canvas.paste(Image.fromarray(outlined(photo, row.mask)), (GAP, top + LABEL))
     for column, i in enumerate(columns, start=1):
         left = GAP + column * PITCH

@@ -9,7 +9,7 @@ from .strips import select_steps
 MAX_COLUMNS = 6
 
 
-def summary(
+def scalar_table(
     title: str,
     steps: Sequence[int],
     scalars: Sequence[Mapping[str, float]],
@@ -24,7 +24,7 @@ def summary(
         scalars: One mapping per check; a key that is missing or NaN at a check is shown as "-".
         opening: Commands, shown as code.
 
-    >>> print(summary("cam", [0, 12], [{"cam/drift": math.nan}, {"cam/drift": 0.25}]))
+    >>> print(scalar_table("cam", [0, 12], [{"cam/drift": math.nan}, {"cam/drift": 0.25}]))
     ## cam
     <BLANKLINE>
     | | step 0 | step 12 |

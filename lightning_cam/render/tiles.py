@@ -16,18 +16,18 @@ from .paint import (
     PAPER,
     RIGHT,
     WRONG,
+    density_at,
     legend,
     outlined,
     overlay,
     photo_of,
-    share_of,
-    write,
+    write_text,
 )
 from .scale import Picture, bands
 
 PANEL = 224  # longest side of a panel, in pixels
 HEADLINE, LINE = 30, 25  # heights of the first and of the other lines of text
-COLOURS = {True: RIGHT, False: WRONG, None: INK}
+HEADLINE_COLOURS = {True: RIGHT, False: WRONG, None: INK}
 
 
 def tile(
@@ -59,23 +59,23 @@ def tile(
     canvas.paste(Image.fromarray(overlay(photo, attention, mask)), (left + PANEL + GAP, top))
     _write_footer(canvas, top + height + GAP)
     placed = np.zeros((canvas.height, canvas.width), dtype=np.uint8)
-    placed[top : top + height, left : left + width] = bands(share_of(attention, photo))
+    placed[top : top + height, left : left + width] = bands(density_at(attention, photo))
     return np.asarray(canvas), placed
 
 
 def _write_lines(canvas: Image.Image, lines: Sequence[str], correct: bool | None) -> None:
     draw = ImageDraw.Draw(canvas)
     width = canvas.width - 2 * GAP
-    draw.rectangle((0, 0, canvas.width, 4), fill=COLOURS[correct])
-    write(draw, (GAP, GAP + 2), lines[0], 24, COLOURS[correct], width)
+    draw.rectangle((0, 0, canvas.width, 4), fill=HEADLINE_COLOURS[correct])
+    write_text(draw, (GAP, GAP + 2), lines[0], 24, HEADLINE_COLOURS[correct], width)
     for i, line in enumerate(lines[1:]):
-        write(draw, (GAP, GAP + HEADLINE + LINE * i), line, 20, INK, width)
+        write_text(draw, (GAP, GAP + HEADLINE + LINE * i), line, 20, INK, width)
 
 
 def _write_footer(canvas: Image.Image, top: int) -> None:
     draw = ImageDraw.Draw(canvas)
     for i, line in enumerate(LEGEND_SAYS):
-        write(draw, (GAP, top - 4 + 19 * i), line, 17, FAINT, PANEL)
+        write_text(draw, (GAP, top - 4 + 19 * i), line, 17, FAINT, PANEL)
     canvas.paste(Image.fromarray(legend(PANEL)), (2 * GAP + PANEL, top - 2))
 
 

@@ -80,7 +80,7 @@ def final_page(
     title = "Where the model looks, over time"
     strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
     scalars = [reading.scalars for reading in history]
-    text = render.summary(title, [reading.step for reading in history], scalars, opening=[image_hint("LOGS")])
+    text = render.scalar_table(title, [reading.step for reading in history], scalars, opening=[image_hint("LOGS")])
     return Page(
         prefix,
         last.step,
@@ -109,7 +109,7 @@ def last_words(
 
 def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
     swaps = [
-        render.Swap(
+        render.SwapRow(
             probe.names[index], _class_name(probe, int(probe.targets[index])), tuple(panels), tuple(chances.tolist())
         )
         for index, panels, chances in zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)

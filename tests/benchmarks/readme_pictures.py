@@ -51,7 +51,7 @@ def train(probe: Probe, batches: story.Batches) -> tuple[story.SmallNet, dict[in
 def evidence(shown: Evidence, names: Iterable[str], probe: Probe) -> Picture:
     places = {probe.names[index]: place for place, index in enumerate(shown.chosen.tolist())}
     swaps = [
-        render.Swap(
+        render.SwapRow(
             name=name,
             true=probe.classes[int(probe.targets[probe.names.index(name)])],
             panels=tuple(shown.images[places[name]]),
