@@ -333,7 +333,7 @@ def test_a_forged_saved_probe_is_loaded_or_refused(tmp_path: Path) -> None:
     """With sums that are right: they protect from accidents, not from malice."""
     saved_probe(tmp_path / "probe")
     facts = json.loads((tmp_path / "probe" / "manifest.json").read_text())
-    arrays, _ = storage.read(tmp_path / "probe")
+    arrays, _ = storage.load(tmp_path / "probe")
     rng = random.Random(SEED)
 
     def cases() -> Iterator[tuple[str, Read]]:

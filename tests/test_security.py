@@ -269,7 +269,7 @@ def test_values_that_no_probe_has_are_refused_with_the_folder_named(tmp_path: Pa
     arrays = {"images": np.full((2, 3, 8, 8), np.nan, np.float32), "targets": np.array([0, 1])}
     facts = json.loads((saved(tmp_path) / "manifest.json").read_text())
     kept = {key: facts[key] for key in ("classes", "names", "mask_sources", "preprocess")}
-    storage.write(tmp_path, arrays, {**kept, "fingerprint": storage.digest(arrays, facts["classes"], facts["names"])})
+    storage.save(tmp_path, arrays, {**kept, "fingerprint": storage.digest(arrays, facts["classes"], facts["names"])})
 
     with pytest.raises(ValueError, match=f"{tmp_path.name}: images must be finite"):
         Probe.load(tmp_path)

@@ -1,7 +1,7 @@
-"""Items read apart from the training's own data set, whose open files, generators and counters stay as they are.
+"""Reads items apart from the training's own data set, whose open files, generators and counters do not change.
 
-Where the training's loader has workers, workers like these read. Otherwise a process does that is forked for it, so
-that nothing which happens there comes back. Where that fails, or nobody trains, a copy of the data set is read.
+If the training's loader has workers, new workers of the same kind read the items. Otherwise a forked process reads
+them, so that nothing comes back but the items. If that fails, or without a training, a copy of the data set is read.
 """
 
 import copy
@@ -26,12 +26,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 T = TypeVar("T")
-ReadItem: TypeAlias = Callable[[Any, int], T]  # a data set and an index to what is read there
+ReadItem: TypeAlias = Callable[[Any, int], T]  # reads something from the item of a data set at an index
 
-PATIENCE = 60.0  # seconds for one item; a forked process can wait for ever for a thread that was not forked with it
-UNNOTICED = 2.0  # seconds after which a person who waits wants to know for what
-_MOST_WORKERS = 8  # they read 64 items at least
-_SHARED_FROM = 2**20  # bytes of an array, from which on it is data rather than state, and a copy has the same one
+PATIENCE = 60.0  # seconds for one item; a forked process may wait for ever for a thread, because threads are not forked
+UNNOTICED = 2.0  # seconds; a person who waits longer wants to know the reason
+_MOST_WORKERS = 8  # enough for the 64 or more items of a probe
+_SHARED_FROM = 2**20  # bytes; a larger array is data rather than state, and a copy of the data set shares it
 _MOST_OBJECTS = 10_000  # in a data set; a container with more is data
 
 
@@ -40,9 +40,9 @@ class Source:
     """A data set to read apart from whoever uses it.
 
     Args:
-        dataset: The user's own.
-        loader: The training's loader of it; None where nobody trains.
-        say: Is told how far reading is, once it takes more than `UNNOTICED` seconds; None for silence.
+        dataset: The user's own data set.
+        loader: The training's loader of the data set; None without a training.
+        say: Gets a message about the progress after `UNNOTICED` seconds; None for silence.
     """
 
     dataset: Any
@@ -51,7 +51,7 @@ class Source:
 
     @cached_property
     def twin(self) -> Any:
-        """A copy, to ask for labels and names: where there are properties, they may open files. None without one."""
+        """A copy for questions about labels and names, because a property may open files. None if copying fails."""
         return copy_of(self.dataset)
 
     @property
@@ -60,13 +60,13 @@ class Source:
         return self.dataset if self.twin is None else self.twin
 
     def read(self, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
-        """What ``read`` gives for each index, in order. After an early stop, a few items were read in vain."""
-        started, said = time.monotonic(), False
+        """Calls ``read`` for each index, in order. A caller who stops early leaves a few more items read in vain."""
+        started, has_told = time.monotonic(), False
         for n_read, result in enumerate(_in_any_way(self, read, indices), 1):
             yield result
             seconds = time.monotonic() - started
-            if self.say is not None and not said and seconds > UNNOTICED and n_read < len(indices):
-                said = True
+            if self.say is not None and not has_told and seconds > UNNOTICED and n_read < len(indices):
+                has_told = True
                 rest = seconds / n_read * (len(indices) - n_read)
                 self.say(f"reading up to {len(indices)} items for the probe, which takes {rest:.0f} s more at most")
 
@@ -95,7 +95,7 @@ def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> It
 
 
 def copy_of(dataset: Any) -> Any:
-    """A copy with state of its own and the same data; None where one cannot be made, because a file is open, say."""
+    """A copy with its own state and the same data; None if copying fails, for example because a file is open."""
     try:
         return copy.deepcopy(dataset, {id(shared): shared for shared in _data_in(dataset)})
     except Exception:  # of whatever the data set holds
@@ -103,8 +103,8 @@ def copy_of(dataset: Any) -> Any:
 
 
 def _data_in(dataset: Any) -> Iterator[Any]:
-    """What is too large to be state: long containers, large arrays and tensors, and all beyond many objects."""
-    waiting, known = deque([dataset]), {id(dataset)}
+    """Objects that are too large to be state: long containers, large arrays and tensors, and all after many objects."""
+    waiting, identities = deque([dataset]), {id(dataset)}
     n_objects = 0
     while waiting:
         value = waiting.popleft()
@@ -114,8 +114,8 @@ def _data_in(dataset: Any) -> Iterator[Any]:
             continue
         inside = value if isinstance(value, (dict, list, tuple, set, deque)) else getattr(value, "__dict__", {})
         for item in list(inside.values() if isinstance(inside, dict) else inside):
-            if id(item) not in known and not isinstance(item, (str, bytes, int, float, type(None))):
-                known.add(id(item))
+            if id(item) not in identities and not isinstance(item, (str, bytes, int, float, type(None))):
+                identities.add(id(item))
                 waiting.append(item)
 
 
@@ -134,8 +134,8 @@ def _has_workers(loader: Any) -> bool:
     return isinstance(loader, DataLoader) and loader.num_workers > 0
 
 
-class _Seen(Dataset[bytes]):
-    """A data set through ``read``."""
+class _Through(Dataset[bytes]):
+    """A data set whose items are the results of ``read``, as bytes."""
 
     def __init__(self, dataset: Any, read: ReadItem[Any]) -> None:
         self.dataset = dataset
@@ -149,7 +149,7 @@ class _Seen(Dataset[bytes]):
 
 
 def _begin(own_start: Callable[[int], None] | None, dataset: Any, worker: int) -> None:
-    """As the training's worker begins, with its data set in `get_worker_info`, where many open a file."""
+    """Starts as a worker of the training does: its data set is in `get_worker_info`, where many open their file."""
     _reopen_files()
     object.__setattr__(get_worker_info(), "dataset", dataset)  # it refuses any other way
     if own_start is not None:
@@ -158,7 +158,7 @@ def _begin(own_start: Callable[[int], None] | None, dataset: Any, worker: int) -
 
 def _like_workers(dataset: Any, read: ReadItem[T], indices: Sequence[int], loader: Any) -> Iterator[T]:
     with_workers: DataLoader[bytes] = DataLoader(
-        _Seen(dataset, read),
+        _Through(dataset, read),
         sampler=indices,
         batch_size=None,
         collate_fn=_as_it_is,
@@ -204,7 +204,7 @@ def _send(pipe: Any, dataset: Any, read: ReadItem[Any], indices: Sequence[int]) 
 
 
 def _outcome(dataset: Any, read: ReadItem[Any], index: int) -> bytes:
-    """What was read, or raised: as bytes, so that no memory or file has to be shared."""
+    """The result or the exception of ``read``, as bytes, so that processes share no memory and no file."""
     try:
         result: tuple[bool, Any] = (True, read(dataset, index))
     except Exception as error:
@@ -223,7 +223,7 @@ def _result(outcome: bytes) -> Any:
 
 
 def _reopen_files() -> None:
-    """Files that were open before a fork share one place with the parent: from here on this process has its own."""
+    """Opens inherited files again, because after a fork both processes share one position in each open file."""
     folder = Path("/proc/self/fd")
     for path in list(folder.iterdir()) if folder.is_dir() else ():
         with suppress(OSError):  # closed since, or deleted

@@ -257,7 +257,7 @@ class Probe:
 
         A ``Normalize`` is written as numbers. Any other ``preprocess`` is not saved; pass it to `load` again.
         """
-        storage.write(
+        storage.save(
             Path(folder),
             self._arrays(),
             {
@@ -276,7 +276,7 @@ class Probe:
         Raises:
             ValueError: The folder has no complete probe, a file was changed, or ``preprocess`` must be passed.
         """
-        arrays, facts = storage.read(Path(folder))
+        arrays, facts = storage.load(Path(folder))
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with said_of(Path(folder)):
             return cls(

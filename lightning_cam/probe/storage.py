@@ -46,8 +46,8 @@ def digest(arrays: Arrays, classes: Sequence[str], names: Sequence[str]) -> str:
     return total.hexdigest()
 
 
-def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-    """Writes ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess).
+def save(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+    """Saves ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess).
 
     The arrays of the probe that was saved there before are removed. All other files in the folder stay.
 
@@ -67,8 +67,8 @@ def write(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         (folder / old_file).unlink(missing_ok=True)
 
 
-def read(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Reads the arrays and the facts that `write` wrote.
+def load(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Reads the arrays and the facts that `save` wrote.
 
     Raises:
         ValueError: The folder has no saved probe, or the probe is incomplete or was changed.
@@ -148,7 +148,7 @@ def _facts(path: Path) -> dict[str, Any]:
 
 
 def _is_sound(facts: Mapping[str, Any]) -> bool:
-    """Whether the entries can come from `write`. Entries that name files must not lead out of the folder."""
+    """Whether the entries can come from `save`. Entries that name files must not lead out of the folder."""
     fingerprint, arrays = facts["fingerprint"], facts["arrays"]
     texts = all(_are_texts(facts[key]) for key in ("arrays", "classes", "names", "mask_sources"))
     named = isinstance(fingerprint, str) and _HEX.fullmatch(fingerprint) is not None
