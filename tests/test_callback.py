@@ -353,7 +353,7 @@ def test_data_that_no_probe_can_be_drawn_from_is_said_before_training_starts(tmp
 def test_a_failing_check_is_said_once_and_training_goes_on(tmp_path: Path) -> None:
     callback = CAMCallback(probe(), every_n_train_steps=2, layer="body.0")
     with pytest.warns(UserWarning, match="lightning_cam") as said:
-        run = watched(tmp_path, callback, moody(good_calls=2))
+        run = watched(tmp_path, callback, moody(good_calls=3))
 
     assert run.global_step == 12
     assert steps(callback) == [0]

@@ -51,12 +51,6 @@ class DetachedHead(Net):
         return self.head(self.body(x).detach().mean((2, 3)))
 
 
-class InferenceOnly(Net):
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.inference_mode(not self.training):
-            return super().forward(x)
-
-
 class Reentrant(Net):
     def forward(self, x: Tensor) -> Tensor:
         features = checkpoint(self.body, x.requires_grad_(), use_reentrant=True)
@@ -75,7 +69,6 @@ class Scripted(Net):
         pytest.param(
             DetachedHead, "RuntimeError: autograd finds no way from the class scores to layer body.0", id="detached"
         ),
-        pytest.param(InferenceOnly, "RuntimeError: autograd finds no way from the class scores", id="inference_mode"),
         pytest.param(Reentrant, "RuntimeError: ", id="reentrant checkpoint"),
         pytest.param(Scripted, "RuntimeError: ", id="scripted"),
     ],

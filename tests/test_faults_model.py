@@ -38,7 +38,7 @@ def test_a_layer_that_does_not_run_switches_off_and_says_so(tmp_path: Path) -> N
     callback = watching(layer="unused")
     run = beside(tmp_path, callback, WithUnused)
 
-    assert three_checks_lost(run, "RuntimeError: layer unused does not run in a forward pass; choose one that does")
+    assert three_checks_lost(run, "RuntimeError: layer unused does not run in a forward pass; choose another one")
     assert callback.history == ()
 
 

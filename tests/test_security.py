@@ -392,6 +392,8 @@ DANGEROUS_CALLS = {
     "eval", "exec", "compile", "__import__", "os.system", "os.popen", "os.getenv", "os.path.expandvars",
     "pickle.load", "pickle.loads", "pickle.Unpickler", "torch.load", "np.load", "np.fromfile", "np.memmap",
 }  # fmt: skip
+# By file: what is safe there, since the bytes come through a pipe from a process that the package itself has started.
+ALLOWED_CALLS = {"datasets/apart.py": {"pickle.loads"}}
 
 
 def calls(tree: ast.AST) -> Iterator[str]:
@@ -408,7 +410,7 @@ def test_nothing_is_unpickled_run_or_fetched() -> None:
         tree = ast.parse(path.read_text())
         modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         modules |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-        called = set(calls(tree))
+        called = set(calls(tree)) - ALLOWED_CALLS.get(path.relative_to(HOUSE).as_posix(), set())
         with case(path.relative_to(HOUSE)):
             assert not {name.split(".")[0] for name in modules} & DANGEROUS_MODULES
             assert not called & DANGEROUS_CALLS
