@@ -114,13 +114,14 @@ def test_nothing_is_unreadable_after_forty_kills(tmp_path: Path) -> None:
     assert "step 0 " in " ".join(report_lines(newest(tmp_path)))
 
 
-def test_what_was_left_half_written_is_taken_away(tmp_path: Path) -> None:
-    left = tmp_path / "step_00000003" / ".leaf.png.tmp"
-    left.parent.mkdir()
-    left.touch()
+@pytest.mark.parametrize("name", [".thesis.docx.tmp", "project/.cache/.notes.tmp", "step_00000003/.leaf.png.tmp"])
+def test_nothing_in_a_folder_is_taken_away(tmp_path: Path, name: str) -> None:
+    own = tmp_path / name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("the user's own")
     FolderSink(tmp_path).write(picture_page(4))
 
-    assert not left.exists()
+    assert own.read_text() == "the user's own"
 
 
 @pytest.fixture(scope="module")

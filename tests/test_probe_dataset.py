@@ -876,3 +876,20 @@ DOUBTFUL = {
 @pytest.mark.parametrize("image", DOUBTFUL.values(), ids=DOUBTFUL)
 def test_in_doubt_there_is_no_mask(image: Tensor) -> None:
     assert Probe.from_dataset(Items([(image, 0)])).masks is None
+
+
+@pytest.mark.parametrize(
+    "names", [np.array(["cat", "dog"]), np.array(["cat", "dog"], dtype=object)], ids=["text", "object"]
+)
+def test_class_names_may_be_an_array(names: Any) -> None:
+    dataset = TensorDataset(torch.rand(4, 3, 8, 8), torch.arange(4) % 2)
+    dataset.classes = names  # type: ignore[attr-defined] # data sets carry names so
+
+    assert Probe.from_dataset(dataset).classes == ("cat", "dog")
+
+
+def test_class_names_may_be_a_tensor() -> None:
+    dataset = TensorDataset(torch.rand(4, 3, 8, 8), torch.arange(4) % 2)
+    dataset.classes = torch.tensor([10, 20])  # type: ignore[attr-defined] # data sets carry names so
+
+    assert Probe.from_dataset(dataset).classes == ("10", "20")

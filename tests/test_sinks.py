@@ -337,6 +337,23 @@ def test_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_finds_its_own_folder_and_never_another_run_s(tmp_path: Path) -> None:
+    first = folder.folder_of_run(tmp_path / "report", "run 1")
+    second = folder.folder_of_run(tmp_path / "report", "run 2")
+
+    assert (first.name, second.name) == ("report", "report_2")
+    assert folder.folder_of_run(tmp_path / "report", "run 2") == second
+    assert folder.folder_of_run(tmp_path / "report", "run 1") == first
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"run": 1}', "x" * 20_000, '{"run": "run 2"}'])
+def test_a_folder_whose_run_cannot_be_told_is_not_taken(tmp_path: Path, content: str) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "run.json").write_text(content)
+
+    assert folder.folder_of_run(tmp_path / "report", "run 1").name == "report_2"
+
+
 # ---- verdicts --------------------------------------------------------------------------------------------------------
 
 

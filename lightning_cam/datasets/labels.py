@@ -126,11 +126,16 @@ def class_names(dataset: Any) -> tuple[str, ...] | None:
     if isinstance(dataset, ConcatDataset):
         names = {class_names(part) for part in dataset.datasets}
         return names.pop() if len(names) == 1 else None
-    own = getattr(dataset, "classes", None) or _feature_names(dataset)
+    own = _listed(getattr(dataset, "classes", None)) or _feature_names(dataset)
     if not isinstance(own, (list, tuple)) or _relabels(dataset):
         inner = wrapped(dataset)
         return None if inner is None else class_names(inner)
     return tuple(str(name) for name in own)
+
+
+def _listed(names: Any) -> Any:
+    """Arrays, tensors and pandas' indices as lists; their truth value alone would raise."""
+    return names.tolist() if callable(getattr(names, "tolist", None)) else names
 
 
 def _feature_names(dataset: Any) -> list[str] | None:

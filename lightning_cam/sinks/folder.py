@@ -1,7 +1,9 @@
 """Keeps pages in a folder: pictures, the series of scalars, the summary. Needs no logger."""
 
 import errno
+import glob
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -15,7 +17,9 @@ from .page import Page, png
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
-UNFINISHED = ".tmp"
+RUN = "run.json"  # says which run a folder belongs to
+UNFINISHED = ".lightning_cam.tmp"
+MOST_BYTES_OF_RUN = 10_000  # of `RUN`, which holds an identifier
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
@@ -34,7 +38,6 @@ class FolderSink:
         self._root = Path(path)
         self._lines: dict[int, str] = {}
         self._ends_whole = False  # whether the history ends where we think it does
-        self._begun = False
 
     def write(self, page: Page) -> None:
         """Keeps one page.
@@ -44,9 +47,6 @@ class FolderSink:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         require_space(self._root)
-        if not self._begun:
-            _clear_unfinished(self._root)
-            self._begun = True
         if page.scalars:
             self._add_to_history(page)
         for tile in page.tiles:
@@ -125,12 +125,6 @@ def require_room(folder: Path, n_bytes: int, *, behind: int = 0) -> None:
                 raise
 
 
-def _clear_unfinished(root: Path) -> None:
-    """Takes away what a killed run was writing."""
-    for left in root.rglob(f".*{UNFINISHED}"):
-        left.unlink(missing_ok=True)
-
-
 def _row(page: Page) -> dict[str, Any]:
     """The check's line; JSON knows no NaN and no infinity."""
     scalars = {key: float(value) if math.isfinite(value) else None for key, value in page.scalars.items()}
@@ -167,10 +161,36 @@ def _write_whole(path: Path, data: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def free_folder(folder: Path, *, resumed: bool) -> Path:
-    """``folder``, or the next free one beside it if another run has used it."""
-    number, free = 1, folder
-    while free.exists() and not resumed:
-        number += 1
-        free = folder.with_name(f"{folder.name}_{number}")
+def folder_of_run(folder: Path, run: str) -> Path:
+    """``folder``, or one beside it with a number: the one that this run has, else the next free one.
+
+    Another run's folder is never taken, and the folder is taken at once, so that two runs which start together differ.
+
+    Args:
+        folder: Where a run's pictures go.
+        run: Identifier of the run, the same after it was resumed.
+    """
+    owned = [path for path in sorted(folder.parent.glob(f"{glob.escape(folder.name)}*")) if _owner(path) == run]
+    if owned:
+        return owned[0]
+    for number in itertools.count(1):
+        free = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
+        try:
+            free.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        break
+    _write_whole(free / RUN, json.dumps({"run": run}).encode())
     return free
+
+
+def _owner(folder: Path) -> str | None:
+    """The run that a folder belongs to; None where nothing says so."""
+    path = folder / RUN
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES_OF_RUN:
+            return None
+        run = json.loads(path.read_bytes())["run"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return run if isinstance(run, str) else None

@@ -243,7 +243,7 @@ class CAMCallback(Callback):
         if trainer.is_global_zero:
             _warn_of_copies(self.probe)
             if not trainer.fast_dev_run:
-                self._gallery.open(trainer, self.probe, resumed=bool(self.history))
+                self._gallery.open(trainer, self.probe, run=self._journal.run)
         self._observer.doubt = UNSEEN
         self._settle(trainer, pl_module, trainer.val_dataloaders)
         if (

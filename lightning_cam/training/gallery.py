@@ -40,10 +40,10 @@ class Gallery:
         """Whether this process keeps pictures."""
         return self._album is not None
 
-    def open(self, trainer: Any, probe: Probe, *, resumed: bool) -> None:
+    def open(self, trainer: Any, probe: Probe, *, run: str) -> None:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
         folder = f"{self._name}_report" if self._sinks is None else None
-        found, self._openings = default_sinks(trainer, folder, self._failures, resumed=resumed)
+        found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
         self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images)
 
     def add(

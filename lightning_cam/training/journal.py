@@ -1,5 +1,6 @@
 """The series of readings of a run: how it grows, what its keys are, where it is logged, how a checkpoint keeps it."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -25,6 +26,7 @@ class Journal:
     def __init__(self, name: str) -> None:
         self.name = name
         self._readings: list[Reading] = []
+        self.run = uuid.uuid4().hex  # from the system, not from a generator that a training uses
         self._fingerprint: str | None = None  # of the probe that a checkpoint's readings were taken on
 
     @property
@@ -35,12 +37,15 @@ class Journal:
     def begin(self, fingerprint: str, *, is_new_run: bool) -> None:
         """Starts a fit: a new run, or readings that were taken on another probe, begin a new series."""
         if is_new_run:
-            self._readings = []
+            self._start_anew()
         if self._readings and self._fingerprint not in (None, fingerprint):
             warn("the checkpoint's readings were taken on another probe set, so a new series is started")
-            self._readings = []
+            self._start_anew()
         # Whether there are readings decides whether a look comes first, and a process that looks alone waits forever.
         self._readings = from_first(self._readings)
+
+    def _start_anew(self) -> None:
+        self._readings, self.run = [], uuid.uuid4().hex
 
     def record(self, scalars: Mapping[str, float], step: int, epoch: int) -> tuple[Reading, Reading]:
         """Adds the reading of a check.
@@ -100,17 +105,19 @@ class Journal:
             fingerprint: Of the probe; None before one is known.
         """
         history = [reading.as_json() for reading in self._readings]
-        return {"version": STATE_VERSION, "fingerprint": fingerprint or self._fingerprint, "history": history}
+        probe = fingerprint or self._fingerprint
+        return {"version": STATE_VERSION, "run": self.run, "fingerprint": probe, "history": history}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continues the series of a checkpoint. A state that cannot be read is left out: it must not stop a resume."""
         try:
             readings = [Reading.from_json(entry) for entry in state["history"]]
             fingerprint = str(state["fingerprint"])
+            run = str(state.get("run") or self.run)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             warn(f"the checkpoint's series cannot be read ({error!r}); starting a new one")
             return
-        self._readings, self._fingerprint = readings, fingerprint
+        self._readings, self._fingerprint, self.run = readings, fingerprint, run
 
     def _logged(self, scalars: Mapping[str, float]) -> dict[str, float]:
         return {f"{self.name}/{key}": value for key, value in scalars.items()}

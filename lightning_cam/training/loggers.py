@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..sinks.folder import FolderSink, free_folder
+from ..sinks.folder import FolderSink, folder_of_run
 from ..sinks.page import Sink
 from ..sinks.tensorboard import TensorBoardSink, image_hint
 from ..sinks.wandb import WandbSink
@@ -32,21 +32,19 @@ def _is_a(class_name: str, logger: Any) -> bool:
     return class_name in {parent.__name__ for parent in type(logger).__mro__}
 
 
-def default_sinks(
-    trainer: Any, folder: str | None, failures: Failures, *, resumed: bool
-) -> tuple[list[Sink], list[str]]:
+def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: str) -> tuple[list[Sink], list[str]]:
     """The sinks that a fit has where the user gives none, and how a person gets to see the pictures.
 
     Args:
         trainer: Whose loggers.
         folder: Name of a folder of pictures beside the loggers' own; None for no folder.
         failures: Counts what cannot be opened.
-        resumed: Whether the folder of an earlier fit is continued; otherwise a free one beside it is taken.
+        run: Identifier of the run, which a resumed run finds its folder by.
     """
     folders = []
     with failures.surviving("choosing a folder for pictures"):
         if folder is not None:
-            folders = [free_folder(run_folder(trainer) / folder, resumed=resumed)]
+            folders = [folder_of_run(run_folder(trainer) / folder, run)]
     of_loggers, openings = opened(trainer.loggers, failures)
     return [*map(FolderSink, folders), *of_loggers], [*map(str, folders), *openings]
 
