@@ -3,17 +3,21 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from . import statistics
-from .cues import Remedy, cue_named
+from .cues import CUES, Remedy, cue_named
 from .examination import Report
 from .intervention import MARGIN, Reliance, Trial
 from .text import printable
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
 
-PASS, WARN, FAIL, INCONCLUSIVE = "PASS", "WARN", "FAIL", "INCONCLUSIVE"
+Outcome: TypeAlias = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
+PASS: Literal["PASS"] = "PASS"
+WARN: Literal["WARN"] = "WARN"
+FAIL: Literal["FAIL"] = "FAIL"
+INCONCLUSIVE: Literal["INCONCLUSIVE"] = "INCONCLUSIVE"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,11 @@ class Finding:
     remedy: Remedy
     text: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Finding({self.cue!r}, {self.outcome}, reliance {self.reliance:.2f} ({self.low:.2f} to {self.high:.2f}))"
+        )
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -57,11 +66,24 @@ class Verdict:
         reason: Why this outcome, in a sentence or two.
     """
 
-    outcome: str
+    outcome: Outcome
     score: float
     findings: tuple[Finding, ...]
     measured: tuple[Reliance, ...]
     reason: str
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """The cues for which there is a number, whatever the outcome."""
+        return tuple(reliance.cue for reliance in self.measured if not math.isnan(reliance.low))
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The cues of the table for which there is no number: nothing is known of them."""
+        return tuple(cue.name for cue in CUES if cue.name not in self.tested)
 
     def __str__(self) -> str:
         said = [f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)]
@@ -91,18 +113,31 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
     return {cue: most for cue, most in declared.items() if cue in cues}
 
 
-def judge(
-    report: Report, *, limits: Mapping[str, str] | None = None, shown: Mapping[str, bool] | None = None
-) -> Verdict:
+def judge(report: Report, expected_cues: Sequence[str] = (), audited_cues: Collection[str] = ()) -> Verdict:
+    """The verdict on one report, as the callback gives it at the end of a fit with the same options.
+
+    Args:
+        report: What `examine` measured.
+        expected_cues: Cues that the model may rely on. They are measured and shown, but lead to no verdict.
+        audited_cues: Cues that an audit of the training data found to give the label away, such as
+            ``{finding.cue for finding in audit.findings}``. Any of them may lead to "FAIL".
+
+    Raises:
+        ValueError: An expected cue is none of the report's trials.
+    """
+    return _judged(report, limits(report.trials, expected_cues, audited_cues))
+
+
+def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None = None) -> Verdict:
     """The verdict on one check.
 
     Args:
-        report: What `examine` saw.
-        limits: The most that cues may lead to, where that is not what their trials say.
-        shown: Cues shown to lie above the margin, and whether they were long enough to convict; None tests this check
-            alone.
+        report: What `examine` measured.
+        limits: The worst outcome that cues may lead to, where that is not what their trials say.
+        shown: For a run that is judged check by check: the cues that are significantly above the margin now, and
+            whether that has held for enough checks in a row to fail. None judges this report on its own.
     """
-    most = _most(report, limits or {})
+    most = _most(report, limits)
     counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
     missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
     if not report.learned or not counted:
@@ -129,7 +164,7 @@ def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
     return {trial.cue: limits.get(trial.cue, trial.at_most) for trial in report.trials}
 
 
-class Vigil:
+class RunningVerdict:
     """Judges a run check by check; false "FAIL"s of 20 checks together stay below ``alpha``.
 
     Args:
@@ -149,11 +184,18 @@ class Vigil:
         """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
         most = _most(report, self._limits)
         counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
-        alarmed = self.alarmed({r.cue: r.p_value for r in counted})
-        return judge(report, limits=self._limits, shown={cue: cue in alarmed for cue in self._in_a_row})
+        convicting = self.add_check({r.cue: r.p_value for r in counted})
+        return _judged(report, self._limits, {cue: cue in convicting for cue in self._in_a_row})
 
-    def alarmed(self, p_values: Mapping[str, float]) -> set[str]:
-        """Cues above the margin at this check and the ones before; a NaN or a check without the cue ends a streak."""
+    def conclude(self, report: Report) -> Verdict:
+        """The verdict at the end of a run, from its last report alone."""
+        return _judged(report, self._limits)
+
+    def add_check(self, p_values: Mapping[str, float]) -> set[str]:
+        """Counts a check, and returns the cues that were above the margin for enough checks in a row.
+
+        A NaN, or a check without the cue, ends its streak.
+        """
         self._checks += bool(p_values)
         level = statistics.check_level(self._alpha, max(1, self._checks), cues=max(1, len(p_values)))
         self._in_a_row = {cue: self._in_a_row.get(cue, 0) + 1 for cue, p in p_values.items() if p < level}
@@ -205,7 +247,7 @@ def _sentence(reliance: Reliance) -> str:
     )
 
 
-def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str]) -> tuple[str, str]:
+def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str]) -> tuple[Outcome, str]:
     if findings and findings[0].outcome == FAIL:
         cues = " and ".join(finding.cue for finding in findings if finding.outcome == FAIL)
         return FAIL, f"the model relies on something that is not the object: {cues}"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from lightning_cam import statistics
-from lightning_cam.verdict import Vigil
+from lightning_cam.verdict import RunningVerdict
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 SD, WOBBLE, CHECKS, ALPHA, MARGIN = 0.3, 0.02, 20, 0.05, 0.05
@@ -52,9 +52,9 @@ def alarmed_share(
     alarms = 0
     for _ in range(runs):
         series = [p_values(rng, effect, kept=kept, n=n, noise=noise) for _ in range(tested)]
-        vigil = Vigil({}, alpha=ALPHA)
+        running = RunningVerdict({}, alpha=ALPHA)
         checks = (dict(zip(names, ps, strict=False)) | untested for ps in zip(*series, strict=True))
-        alarms += any(vigil.alarmed(p_of_cue) for p_of_cue in checks)
+        alarms += any(running.add_check(p_of_cue) for p_of_cue in checks)
     return alarms / runs
 
 

@@ -14,7 +14,7 @@ from lightning_cam import Probe, examine, statistics
 from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
-from lightning_cam.verdict import ALPHA, ShortcutError, Verdict, Vigil, judge, limits
+from lightning_cam.verdict import ALPHA, RunningVerdict, ShortcutError, Verdict, _judged, judge, limits
 
 NAN = math.nan
 TRIALS = {trial.cue: trial for trial in STANDARD}
@@ -217,7 +217,7 @@ def test_a_cue_that_the_object_may_have_a_part_in_must_be_shown_to_warn(cue: str
     likely = report(weak(cue), absent("border"))
 
     assert judge(likely).outcome == "INCONCLUSIVE"
-    assert judge(likely, limits={cue: "FAIL"}).outcome == "WARN"
+    assert _judged(likely, limits={cue: "FAIL"}).outcome == "WARN"
 
 
 @pytest.mark.parametrize("low", [0.0, -0.1])
@@ -363,7 +363,7 @@ def test_the_level_is_shared_among_the_cues_that_count() -> None:
 
     alone = judge(report(close))
     among_three = judge(report(close, absent("background"), absent("codec")))
-    beside_expected = judge(report(close, expected, absent("codec")), limits={"border": "PASS", "codec": "PASS"})
+    beside_expected = _judged(report(close, expected, absent("codec")), limits={"border": "PASS", "codec": "PASS"})
 
     assert (alone.outcome, alone.findings[0].p_value) == ("FAIL", 0.02)
     assert (among_three.outcome, among_three.findings[0].p_value) == ("WARN", pytest.approx(0.06))
@@ -409,7 +409,7 @@ def test_finding_carries_what_was_measured_and_a_remedy() -> None:
 def test_verdict_has_every_cue_that_was_measured() -> None:
     measured = (strong("cast"), absent("border"), reliance("tone", 0.5, NAN, NAN, 0.2))
 
-    assert judge(report(*measured), limits={"border": "PASS"}).measured == measured
+    assert _judged(report(*measured), limits={"border": "PASS"}).measured == measured
 
 
 # what is not measured
@@ -484,20 +484,20 @@ def test_audited_cues_convict() -> None:
     most = limits(STANDARD, [], {"position", "file"})
 
     assert most == {"position": "FAIL"}
-    assert judge(report(strong("position")), limits=most).outcome == "FAIL"
+    assert _judged(report(strong("position")), limits=most).outcome == "FAIL"
 
 
 def test_a_trial_that_judges_nothing_is_lifted_by_the_audit_alone() -> None:
     silent = (Trial("cast", TRIALS["cast"].swap, at_most="PASS"),)
 
     assert judge(report(strong("cast"), trials=silent)).outcome == "INCONCLUSIVE"
-    assert judge(report(strong("cast"), trials=silent), limits=limits(silent, [], ["cast"])).outcome == "FAIL"
+    assert _judged(report(strong("cast"), trials=silent), limits=limits(silent, [], ["cast"])).outcome == "FAIL"
 
 
 def test_an_expected_cue_is_measured_and_never_convicts() -> None:
     measured = (strong("background"), absent("border"))
 
-    verdict = judge(report(*measured), limits=limits(STANDARD, ["background"], ()))
+    verdict = _judged(report(*measured), limits=limits(STANDARD, ["background"], ()))
 
     assert verdict.outcome == "PASS"
     assert verdict.findings == ()
@@ -507,7 +507,7 @@ def test_an_expected_cue_is_measured_and_never_convicts() -> None:
 
 
 def test_where_every_cue_is_expected_nothing_can_be_said() -> None:
-    verdict = judge(report(strong("background")), limits={"background": "PASS"})
+    verdict = _judged(report(strong("background")), limits={"background": "PASS"})
 
     assert verdict.outcome == "INCONCLUSIVE"
     assert verdict.findings == ()
@@ -517,7 +517,7 @@ def test_where_every_cue_is_expected_nothing_can_be_said() -> None:
 def test_an_expected_cue_that_needs_masks_is_not_missed() -> None:
     trials = (TRIALS["background"], TRIALS["border"])
 
-    verdict = judge(report(absent("border"), trials=trials), limits=limits(trials, ["background"], ()))
+    verdict = _judged(report(absent("border"), trials=trials), limits=limits(trials, ["background"], ()))
 
     assert verdict.outcome == "PASS"
     assert "not measured" not in verdict.reason
@@ -603,105 +603,109 @@ def test_shortcut_error_carries_the_verdict() -> None:
 FIRST_LEVEL = ALPHA / 20  # of a single cue, at each of the first 20 checks
 
 
-def outcomes(vigil: Vigil, *reports: Report) -> list[str]:
-    return [vigil.judge(one).outcome for one in reports]
+def outcomes(running: RunningVerdict, *reports: Report) -> list[str]:
+    return [running.judge(one).outcome for one in reports]
 
 
 def test_one_check_never_convicts_and_two_in_a_row_do() -> None:
     bad = report(strong("cast"))
 
-    assert outcomes(Vigil({}), bad, bad, bad) == ["WARN", "FAIL", "FAIL"]
+    assert outcomes(RunningVerdict({}), bad, bad, bad) == ["WARN", "FAIL", "FAIL"]
 
 
 def test_a_check_in_between_ends_the_streak() -> None:
     bad, good = report(strong("cast")), report(absent("cast"))
 
-    assert outcomes(Vigil({}), bad, good, bad, bad) == ["WARN", "PASS", "WARN", "FAIL"]
+    assert outcomes(RunningVerdict({}), bad, good, bad, bad) == ["WARN", "PASS", "WARN", "FAIL"]
 
 
 def test_a_check_that_cannot_measure_ends_the_streak() -> None:
     bad, undefined = report(strong("cast")), report(reliance("cast", NAN, NAN, NAN, NAN))
 
-    assert outcomes(Vigil({}), bad, undefined, bad) == ["WARN", "INCONCLUSIVE", "WARN"]
+    assert outcomes(RunningVerdict({}), bad, undefined, bad) == ["WARN", "INCONCLUSIVE", "WARN"]
 
 
 def test_a_check_of_a_model_that_has_not_learned_ends_the_streak() -> None:
     bad = report(strong("cast"))
 
-    assert outcomes(Vigil({}), bad, report(strong("cast"), learned=False), bad) == ["WARN", "INCONCLUSIVE", "WARN"]
+    assert outcomes(RunningVerdict({}), bad, report(strong("cast"), learned=False), bad) == [
+        "WARN",
+        "INCONCLUSIVE",
+        "WARN",
+    ]
 
 
 def test_two_checks_with_different_cues_convict_neither() -> None:
     one, other = report(strong("cast"), absent("border")), report(absent("cast"), strong("border"))
 
-    assert outcomes(Vigil({}), one, other) == ["WARN", "WARN"]
+    assert outcomes(RunningVerdict({}), one, other) == ["WARN", "WARN"]
 
 
 def test_what_can_only_warn_must_be_shown_at_the_level_of_the_run() -> None:
     likely = report(strong("position", p_value=ALPHA / 2))
 
     assert judge(likely).outcome == "WARN"
-    assert outcomes(Vigil({}), likely, likely) == ["INCONCLUSIVE", "INCONCLUSIVE"]
+    assert outcomes(RunningVerdict({}), likely, likely) == ["INCONCLUSIVE", "INCONCLUSIVE"]
 
 
 def test_streaks_may_be_longer() -> None:
     bad = report(strong("cast"))
 
-    assert outcomes(Vigil({}, streak=3), bad, bad, bad) == ["WARN", "WARN", "FAIL"]
+    assert outcomes(RunningVerdict({}, streak=3), bad, bad, bad) == ["WARN", "WARN", "FAIL"]
 
 
 @pytest.mark.parametrize(("p_value", "expected"), [(0.9, {"cast"}), (1.1, set())])
 def test_the_level_of_a_check_is_that_of_the_run_spread_over_its_checks(p_value: float, expected: set[str]) -> None:
-    vigil = Vigil({})
-    vigil.alarmed({"cast": FIRST_LEVEL * p_value})
+    running = RunningVerdict({})
+    running.add_check({"cast": FIRST_LEVEL * p_value})
 
-    assert vigil.alarmed({"cast": FIRST_LEVEL * p_value}) == expected
+    assert running.add_check({"cast": FIRST_LEVEL * p_value}) == expected
 
 
 def test_the_level_is_shared_among_the_cues_of_a_check() -> None:
-    vigil = Vigil({})
+    running = RunningVerdict({})
     values = {"cast": FIRST_LEVEL * 0.4, "border": FIRST_LEVEL * 0.6}
-    vigil.alarmed(values)
+    running.add_check(values)
 
-    assert vigil.alarmed(values) == {"cast"}
+    assert running.add_check(values) == {"cast"}
 
 
 def test_the_level_falls_with_the_number_of_checks() -> None:
-    vigil = Vigil({})
+    running = RunningVerdict({})
     for _ in range(199):
-        vigil.alarmed({"cast": 1.0})
+        running.add_check({"cast": 1.0})
     level = ALPHA * 20 / 201**2
 
-    assert vigil.alarmed({"cast": level * 0.9}) == set()
-    assert vigil.alarmed({"cast": level * 0.9}) == {"cast"}
-    assert vigil.alarmed({"cast": level * 1.1}) == set()
+    assert running.add_check({"cast": level * 0.9}) == set()
+    assert running.add_check({"cast": level * 0.9}) == {"cast"}
+    assert running.add_check({"cast": level * 1.1}) == set()
 
 
 def test_checks_that_test_nothing_use_up_none_of_the_level() -> None:
-    vigil = Vigil({})
+    running = RunningVerdict({})
     for _ in range(199):
-        vigil.judge(report(strong("cast"), learned=False))
+        running.judge(report(strong("cast"), learned=False))
 
-    vigil.alarmed({"cast": FIRST_LEVEL * 0.9})
-    assert vigil.alarmed({"cast": FIRST_LEVEL * 0.9}) == {"cast"}
+    running.add_check({"cast": FIRST_LEVEL * 0.9})
+    assert running.add_check({"cast": FIRST_LEVEL * 0.9}) == {"cast"}
 
 
 def test_a_lower_alpha_asks_for_more() -> None:
-    vigil = Vigil({}, alpha=ALPHA / 10)
+    running = RunningVerdict({}, alpha=ALPHA / 10)
     values = {"cast": FIRST_LEVEL * 0.9}
-    vigil.alarmed(values)
+    running.add_check(values)
 
-    assert vigil.alarmed(values) == set()
+    assert running.add_check(values) == set()
 
 
 def test_expected_cues_neither_share_the_level_nor_convict() -> None:
     close = strong("cast", p_value=FIRST_LEVEL * 0.9)
     both = report(close, strong("border"))
 
-    assert outcomes(Vigil({}), both, both) == ["WARN", "FAIL"]
-    sharing = Vigil({"cast": "FAIL", "border": "WARN"})
+    assert outcomes(RunningVerdict({}), both, both) == ["WARN", "FAIL"]
+    sharing = RunningVerdict({"cast": "FAIL", "border": "WARN"})
     assert outcomes(sharing, both, both) == ["WARN", "WARN"]
-    expecting = Vigil({"cast": "FAIL", "border": "PASS"})
+    expecting = RunningVerdict({"cast": "FAIL", "border": "PASS"})
     assert outcomes(expecting, both, both) == ["WARN", "FAIL"]
 
 
@@ -709,23 +713,23 @@ def test_cues_that_only_warn_do_so_at_once_and_however_long() -> None:
     """Nothing follows from a warning, so it need not wait for a second check."""
     good, bad = report(absent("position")), report(strong("position"))
 
-    assert outcomes(Vigil({}), good, *[bad] * 5, good) == ["PASS"] + ["WARN"] * 5 + ["PASS"]
+    assert outcomes(RunningVerdict({}), good, *[bad] * 5, good) == ["PASS"] + ["WARN"] * 5 + ["PASS"]
 
 
 def test_a_later_clean_check_passes() -> None:
     bad, good = report(strong("cast")), report(absent("cast"))
 
-    assert outcomes(Vigil({}), bad, bad, good) == ["WARN", "FAIL", "PASS"]
+    assert outcomes(RunningVerdict({}), bad, bad, good) == ["WARN", "FAIL", "PASS"]
 
 
-def test_vigil_calls_nothing_above_the_margin_that_is_not() -> None:
+def test_running_calls_nothing_above_the_margin_that_is_not() -> None:
     noise = torch.Generator().manual_seed(0)
-    vigil = Vigil({})
+    running = RunningVerdict({})
     targets = torch.arange(40) % 2
 
     def look() -> str:
         effects: dict[str, Tensor] = {cue: 0.2 * torch.randn(40, generator=noise) for cue in ("cast", "border")}
-        return vigil.judge(report(*weigh(effects, targets, ["a", "b"]))).outcome
+        return running.judge(report(*weigh(effects, targets, ["a", "b"]))).outcome
 
     assert "FAIL" not in {look() for _ in range(20)}
 
@@ -739,3 +743,26 @@ def test_one_class_is_nothing_to_judge() -> None:
     assert verdict.outcome == "INCONCLUSIVE"
     assert "one class alone" in str(verdict)
     assert "yet" not in str(verdict)
+
+
+def test_what_the_callback_says_with_expected_cues_can_be_had_of_a_report() -> None:
+    one = report(strong("background"), absent("border"))
+
+    assert judge(one).outcome == "FAIL"
+    assert judge(one, expected_cues=["background"]) == RunningVerdict({"background": "PASS"}).conclude(one)
+    assert judge(report(strong("position"))).outcome == "WARN"
+    assert judge(report(strong("position")), audited_cues={"position"}).outcome == "FAIL"
+
+
+def test_an_expected_cue_that_the_report_lacks_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected_cues must be a list of names out of"):
+        judge(report(strong("background")), expected_cues=["colour of the frame"])
+
+
+def test_what_was_not_measured_is_listed() -> None:
+    verdict = judge(report(strong("background"), reliance("cast", math.nan, math.nan, math.nan, math.nan)))
+
+    assert verdict.tested == ("background",)
+    assert "cast" in verdict.untested
+    assert "background" not in verdict.untested
+    assert repr(verdict).startswith("Verdict(FAIL, score ")

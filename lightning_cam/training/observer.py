@@ -16,7 +16,7 @@ from ..examination import Evidence, Look, Report, collect_evidence, look, merged
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..text import error_text
-from ..verdict import Verdict, Vigil, judge, withheld
+from ..verdict import RunningVerdict, Verdict, withheld
 from .comparison import Logged
 from .failures import Failures, steers_lightning
 from .in_step import in_step
@@ -91,7 +91,7 @@ class Observer:
         self._method = method
         self._forward = forward
         self._limits = limits
-        self._vigil = Vigil(limits)
+        self._running = RunningVerdict(limits)
         self._verdict: Verdict | None = None
         self._targets = torch.empty(0, dtype=torch.long)  # of the judged report
         self._failures = failures
@@ -200,7 +200,7 @@ class Observer:
         scalars = dict(self.report.scalars)
         if judges:
             self.judged, self._targets = self.report, probe.targets
-            self._verdict = self._doubted(self._vigil.judge(self.judged), self.judged)
+            self._verdict = self._doubted(self._running.judge(self.judged), self.judged)
             scalars["shortcut_score"] = self._verdict.score
         return Judged(scalars, self._verdict, self.report.model_seconds)
 
@@ -208,7 +208,7 @@ class Observer:
         """The final verdict, in every process. It judges the last report alone, without the checks before."""
         with self._failures.surviving("the verdict"):
             if self.judged is not None:
-                self._verdict = self._doubted(judge(self.judged, limits=self._limits), self.judged)
+                self._verdict = self._doubted(self._running.conclude(self.judged), self.judged)
         self._verdict = from_first(self._verdict)
         return self._verdict
 

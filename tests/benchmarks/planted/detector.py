@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import STANDARD
-from lightning_cam.verdict import Verdict, Vigil, judge, limits
+from lightning_cam.verdict import RunningVerdict, Verdict, judge, limits
 
 ALARMS = ("FAIL", "WARN")
 
@@ -37,11 +37,11 @@ def detector(model: nn.Module, probe: Probe) -> Detection:
 
 def watch(models: Iterable[nn.Module], probe: Probe) -> list[Detection]:
     """What the package says at each check of a run."""
-    vigil = Vigil(limits(STANDARD, (), ()))
+    running = RunningVerdict(limits(STANDARD, (), ()))
     said = []
     for model in models:
         counted = _Counted()
-        said.append(_detection(vigil.judge(examine(model, probe, forward=counted)), counted.n))
+        said.append(_detection(running.judge(examine(model, probe, forward=counted)), counted.n))
     return said
 
 
