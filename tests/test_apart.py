@@ -1,12 +1,15 @@
 """The training's own data set is not read: files, generators and counters are as they were, the weights the same."""
 
 import functools
+import gc
 import itertools
 import sqlite3
 import sys
 import tarfile
 import time
+import warnings
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,16 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info, random_split
 from house.trainings import Net, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.datasets import apart
+
+
+@pytest.fixture(autouse=True)
+def _files_of_data_sets_are_closed() -> Iterator[None]:
+    """Data sets here leave files open, as people's do; the garbage collector would say so in a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
 
 # The data sets leave their files open, as users' do.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
