@@ -114,7 +114,7 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
 
 
 def judge(report: Report, expected_cues: Sequence[str] = (), audited_cues: Collection[str] = ()) -> Verdict:
-    """The verdict on one report, as the callback gives it at the end of a fit with the same options.
+    """The verdict on one report. The callback also compares the probe with a batch, and may withhold its verdict.
 
     Args:
         report: What `examine` measured.
