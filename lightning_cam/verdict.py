@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from . import statistics
+from .audit import AuditResult
 from .cues import CUES, Remedy, cue_named
 from .examination import Report
 from .intervention import MARGIN, Reliance, Trial
@@ -113,19 +114,18 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
     return {cue: most for cue, most in declared.items() if cue in cues}
 
 
-def judge(report: Report, expected_cues: Sequence[str] = (), audited_cues: Collection[str] = ()) -> Verdict:
+def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult | None = None) -> Verdict:
     """The verdict on one report. The callback also compares the probe with a batch, and may withhold its verdict.
 
     Args:
         report: What `examine` measured.
         expected_cues: Cues that the model may rely on. They are measured and shown, but lead to no verdict.
-        audited_cues: Cues that an audit of the training data found to give the label away, such as
-            ``{finding.cue for finding in audit.findings}``. Any of them may lead to "FAIL".
+        audit: The result of `audit_dataset` for the training data. Any cue that it found may lead to "FAIL".
 
     Raises:
         ValueError: An expected cue is none of the report's trials.
     """
-    return _judged(report, limits(report.trials, expected_cues, audited_cues))
+    return _judged(report, limits(report.trials, expected_cues, audit.cues if audit else ()))
 
 
 def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None = None) -> Verdict:
@@ -215,7 +215,7 @@ class ShortcutError(RuntimeError):
         self.verdict = verdict
 
 
-_NOT_LEARNED = "the model does not tell the probe's classes apart yet, so there is nothing to judge"
+_NOT_LEARNED = "the model does not tell the probe's classes apart, so there is nothing to judge"
 _ONE_CLASS = "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more"
 _NONE_COUNTS = "no cue that counts was put to the test: there are no trials, or all of their cues are expected"
 _NOTHING_MEASURED = (

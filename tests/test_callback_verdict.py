@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from house.shortcut import BORDER, Framed, framed, framed_probe, trained_on_frames
-from lightning_cam import CAMCallback, Probe, ShortcutError, Verdict, examine, judge
+from lightning_cam import CAMCallback, LightningCAMWarning, Probe, ShortcutError, Verdict, examine, judge
 from lightning_cam.audit import audit_dataset
 from lightning_cam.intervention import STANDARD, DonorSwap, Trial
 from lightning_cam.sinks.memory import MemorySink
@@ -169,6 +169,30 @@ def test_a_trial_of_your_own_is_judged_like_the_others(tmp_path: Path) -> None:
 
     assert callback.verdict is not None
     assert [finding.cue for finding in callback.verdict.findings] == ["frame"]
+
+
+@pytest.mark.parametrize("expected", [(), ("border",)])
+def test_the_end_of_a_fit_is_judged_as_a_report_of_the_same_weights(expected: tuple[str, ...], tmp_path: Path) -> None:
+    callback, trainer = trained_on_frames(tmp_path, expected_cues=expected, sinks=[])
+    assert callback.probe is not None
+    assert callback.verdict is not None
+    report = examine(trainer.lightning_module, callback.probe, trials=BORDER)
+
+    assert callback.verdict == judge(report, expected_cues=expected)
+    assert callback.verdict.outcome == ("INCONCLUSIVE" if expected else "FAIL")
+
+
+def test_the_end_is_printed_in_full_and_warned_of_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback = CAMCallback(framed_probe(), trials=BORDER, n_images=2, every_n_epochs=4)
+    with pytest.warns(LightningCAMWarning) as caught:
+        fit(tmp_path, callback, epochs=4)
+
+    (warning,) = (str(one.message) for one in caught if "FAIL" in str(one.message))
+    assert callback.verdict is not None
+    assert warning == f"lightning_cam: FAIL: {callback.verdict.reason}"
+    printed = capsys.readouterr().out
+    assert printed.count("FAIL") == 1
+    assert callback.verdict.findings[0].text in printed
 
 
 def test_a_failing_trial_costs_the_check_and_not_the_training(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def test_a_copy_has_the_sinks(way: str, tmp_path: Path) -> None:
     twin = WAYS[way](CAMCallback(probe(), every_n_epochs=1, sinks=given))
     writer.close()
 
-    assert [type(sink) for sink in twin.sinks] == [type(sink) for sink in given]
+    assert [type(sink) for sink in twin.options.sinks] == [type(sink) for sink in given]
     watched(tmp_path / "run", twin)
-    assert len(twin.sinks[1].pages) == 4
+    assert len(twin.options.sinks[1].pages) == 4
     assert list((tmp_path / "folder").rglob("*.png"))
 
 
@@ -68,7 +68,7 @@ def test_deep_copies_share_probe_and_sinks(tmp_path: Path) -> None:
     twin = copy.deepcopy(callback)
 
     assert twin.probe is callback.probe
-    assert twin.sinks[0] is callback.sinks[0]
+    assert twin.options.sinks[0] is callback.options.sinks[0]
 
 
 def test_a_run_of_weights_and_biases_stays_in_its_process() -> None:

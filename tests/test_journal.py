@@ -13,6 +13,8 @@ from house.shortcut import BORDER
 from house.trainings import probe, watched
 from lightning_cam import CAMCallback, LightningCAMWarning, Reading
 from lightning_cam.notices import warn
+from lightning_cam.training.failures import Failures
+from lightning_cam.training.fit import Fit
 from lightning_cam.training.journal import Journal
 
 VERSION_1 = """{
@@ -91,14 +93,13 @@ def test_callback_and_reading_are_shown_in_a_line() -> None:
 
 def test_a_warning_has_a_class_and_points_outside_of_the_package() -> None:
     with pytest.warns(LightningCAMWarning, match="lightning_cam: switched off") as caught:
-        CAMCallback()._switch_off("for this test")
+        Fit(CAMCallback().options, Journal("cam")).switch_off("for this test")
 
     assert [Path(one.filename).name for one in caught] == ["test_journal.py"]
 
 
 def test_a_warning_in_a_with_block_does_not_point_to_it() -> None:
-    callback = CAMCallback()
-    with pytest.warns(LightningCAMWarning) as caught, callback._failures.surviving("this test"):
+    with pytest.warns(LightningCAMWarning) as caught, Failures(raises=False).surviving("this test"):
         raise RuntimeError("broken")
 
     assert [Path(one.filename).name for one in caught] == ["test_journal.py"]

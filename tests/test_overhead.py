@@ -40,7 +40,7 @@ def _ten_seconds(_unhurried: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def looked(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[CAMCallback, list[str]]:
     """A fit of twelve minutes in which every check takes four seconds, and what it warned of."""
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def four_seconds(module: nn.Module, images: Tensor) -> Tensor:
         clock.seconds += 4 * (len(images) > 3)  # three of them find the class scores in the output
@@ -84,7 +84,7 @@ class SlowLogger(CSVLogger):
 def test_all_that_the_callback_does_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger that takes three seconds a check, in a fit of two minutes."""
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
     logger = SlowLogger(tmp_path)
     logger.clock = clock
     callback = CAMCallback(probe(), layer="body", trials=(), sinks=[], every_n_train_steps=4)
@@ -110,7 +110,7 @@ def test_a_long_last_check_is_announced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def forward(module: nn.Module, images: Tensor) -> Tensor:
         clock.seconds += seconds * (len(images) > 3)
@@ -141,7 +141,7 @@ def test_steps_that_were_asked_for_are_kept(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_monitored_scalar_outlives_skipped_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def a_minute(module: nn.Module, images: Tensor) -> Tensor:
         clock.seconds += 60 * (len(images) > 3)
@@ -285,7 +285,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Slow:
     torch.manual_seed(0)
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as caught:
         patch.setattr("lightning_cam.training.rhythm.ALWAYS_SPARED", ALWAYS_SPARED)
-        patch.setattr("lightning_cam.training.callback.time", clock)
+        patch.setattr("lightning_cam.training.clock.time", clock)
         warnings.simplefilter("always")
         run.fit(Validated(), data, data)
     said = [str(w.message) for w in caught if "lightning_cam" in str(w.message)]
@@ -380,7 +380,7 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def edit(*given: Tensor) -> Tensor:
         clock.seconds += 0.1
@@ -400,7 +400,7 @@ def test_a_machine_that_can_afford_trials_makes_every_check_with_them(
 def test_trials_that_fail_cost_the_trials_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they took counts as well, so that they are not tried again at every epoch."""
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def maps(activations: Tensor, gradients: Tensor) -> Tensor:
         clock.seconds += 0.1  # for each of two classes
@@ -431,7 +431,7 @@ def test_a_look_that_fails_is_not_completed_in_place_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("lightning_cam.training.callback.time", clock)
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
 
     def maps(activations: Tensor, gradients: Tensor) -> Tensor:
         clock.seconds += 0.1

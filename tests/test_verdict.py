@@ -6,11 +6,14 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from lightning_cam import Probe, examine, statistics
+from lightning_cam.audit import AuditResult
+from lightning_cam.audit.findings import AuditFinding
 from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
@@ -751,7 +754,9 @@ def test_what_the_callback_says_with_expected_cues_can_be_had_of_a_report() -> N
     assert judge(one).outcome == "FAIL"
     assert judge(one, expected_cues=["background"]) == RunningVerdict({"background": "PASS"}).conclude(one)
     assert judge(report(strong("position"))).outcome == "WARN"
-    assert judge(report(strong("position")), audited_cues={"position"}).outcome == "FAIL"
+    place = AuditFinding("place", "position", "a", 0.9, 0.8, 0.001, "strong", "the place tells the class", "crop", "")
+    audit = AuditResult(("a", "b"), (9, 9), (9, 9), (), (place,), (place,), np.zeros((8, 8)), np.zeros((8, 8), bool))
+    assert judge(report(strong("position")), audit=audit).outcome == "FAIL"
 
 
 def test_an_expected_cue_that_the_report_lacks_is_refused() -> None:

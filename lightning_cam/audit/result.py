@@ -46,8 +46,13 @@ class AuditResult:
     candidate_region: npt.NDArray[np.bool_]
 
     def __repr__(self) -> str:
-        cues = ", ".join(dict.fromkeys(finding.cue for finding in self.findings)) or "none"
+        cues = ", ".join(self.cues) or "none"
         return f"AuditResult({sum(self.n_read)} pictures, {len(self.classes)} classes, cues: {cues})"
+
+    @property
+    def cues(self) -> tuple[str, ...]:
+        """Names of the cues from which the label can be predicted, clearest first."""
+        return tuple(dict.fromkeys(finding.cue for finding in self.findings))
 
     @property
     def ok(self) -> bool:

@@ -27,12 +27,18 @@ class Alarm:
         self._is_spent = True
         return verdict
 
-    def act(self, trainer: Any, verdict: Verdict) -> None:
-        """Does what the user wants done. An exception from here is meant to reach the training."""
+    def act(self, trainer: Any, verdict: Verdict, *, is_printed: bool = False) -> None:
+        """Does what the user wants done. An exception from here is meant to reach the training.
+
+        Args:
+            trainer: Of the fit.
+            verdict: The one that set the alarm off.
+            is_printed: Whether the terminal shows all of it already, so that a warning says it in a line.
+        """
         if callable(self._on_shortcut):
             self._on_shortcut(verdict)  # in every process: what one does alone, such as stopping, the others wait for
         elif self._on_shortcut == "raise":
             raise ShortcutError(verdict)
         else:
             trainer.should_stop = trainer.should_stop or self._on_shortcut == "stop"
-            warn(str(verdict))
+            warn(f"{verdict.outcome}: {verdict.reason}" if is_printed else str(verdict))

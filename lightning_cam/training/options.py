@@ -1,12 +1,20 @@
-"""Options of the callback: which are refused, and which trials an audit adds."""
+"""Options of the callback: what there is to choose, what is refused, and which trials an audit adds."""
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 
+from ..attribution import cams
 from ..audit import AuditResult
 from ..intervention import STANDARD, Trial, region_trial
 from ..probe import Probe
+from ..sinks.page import Sink
+from .alarm import OnShortcut
+from .rhythm import Rhythm
+from .trainer import Drawing
 
 OnError = Literal["warn", "raise"]
 
@@ -18,8 +26,45 @@ def known_trials(audit: AuditResult | None) -> tuple[Trial, ...]:
     return (*STANDARD, region_trial(torch.from_numpy(audit.candidate_region)))
 
 
-def check_options(given: Any) -> None:
-    """Refuses options of a `CAMCallback` that cannot be, before anything is trained."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Options:
+    """What the user chose, as `CAMCallback` explains it.
+
+    Raises:
+        TypeError: ``probe`` is no `Probe`.
+        ValueError: An option that cannot be.
+    """
+
+    probe: Probe | None
+    layer: str | None
+    method: cams.CamMethod
+    forward: Callable[[nn.Module, Tensor], Any] | None
+    drawing: Drawing
+    batch_size: int
+    rhythm: Rhythm
+    max_overhead: float
+    trials: tuple[Trial, ...]
+    limits: Mapping[str, str]
+    on_shortcut: OnShortcut
+    on_error: OnError
+    verbose: bool
+    sinks: Sequence[Sink] | None
+    log_images: bool
+    n_images: int
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_options(self)
+
+    @property
+    def functions(self) -> dict[str, Any]:
+        """Those that may hold functions, which not every strategy can send to the processes that it spawns."""
+        names = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")
+        return {name: getattr(self, name) for name in names} | vars(self.drawing)
+
+
+def _check_options(given: Options) -> None:
+    """Refuses options that cannot be, before anything is trained."""
     if given.probe is not None and not isinstance(given.probe, Probe):
         found = type(given.probe).__name__
         raise TypeError(f"probe must be a Probe, got {found}; see Probe.from_dataset and from_folder")

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-# Seconds that checks may always take. Nobody minds ten seconds, and a share of a fit that has just begun is nothing.
+# Seconds that checks may take of any fit that is not short: a share of a fit that has just begun is nothing.
 ALWAYS_SPARED = 10.0
 # Largest share of a fit that all checks together may take, the first and the last full one included. Without it, checks
 # took as long as a fit of 16 s (ResNet-18, 320 images of 96 pixels). Pictures and evidence come on top, up to 0.07.

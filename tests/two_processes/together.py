@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import lightning_cam.training.callback
+import lightning_cam.training.clock
 from house.clock import Batches, Clock
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from house.trainings import Net, loader, moody, probe, trainer
@@ -75,7 +75,7 @@ def shares(folder: Path, *, same: bool) -> list[Any]:
     if not same:
         images, targets = probe().images, probe().targets
         brighter = images + int(run.global_rank) / 100
-        callback.probe, callback._draws_probe = Probe(brighter.clamp(0, 1), targets), False
+        callback.options = replace(callback.options, probe=Probe(brighter.clamp(0, 1), targets))
     run.fit(model, loader(), loader(8))
     n_together = sum(n_looked_at)
     alone = examine(model, callback.probe).scalars
@@ -101,7 +101,7 @@ def clocks(folder: Path) -> list[Any]:
         probe(), layer="body", method=maps, trials=[replace(BORDER[0], swap=DonorSwap(edit))], sinks=[]
     )
     run = in_two(folder, Batches(clock), callback, max_epochs=5)
-    with patch.object(lightning_cam.training.callback, "time", clock):
+    with patch.object(lightning_cam.training.clock, "time", clock):
         run.fit(Net(), loader(), loader(8))
     return [(reading.epoch, "cam/reliance/border" in reading.scalars) for reading in callback.history]
 

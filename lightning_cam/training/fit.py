@@ -1,0 +1,284 @@
+"""One fit: the probe, one check after another, and what is kept and said of them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from ..attribution.self_check import TouchedError
+from ..probe import Probe
+from ..sinks.worker import MOST_FAILURES_IN_A_ROW
+from ..verdict import Verdict
+from .agreement import Agreement
+from .alarm import Alarm
+from .clock import Clock
+from .comparison import UNSEEN, Comparison, can_be_called, with_step
+from .failures import Failures, print_progress, warn
+from .gallery import Gallery
+from .journal import Journal
+from .module import has_run
+from .observer import Failure, Judged, Observer
+from .options import Options
+from .rhythm import Depth, Effort, Occasion
+from .trainer import drawn_in_every_process, has_whole_model, logged_step, validates
+
+A_CHECK = "a check"
+LONG = 2.0  # seconds after which a person begins to wonder what is happening
+MAX_EVIDENCE = 3  # findings that get a picture
+
+
+class Fit:
+    """What one fit knows and does. A callback can serve several fits, each with its own.
+
+    Args:
+        options: What the user chose.
+        journal: The series of readings, which may have begun in an earlier fit.
+
+    Attributes:
+        probe: The images that are looked at; None until they are drawn.
+        verdict: So far, and after `end` for good.
+        clock: Times the fit and its checks.
+        comparison: Of the probe with a real batch.
+        is_off: Whether nothing is looked at any more.
+    """
+
+    def __init__(self, options: Options, journal: Journal) -> None:
+        self.probe = options.probe
+        self.verdict: Verdict | None = None
+        self.is_off = False
+        self._options = options
+        self._journal = journal
+        self._failures = failures = Failures(raises=options.on_error == "raise")
+        self.clock = Clock(options.rhythm, options.max_overhead, has_trials=bool(options.trials), failures=failures)
+        self.comparison = Comparison(failures)
+        self._observer = Observer(
+            layer=options.layer,
+            method=options.method,
+            forward=options.forward,
+            batch_size=options.batch_size,
+            limits=options.limits,
+            failures=failures,
+        )
+        self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
+        self._alarm = Alarm(options.on_shortcut)
+        self._looked_at = -1  # global step of the last check
+        self._lacks_trials = False  # whether that check can be completed
+
+    # ---- the course of a fit -----------------------------------------------------------------------------------------
+
+    def begin(self, trainer: Any, module: Any) -> None:
+        """Draws the probe, opens the sinks and takes the first look. Configuration errors raise here."""
+        self.clock.start(trainer)
+        if not has_whole_model(trainer):
+            self.switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
+            self._journal.keep_monitors_alive(trainer)
+            return
+        self.probe = probe = self._options.probe or self._drawn(trainer)
+        self._observer.meet(probe)
+        self._observer.doubt = UNSEEN
+        self._journal.begin(probe.fingerprint, is_new_run=trainer.global_step == 0)
+        self._looked_at = trainer.global_step if self._journal.readings else -1
+        if trainer.is_global_zero:
+            _warn_of_copies(probe)
+            if not trainer.fast_dev_run:
+                self._gallery.open(trainer, probe, run=self._journal.run)
+        self.settle(module, trainer.val_dataloaders)
+        if not self._journal.readings and has_run(module) and self._can_look(trainer, module, probe):
+            depth = Depth.MAPS if self._options.trials else Depth.FULL
+            self._look(trainer, module, Occasion(depth, logged_step(trainer), before_training=True))
+
+    def settle(self, module: Any, loaders: Any) -> None:
+        """Once: the probe goes the way of a batch of ``loaders``, or a doubt says which step is missing."""
+        if self.is_off or self.probe is None or self.comparison.is_settled:
+            return
+        drawing = self._options.drawing if self._options.probe is None else None
+        with self.clock.counting():
+            agreement = self.comparison.settle(
+                module, self.probe, loaders, drawing=drawing, given=self._options.forward
+            )
+        if agreement is not None:
+            self._follow(agreement)
+
+    def after_step(self, trainer: Any, module: Any, *, ends_epoch: bool) -> None:
+        """Looks at growing steps of the first epoch, or every n steps; not where `after_epoch` does anyway."""
+        step, rhythm = trainer.global_step, self._options.rhythm
+        if step == self._looked_at or not rhythm.after_step(step, trainer.current_epoch):
+            return
+        if not self.is_off and not (ends_epoch and rhythm.every_n_train_steps is None):
+            self._look_affordably(trainer, module, logged_step(trainer))
+
+    def after_epoch(self, trainer: Any, module: Any, step: int) -> None:
+        """Looks after a validation, or after an epoch without one. Lightning allows ``self.log`` in both."""
+        is_due = self._options.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
+        if is_due and not self.is_off:
+            self._look_affordably(trainer, module, step, after_epoch=True)
+
+    def end(self, trainer: Any, module: Any) -> None:
+        """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
+        completes = trainer.global_step == self._looked_at
+        if self._journal.readings and (self._lacks_trials or not completes):  # the same in every process
+            self._last_look(trainer, module, completes=completes)
+        self._observer.logged = self.comparison.logged(trainer.callback_metrics)
+        self.verdict = self._observer.conclude()
+        alert = self._alarm.news(self.verdict)
+        is_printed = False
+        with self._failures.surviving("the summary"):
+            is_printed = self._sum_up(module, alert=alert is not None)
+        self._gallery.close()
+        if alert:
+            self._alarm.act(trainer, alert, is_printed=is_printed)
+
+    def interrupt(self, seconds: float) -> None:
+        """Keeps the pictures made so far, if that takes no more than ``seconds``."""
+        self.comparison.end()
+        self._gallery.close(seconds)
+
+    def close(self) -> None:
+        """Lets go of hooks, worker and maps."""
+        self.comparison.end()
+        self._gallery.close()
+        self._observer.forget()
+
+    def switch_off(self, reason: str) -> None:
+        """Looks at nothing any more, and says why."""
+        self.is_off = True
+        warn(f"switched off for this fit, training goes on; {reason}")
+
+    # ---- looking -----------------------------------------------------------------------------------------------------
+
+    def _drawn(self, trainer: Any) -> Probe:
+        say = print_progress if self._options.verbose else None
+        return drawn_in_every_process(trainer, self._options.drawing, self.comparison.size, say=say)
+
+    def _can_look(self, trainer: Any, module: Any, probe: Probe) -> bool:
+        """Whether it is known how the model is called; if not, the first batch shows it."""
+        forward = self._options.forward
+        return self.comparison.is_settled or can_be_called(module, probe, forward, validates=validates(trainer))
+
+    def _follow(self, agreement: Agreement) -> None:
+        """Does what came of the comparison with a batch."""
+        if agreement.has_touched:
+            if self._options.on_error == "raise":
+                raise TouchedError(agreement.has_touched)
+            self.switch_off(agreement.has_touched)
+        self._observer.doubt = agreement.doubt
+        if agreement.doubt:
+            warn(f"there will be no verdict. {agreement.doubt}")
+        if agreement.forward is not None:
+            self._observer.call_with(agreement.forward)
+        if agreement.step is not None and self.probe is not None:
+            self.probe = with_step(self.probe, agreement.step)
+
+    def _look_affordably(self, trainer: Any, module: Any, step: int, *, after_epoch: bool = False) -> None:
+        """As deep as the time allows, or not at all."""
+        if self.probe is not None and (depth := self.clock.depth(trainer, after_epoch=after_epoch)):
+            effort = self.clock.effort(trainer, len(self.probe))
+            self._look(trainer, module, Occasion(depth, step, can_log=after_epoch, effort=effort))
+
+    def _last_look(self, trainer: Any, module: Any, *, completes: bool) -> None:
+        """In full. It is announced: the progress bar is complete, and a long look is like a hang."""
+        if self.is_off or self.probe is None:
+            return
+        effort = self.clock.effort(trainer, len(self.probe), is_last=True)
+        seconds = self.clock.seconds_of(effort or Effort(len(self.probe)))
+        if seconds > LONG and self._options.verbose and trainer.is_global_zero:
+            print(f"\n{self._options.name}: last check of the fit, about {seconds:.0f} s")  # noqa: T201 - once a fit
+        occasion = Occasion(Depth.FULL, logged_step(trainer) - 1, effort=effort, completes=completes)
+        self._look(trainer, module, occasion)
+
+    def _look(self, trainer: Any, module: Any, occasion: Occasion) -> None:
+        """One check, from the forward pass to the queue of pictures. Every process logs the same numbers."""
+        if self.is_off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
+            return
+        began = self.clock.elapsed
+        self._looked_at = trainer.global_step
+        self._observer.logged = self.comparison.logged(trainer.callback_metrics)
+        outcome = self._check(module, self.probe, occasion)
+        seconds = self.clock.elapsed - began
+        tried = occasion.effort if occasion.depth is Depth.FULL else None
+        self.clock.charge(occasion.depth, seconds, tried or Effort(len(self.probe)))
+        self._lacks_trials = not occasion.is_judged and not isinstance(outcome, Failure)
+        if isinstance(outcome, Failure):
+            self._cope(outcome)
+            self._journal.keep_monitors_alive(trainer)
+            return
+        self._failures.succeeded(A_CHECK)
+        self.verdict = outcome.verdict
+        alert = self._alarm.news(self.verdict)
+        self._keep(trainer, module, occasion, self._scalars(outcome, seconds, occasion), alert=alert is not None)
+        if alert:
+            self._alarm.act(trainer, alert)
+
+    def _check(self, module: Any, probe: Probe, occasion: Occasion) -> Judged | Failure:
+        return self._observer.check(
+            module,
+            probe,
+            self._options.trials if occasion.depth is Depth.FULL else (),
+            judges=occasion.is_judged,
+            effort=occasion.effort,
+            lets_through=partial(self._lets_through, before_training=occasion.before_training),
+        )
+
+    def _lets_through(self, error: Exception, *, before_training: bool) -> bool:
+        """Whether an exception of a check reaches the training."""
+        return self._options.on_error == "raise" or (before_training and isinstance(error, ValueError))
+
+    def _cope(self, failure: Failure) -> None:
+        """Says the first failure of a fit once, and gives up after several in a row."""
+        if failure.has_touched:
+            self.switch_off(failure.text.removeprefix("TouchedError: "))
+            return
+        self._failures.count(A_CHECK, failure.text)
+        if self._failures.too_many(A_CHECK):
+            self.switch_off(f"{MOST_FAILURES_IN_A_ROW} checks in a row failed, the last with {failure.text!r}")
+
+    # ---- keeping -----------------------------------------------------------------------------------------------------
+
+    def _scalars(self, outcome: Judged, seconds: float, occasion: Occasion) -> Mapping[str, float]:
+        """What was measured and what it cost. Before the training there is no time yet to take a share of."""
+        costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
+        if not occasion.before_training:
+            costs["overhead"] = self.clock.overhead
+        return {**outcome.scalars, **costs}
+
+    def _keep(
+        self, trainer: Any, module: Any, occasion: Occasion, scalars: Mapping[str, float], *, alert: bool
+    ) -> None:
+        """Logs a reading and queues its pictures."""
+        if occasion.completes:
+            reading, news = self._journal.complete(scalars)
+        else:
+            reading, news = self._journal.record(scalars, occasion.step, trainer.current_epoch)
+        with self._failures.surviving("logging"):
+            self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
+        if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
+            self._failures.say_once("empty maps", _empty_maps(occasion.step))
+        self._gallery.add(self._observer.report, reading, self.verdict, alert=alert, drawn=occasion.completes)
+
+    def _sum_up(self, module: Any, *, alert: bool) -> bool:
+        """Hands over the last page. Returns whether it said on the terminal how the fit ended."""
+        report, verdict, history = self._observer.report, self.verdict, self._journal.readings
+        if self.probe is None or not history:
+            return False
+        shows_findings = verdict and self._gallery.is_open and self._options.log_images
+        cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if verdict and shows_findings else []
+        evidence = self._observer.evidence(module, self.probe, cues)
+        if not self._gallery.is_open or report is None:
+            return False
+        self._gallery.finish(history, verdict, evidence, alert=alert)
+        if self._options.verbose:
+            words = self._gallery.last_words(self.probe, report, len(history), verdict)
+            print(f"\n{words}")  # noqa: T201 - once a fit
+        return self._options.verbose
+
+
+def _warn_of_copies(probe: Probe) -> None:
+    """Copies count twice in every mean, and make every interval narrower than it is."""
+    if copies := probe.copies():
+        warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
+
+
+def _empty_maps(step: int) -> str:
+    return (
+        f"every map of the check at step {step} is empty: the class scores do not depend on this layer there, or no "
+        "channel supports the class; try another layer='...'"
+    )
