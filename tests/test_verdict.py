@@ -17,7 +17,8 @@ from lightning_cam.audit.findings import AuditFinding
 from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
-from lightning_cam.verdict import ALPHA, RunningVerdict, ShortcutError, Verdict, _judged, judge, limits
+from lightning_cam.verdict import RunningVerdict, ShortcutError, Verdict, judge, limits
+from lightning_cam.verdict.judging import ALPHA, _judged
 
 NAN = math.nan
 TRIALS = {trial.cue: trial for trial in STANDARD}
@@ -326,7 +327,7 @@ def test_without_trials_there_is_nothing_to_judge() -> None:
     verdict = judge(report())
 
     assert verdict.outcome == "INCONCLUSIVE"
-    assert "no cue that counts" in verdict.reason
+    assert "no cue was tested" in verdict.reason
 
 
 @pytest.mark.parametrize("found", [(), (reliance("cast", 0.9, NAN, NAN, 0.001),)], ids=["none", "too few images"])
@@ -336,7 +337,7 @@ def test_without_an_interval_nothing_is_claimed(found: tuple[Reliance, ...]) -> 
     assert verdict.outcome == "INCONCLUSIVE"
     assert verdict.findings == ()
     assert verdict.score == 0
-    assert "too few probe images" in verdict.reason
+    assert "too few images for any claim" in verdict.reason
 
 
 # several cues
@@ -514,7 +515,7 @@ def test_where_every_cue_is_expected_nothing_can_be_said() -> None:
 
     assert verdict.outcome == "INCONCLUSIVE"
     assert verdict.findings == ()
-    assert "no cue that counts" in verdict.reason
+    assert "no cue was tested" in verdict.reason
 
 
 def test_an_expected_cue_that_needs_masks_is_not_missed() -> None:

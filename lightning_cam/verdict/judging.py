@@ -1,0 +1,162 @@
+"""From reliances to a verdict: what convicts, what only warns, and what was not measured."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from .. import statistics
+from ..audit import AuditResult
+from ..cues import cue_named
+from ..examination import Report
+from ..intervention import MARGIN, Reliance, Trial
+from . import reasons
+from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
+
+ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
+
+
+def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: Collection[str]) -> dict[str, str]:
+    """What the user declares of cues instead of what their trials say: "PASS" is reported and no more, "FAIL" convicts.
+
+    Args:
+        trials: What is put to the test.
+        expected_cues: Cues that the user declares legitimate.
+        audited_cues: Cues from which the labels of the data set can be predicted: none of these is just the object's.
+
+    Raises:
+        ValueError: An expected cue is none of the trials'.
+    """
+    cues = [trial.cue for trial in trials]
+    unknown = [cue for cue in expected_cues if cue not in cues]
+    if isinstance(expected_cues, str) or (unknown and cues):
+        raise ValueError(f"expected_cues must be a list of names out of {cues}, got {expected_cues!r}")
+    declared = dict.fromkeys(audited_cues, FAIL) | dict.fromkeys(expected_cues, PASS)
+    return {cue: most for cue, most in declared.items() if cue in cues}
+
+
+def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult | None = None) -> Verdict:
+    """The verdict on one report. The callback also compares the probe with a batch, and may withhold its verdict.
+
+    Args:
+        report: What `examine` measured.
+        expected_cues: Cues that the model may rely on. They are measured and shown, but lead to no verdict.
+        audit: The result of `audit_dataset` for the training data. Any cue that it found may lead to "FAIL".
+
+    Raises:
+        ValueError: An expected cue is none of the report's trials.
+    """
+    return _judged(report, limits(report.trials, expected_cues, audit.cues if audit else ()))
+
+
+def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None = None) -> Verdict:
+    """The verdict on one check.
+
+    Args:
+        report: What `examine` measured.
+        limits: The worst outcome that cues may lead to, where that is not what their trials say.
+        shown: For a run that is judged check by check: the cues that are significantly above the margin now, and
+            whether that has held for enough checks in a row to fail. None judges this report on its own.
+    """
+    most = _most(report, limits)
+    counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
+    missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
+    if not report.learned or not counted:
+        reason = reasons.nothing_to_judge(report, most) + reasons.without_masks(missing)
+        return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
+    corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
+    shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
+    found = [
+        _finding(r, corrected[r.cue], convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
+        for r in counted
+        if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
+    ]
+    findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
+    outcome, reason = _outcome(findings, counted, missing)
+    score = max(reliance.low for reliance in counted)
+    doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
+    return Verdict(
+        outcome,
+        score,
+        findings,
+        report.reliances,
+        reason + reasons.perhaps_object(doubtful) + reasons.without_masks(missing),
+    )
+
+
+def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
+    """The most that each cue may lead to."""
+    return {trial.cue: limits.get(trial.cue, trial.at_most) for trial in report.trials}
+
+
+class RunningVerdict:
+    """Judges a run check by check; false "FAIL"s of 20 checks together stay below ``alpha``.
+
+    Args:
+        limits: The most that cues may lead to, where that is not what their trials say.
+        alpha: Chance of any false "FAIL" in 20 checks, see `statistics.check_level`.
+        streak: Checks in a row that must agree: trainings wobble from check to check.
+    """
+
+    def __init__(self, limits: Mapping[str, str], *, alpha: float = ALPHA, streak: int = 2) -> None:
+        self._limits = limits
+        self._alpha = alpha
+        self._streak = streak
+        self._checks = 0
+        self._in_a_row: dict[str, int] = {}
+
+    def judge(self, report: Report) -> Verdict:
+        """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
+        most = _most(report, self._limits)
+        counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
+        convicting = self.add_check({r.cue: r.p_value for r in counted})
+        return _judged(report, self._limits, {cue: cue in convicting for cue in self._in_a_row})
+
+    def conclude(self, report: Report) -> Verdict:
+        """The verdict at the end of a run, from its last report alone."""
+        return _judged(report, self._limits)
+
+    def add_check(self, p_values: Mapping[str, float]) -> set[str]:
+        """Counts a check, and returns the cues that were above the margin for enough checks in a row.
+
+        A NaN, or a check without the cue, ends its streak.
+        """
+        self._checks += bool(p_values)
+        level = statistics.check_level(self._alpha, max(1, self._checks), cues=max(1, len(p_values)))
+        self._in_a_row = {cue: self._in_a_row.get(cue, 0) + 1 for cue, p in p_values.items() if p < level}
+        return {cue for cue, n in self._in_a_row.items() if n >= self._streak}
+
+
+def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
+    ranked = sorted(reliance.by_class, key=lambda name: -reliance.by_class[name][0])
+    return Finding(
+        cue=reliance.cue,
+        outcome=FAIL if convicts else WARN,
+        reliance=reliance.mean,
+        low=reliance.low,
+        high=reliance.high,
+        p_value=p_value,
+        classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA),
+        remedy=cue_named(reliance.cue).remedy,
+        text=reasons.measured(reliance),
+    )
+
+
+def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str]) -> tuple[Outcome, str]:
+    if findings:
+        return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
+    unsettled = [r for r in counted if not statistics.equivalent((r.low, r.high), MARGIN)]
+    if unsettled:
+        return INCONCLUSIVE, reasons.unsettled(unsettled)
+    return (INCONCLUSIVE if missing else PASS), reasons.below_margin(counted)
+
+
+def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
+    """Of the cues that do not count, those for which masks are missing; none where no image found donors."""
+    if not report.effects and not all(trial.swap.needs_masks for trial in report.trials):
+        return []
+    return [trial.cue for trial in report.trials if trial.swap.needs_masks and trial.cue in uncounted]
+
+
+def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:
+    """Cues that are thought not to be the object's, which nobody knows without masks."""
+    off_object = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
+    return [finding.cue for finding in findings if finding.cue in off_object]

@@ -1,0 +1,74 @@
+"""The verdict in sentences: why this outcome, and what is missing for another."""
+
+from collections.abc import Mapping, Sequence
+
+from ..cues import cue_named
+from ..examination import Report
+from ..intervention import MARGIN, Reliance
+from ..statistics import FEWEST
+from .record import FAIL, PASS, Finding
+
+_MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
+
+_ONE_CLASS = "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more"
+_NOT_LEARNED = "the model does not tell the probe's classes apart better than by chance, so there is nothing to judge"
+_NONE_COUNTS = "no cue was tested that may lead to a verdict: there are no trials, or all of their cues are expected"
+_TOO_FEW = (
+    f"the probe has too few images for any claim: it needs two classes with two images each, {FEWEST} images in all; "
+    "32 of each class do well"
+)
+
+
+def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
+    """Why a report has nothing that leads to a verdict.
+
+    Args:
+        report: What was measured.
+        most: The most that each cue may lead to.
+    """
+    if report.has_one_class:
+        return _ONE_CLASS
+    if not report.learned:
+        return _NOT_LEARNED
+    return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _TOO_FEW
+
+
+def relies(findings: Sequence[Finding]) -> str:
+    """On what the model relies, beyond doubt or perhaps."""
+    failing = [finding.cue for finding in findings if finding.outcome == FAIL]
+    verb, cues = ("relies", failing) if failing else ("may rely", [finding.cue for finding in findings])
+    return f"the model {verb} on something that is not the object: {' and '.join(cues)}"
+
+
+def measured(reliance: Reliance) -> str:
+    """How much a model relies on one cue."""
+    what = cue_named(reliance.cue).words
+    return (
+        f"{reliance.cue}: with {what} of another class instead of its own, the right class loses "
+        f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
+    )
+
+
+def below_margin(counted: Sequence[Reliance]) -> str:
+    """What was tested and found to be small."""
+    cues = ", ".join(reliance.cue for reliance in counted)
+    return f"swapping any of {cues} costs the right class less than {MARGIN:.2f} of its probability"
+
+
+def unsettled(reliances: Sequence[Reliance]) -> str:
+    """How many images would settle what these reliances leave open."""
+    widest = max(reliances, key=lambda reliance: reliance.needed_n)
+    number = f"{widest.needed_n:.0f} probe images" if widest.needed_n < _MOST_NAMED else "many more probe images"
+    cues = " or ".join(reliance.cue for reliance in reliances)
+    return f"the probe has too few images to rule out that the model relies on {cues}; {number} would be enough"
+
+
+def perhaps_object(cues: Sequence[str]) -> str:
+    """An addition where swapped parts may belong to the object."""
+    return f"; the object itself may be what was swapped ({' and '.join(cues)}): only masks would tell" if cues else ""
+
+
+def without_masks(cues: Sequence[str]) -> str:
+    """An addition where cues could not be swapped."""
+    way_out = "give the probe masks, or name in expected_cues what the model may use"
+    return f"; not measured without masks of the objects: {' and '.join(cues)}; {way_out}" if cues else ""

@@ -1,0 +1,112 @@
+"""Verdict and finding: what was concluded, with the figures that led to it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from ..cues import CUES, Remedy
+from ..intervention import Reliance
+from ..text import printable
+
+Outcome: TypeAlias = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
+PASS: Literal["PASS"] = "PASS"
+WARN: Literal["WARN"] = "WARN"
+FAIL: Literal["FAIL"] = "FAIL"
+INCONCLUSIVE: Literal["INCONCLUSIVE"] = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cue that the model relies on.
+
+    Attributes:
+        cue: Name of the cue.
+        outcome: "FAIL" or "WARN": what this finding alone leads to.
+        reliance: Own-class probability lost when only the cue is swapped, -1 to 1.
+        low: Lower end of the 95 % interval of the reliance.
+        high: Upper end.
+        p_value: Of a reliance of at most `MARGIN`, after Holm's correction for the number of cues.
+        classes: Classes that rely on it, strongest first; empty where no class can be told from the rest.
+        remedy: What to do about it, and code to paste.
+        text: One sentence.
+    """
+
+    cue: str
+    outcome: str
+    reliance: float
+    low: float
+    high: float
+    p_value: float
+    classes: tuple[str, ...]
+    remedy: Remedy
+    text: str
+
+    def __repr__(self) -> str:
+        return (
+            f"Finding({self.cue!r}, {self.outcome}, reliance {self.reliance:.2f} ({self.low:.2f} to {self.high:.2f}))"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a model relies on something that is not the object.
+
+    Attributes:
+        outcome: "PASS" only if every cue is shown to stay below `MARGIN`, which takes masks for the background; "FAIL"
+            if one that cannot be the object's own is shown to lie above; "WARN" for weaker evidence of such a cue, or
+            where one that may be the object's own is shown to lie above; else "INCONCLUSIVE".
+        score: For ranking runs, -1 to 1: the highest lower bound of a reliance; higher = more reliance on a shortcut.
+        findings: The cues that the model relies on, strongest first.
+        measured: Every cue that was put to the test, whether it counts or not.
+        reason: Why this outcome, in a sentence or two.
+    """
+
+    outcome: Outcome
+    score: float
+    findings: tuple[Finding, ...]
+    measured: tuple[Reliance, ...]
+    reason: str
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"
+
+    @property
+    def tested(self) -> tuple[str, ...]:
+        """The cues for which there is a number, whatever the outcome."""
+        return tuple(reliance.cue for reliance in self.measured if not math.isnan(reliance.low))
+
+    @property
+    def untested(self) -> tuple[str, ...]:
+        """The cues of the table for which there is no number: nothing is known of them."""
+        return tuple(cue.name for cue in CUES if cue.name not in self.tested)
+
+    def __str__(self) -> str:
+        said = [f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)]
+        return "\n".join(map(printable, said))
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON types; what is not finite becomes None."""
+        return dict(_plain(asdict(self)))
+
+
+def withheld(verdict: Verdict, reason: str) -> Verdict:
+    """The verdict where something else is wrong first: nothing is found and nothing is excluded."""
+    return replace(verdict, outcome=INCONCLUSIVE, score=0.0, findings=(), reason=reason)
+
+
+class ShortcutError(RuntimeError):
+    """Raised by ``CAMCallback(on_shortcut="raise")``; ``verdict`` says why."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(str(verdict))
+        self.verdict = verdict
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither NaN nor infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
