@@ -5,13 +5,25 @@ r"""Text that others wrote, made harmless: names of classes, files, layers and c
 """
 
 import re
+import unicodedata
 
+_JOINERS = "\u200c\u200d"  # without width; Persian and the scripts of India need them between letters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula (OWASP, "CSV Injection")
 
 
 def printable(text: object) -> str:
     """One line of text without the characters that steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))
+    return "".join(letter if letter.isprintable() or letter in _JOINERS else "?" for letter in str(text))
+
+
+def words(text: str, *, also: str = "-_") -> str:
+    """Letters, accents and digits of any script; an underscore for everything else, except what ``also`` lists.
+
+    >>> words("gelbe Käfer: 3"), words("../狗")
+    ('gelbe_Käfer_3', '_狗')
+    """
+    letters = unicodedata.normalize("NFC", text)  # a folder's name is read with its accents apart on macOS
+    return re.sub("\0+", "_", "".join(c if c in also or unicodedata.category(c)[0] in "LMN" else "\0" for c in letters))
 
 
 def escape(text: str) -> str:

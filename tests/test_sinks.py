@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import math
+import os
 import random
 import shutil
 import sys
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +38,7 @@ from house.read_back import (
     wandb_rows,
     wandb_table,
 )
+from lightning_cam.probe.names import tag
 from lightning_cam.sinks import (
     FolderSink,
     MemorySink,
@@ -292,6 +295,9 @@ NASTY = [
     ".hidden",
     "a:b*?",
     "\ud800",
+    "金毛寻回犬" * 100,
+    "e\u0301t\u00e9",
+    "\u202egnp",
 ]
 
 
@@ -304,13 +310,28 @@ def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     assert file.resolve().parent == (root / "step_00000000").resolve()
     assert file.name[0] not in "-."
     assert len(file.name) < 60
+    assert len(os.fsencode(file.name)) < 120
     np.testing.assert_array_equal(pixels(file), picture(0))
 
 
 def test_different_names_are_different_files() -> None:
-    names = [*NASTY, "a b", "a_b", "A_b", "x" * 501]
+    names = [*NASTY, "a b", "a_b", "A_b", "x" * 501, "\u00e9t\u00e9", "\u00c9t\u00e9", "金毛寻回犬" * 101]
 
-    assert len({folder.safe_name(name).lower() for name in names}) == len(names)
+    stored = {unicodedata.normalize("NFD", folder.safe_name(name)).casefold() for name in names}
+    assert len(stored) == len(names)
+
+
+@pytest.mark.parametrize("name", ["金毛寻回犬", "골든_리트리버", "Собака", "كلب", "कुत्ता", "Käfer"])
+def test_a_file_name_keeps_the_letters_of_every_script(name: str) -> None:
+    assert folder.safe_name(name).startswith(f"{name}-")
+    assert folder.safe_name(unicodedata.normalize("NFD", name)).startswith(f"{name}-")
+    assert tag(unicodedata.normalize("NFD", name), 3) == f"{name}_3"
+
+
+def test_a_file_name_has_only_letters_that_the_file_system_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+
+    assert folder.safe_name("狗 dog").startswith("dog-")
 
 
 def test_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

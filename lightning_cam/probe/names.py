@@ -1,10 +1,9 @@
 """Names of probe images: fit for a dashboard's tag, and each one once."""
 
-import re
 from collections.abc import Sequence
 from itertools import count
 
-_NOT_IN_TAGS = re.compile(r"[^-\w.]+")
+from ..text import words
 
 
 def tag(class_name: str, of_image: str | int) -> str:
@@ -13,7 +12,7 @@ def tag(class_name: str, of_image: str | int) -> str:
     >>> tag("tabby cat", 7)
     'tabby_cat_7'
     """
-    return _NOT_IN_TAGS.sub("_", f"{class_name}_{of_image}")
+    return words(f"{class_name}_{of_image}", also="-_.")
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -1,14 +1,13 @@
 """The parts that tiles and strips are put together from: photos, outlines, overlays, text, the legend."""
 
-import unicodedata
-from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
+from .fonts import plain_font, runs
 from .scale import Density, Picture, density, strength, tinted
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -91,7 +90,7 @@ def legend(width: int) -> Picture:
     for value, text in ((0, "0"), (1, "1x"), (2, "2x"), (4, "4x"), (8, "8x+")):
         x = float(strength(np.array(value, dtype=np.float32))) * (width - 1)
         draw.line((x, 2 + BAR, x, 4 + BAR), fill=FAINT)
-        length = _font(TEXT).getlength(text) + 1
+        length = text_length(text, TEXT) + 1
         write_text(draw, (int(min(max(x - length / 2, 0), width - length)), 3 + BAR), text, TEXT, FAINT, width)
     return np.asarray(canvas)
 
@@ -103,24 +102,23 @@ def write_text(
 
     Drawn twice, a pixel apart: dashboards shrink pictures without smoothing, and thin strokes would fall through.
     """
-    font = _font(size)
-    line = drawable(text)
-    while line and font.getlength(line) + 1 > width:
-        line = line.rstrip(".")[:-1].rstrip() + "..." if len(line) > 4 else ""
-    draw.text(at, line, fill=colour, font=font)
-    draw.text((at[0] + 1, at[1]), line, fill=colour, font=font)
+    line = shortened(text, size, width - 1)
+    left, baseline = float(at[0]), at[1] + plain_font(size).getmetrics()[0]
+    for piece, font in runs(line, size):
+        for x in (left, left + 1):
+            draw.text((x, baseline), piece, fill=colour, font=font, anchor="ls")
+        left += font.getlength(piece)
 
 
-def drawable(text: str) -> str:
-    r"""What Pillow's own font can draw, on one line: accents fall away, other scripts become question marks.
-
-    >>> drawable("Käfer\n中")
-    'Kafer ?'
-    """
-    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-    return " ".join(plain.encode("ascii", "replace").decode().split())
+def text_length(text: str, size: int) -> float:
+    """Width of one line of text in pixels."""
+    return sum(font.getlength(piece) for piece, font in runs(text, size))
 
 
-@lru_cache
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+def shortened(text: str, size: int, width: float) -> str:
+    """A text, or as much of it as fits into ``width`` pixels, and dots."""
+    line = text
+    while line and (length := text_length(line, size)) > width:
+        kept = min(len(line.rstrip(".")) - 1, int(len(line) * width / length))
+        line = f"{line[:kept].rstrip('. ')}..." if kept > 1 else ""
+    return line

@@ -21,6 +21,8 @@ from .paint import (
     outlined,
     overlay,
     photo_of,
+    shortened,
+    text_length,
     write_text,
 )
 from .scale import Picture, bands
@@ -104,4 +106,6 @@ def _share(background_attention: float | None) -> str:
 
 
 def _short(name: str, longest: int = 18) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 3]}..."
+    """A name that leaves room for the number behind it, in letters of any width."""
+    cut = name if len(name) <= longest else f"{name[: longest - 3]}..."
+    return shortened(cut, 24, 2 * PANEL + GAP - text_length("wrong: predicted  (0.00)", 24) - 1)

@@ -7,12 +7,13 @@ import itertools
 import json
 import math
 import os
-import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from ..text import words
 from .page import Page, png
 
 HISTORY = "history.jsonl"
@@ -20,6 +21,7 @@ VERDICT = "verdict.json"
 RUN = "run.json"  # says which run a folder belongs to
 UNFINISHED = ".lightning_cam.tmp"
 MOST_BYTES_OF_RUN = 10_000  # of `RUN`, which holds an identifier
+MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
@@ -95,10 +97,14 @@ def read_history(folder: Path | str) -> list[dict[str, Any]]:
 def safe_name(name: str) -> str:
     """A file name without its ending that stays in its folder and on every file system; different names stay different.
 
-    >>> safe_name("../../etc/passwd")
-    'etc_passwd-3754d6cb3a'
+    Letters of every script are kept. The digest tells names apart that a file system takes for the same, because of
+    capitals or of how accents are stored; with it no name is a reserved one.
+
+    >>> safe_name("../../etc/passwd"), safe_name("狗")
+    ('etc_passwd-3754d6cb3a', '狗-cecd675a4c')
     """
-    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", name).lstrip("-_")[:40]
+    letters = words(name).encode(sys.getfilesystemencoding(), "ignore")[:MOST_BYTES_OF_NAME]
+    readable = letters.decode(sys.getfilesystemencoding(), "ignore").lstrip("-_")[:40]
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{readable or 'probe'}-{digest}"
 
