@@ -297,3 +297,13 @@ def test_progress_is_said_once_where_reading_takes_long(tmp_path: Path, monkeypa
     list(apart.Source(Drawn(tmp_path), None, lines.append).read(read_item, range(10)))
 
     assert lines == ["reading up to 10 items for the probe, which takes 7 s more at most"]
+
+
+def test_the_start_of_a_worker_is_no_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.chain([0.0], itertools.count(30.0, 0.1))
+    monkeypatch.setattr(apart.time, "monotonic", functools.partial(next, moments))
+    lines: list[str] = []
+
+    list(apart.Source(Drawn(tmp_path), None, lines.append).read(read_item, range(10)))
+
+    assert not lines  # 0.8 s are left after the first item, not 270

@@ -479,6 +479,23 @@ def test_a_wrong_option_is_refused(options: dict[str, Any], message: str) -> Non
         Probe.from_dataset(Items(labelled()), **options)
 
 
+@pytest.mark.parametrize("known", [{}, {"targets": [i % 2 for i in range(40)]}], ids=["read", "known"])
+def test_items_of_none_are_passed_over(known: dict[str, Any]) -> None:
+    """As many data sets give for a broken file, and a ``collate_fn`` leaves out."""
+    data = Items([None if i % 4 == 2 else (noise(i), i % 2) for i in range(40)])
+    vars(data).update(known)
+
+    probe = Probe.from_dataset(data, 8)
+
+    assert all(any(torch.equal(image, noise(i)) for i in range(40) if i % 4 != 2) for image in probe.images)
+    assert len(probe) == (8 if not known else 6)  # labels that are known do not tell which items are there
+
+
+def test_nothing_but_items_of_none_is_no_probe() -> None:
+    with pytest.raises(ValueError, match="no item of the data set has a label from 0"):
+        Probe.from_dataset(Items([None] * 5))
+
+
 def test_a_file_that_a_data_set_cannot_read_is_named(folder: Path) -> None:
     broken = folder / "cat" / "photo 3.png"
     broken.write_bytes(broken.read_bytes()[:150])

@@ -1,6 +1,10 @@
+from types import SimpleNamespace
+
 import pytest
 
 from lightning_cam.training import rhythm
+from lightning_cam.training.clock import Clock
+from lightning_cam.training.failures import Failures
 from lightning_cam.training.rhythm import Budget, Depth, Effort, Rhythm
 
 
@@ -122,3 +126,10 @@ def test_without_a_limit_all_images_are_tried(monkeypatch: pytest.MonkeyPatch) -
     budget.charge(Depth.MAPS, 100, Effort(64))
 
     assert budget.effort(64, 1, is_last=True) == Effort(64)
+
+
+def test_without_trials_no_check_is_called_smaller() -> None:
+    clock = Clock(Rhythm(), 0.02, has_trials=False, failures=Failures(raises=True))
+    clock.charge(Depth.FULL, 100, Effort(64))
+
+    assert clock.effort(SimpleNamespace(world_size=1), 64, is_last=True) is None  # and no warning

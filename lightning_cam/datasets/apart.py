@@ -61,13 +61,14 @@ class Source:
 
     def read(self, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
         """Calls ``read`` for each index, in order. A caller who stops early leaves a few more items read in vain."""
-        started, has_told = time.monotonic(), False
+        started, first, has_told = time.monotonic(), 0.0, False
         for n_read, result in enumerate(_in_any_way(self, read, indices), 1):
             yield result
-            seconds = time.monotonic() - started
-            if self.say is not None and not has_told and seconds > UNNOTICED and n_read < len(indices):
+            now, n_left = time.monotonic(), len(indices) - n_read
+            first = first or now  # until then a worker started, which happens once
+            rest = (now - first) / max(n_read - 1, 1) * n_left
+            if self.say is not None and not has_told and now - started > UNNOTICED and rest > UNNOTICED:
                 has_told = True
-                rest = seconds / n_read * (len(indices) - n_read)
                 self.say(f"reading up to {len(indices)} items for the probe, which takes {rest:.0f} s more at most")
 
 

@@ -16,7 +16,7 @@ from torchvision.transforms.v2 import functional as v2_functional
 
 from ..spatial import boxes_to_masks
 from ..text import printable
-from .labels import LABEL_KEYS, first_of, label_of
+from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 
@@ -65,7 +65,10 @@ class Reader:
 
     def reading(self, dataset: Any, index: int) -> "ItemReading":
         """Label and picture of an item, from one read."""
-        image, target, extras = parts_of(self._raw(dataset, index))
+        raw = self._raw(dataset, index)
+        if raw is None:  # a broken file, say; a ``collate_fn`` leaves such items out of the batch
+            return ItemReading(UNKNOWN, None)
+        image, target, extras = parts_of(raw)
         label = label_of(target)
         try:
             return ItemReading(label, self._item(image, label, extras, index))
@@ -116,10 +119,18 @@ def item_seed(seed: int, index: int) -> int:
 
 @dataclass(frozen=True)
 class ItemReading:
-    """An item's class index, and the item at the reader's size or the reason why there is none."""
+    """An item's class index, and the item at the reader's size or the reason why there is none.
+
+    The outcome is None if the data set gives None, as many do for a file that cannot be read.
+    """
 
     target: int
-    outcome: Item | str
+    outcome: Item | str | None
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the data set gives None."""
+        return self.outcome is None
 
     @property
     def item(self) -> Item:
@@ -128,8 +139,8 @@ class ItemReading:
         Raises:
             ValueError: The reason why there is none.
         """
-        if isinstance(self.outcome, str):
-            raise ValueError(self.outcome)
+        if not isinstance(self.outcome, Item):
+            raise ValueError(self.outcome or "the data set gives None instead of an item")
         return self.outcome
 
 

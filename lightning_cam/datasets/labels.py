@@ -184,11 +184,11 @@ def labels_by_reading(
     """
     order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
     labels = [UNKNOWN] * n_items
-    missing = dict.fromkeys(range(n_classes), -(-n // n_classes)) if n_classes else {UNKNOWN: 1}
+    missing = Counter(dict.fromkeys(range(n_classes or 0), -(-n // (n_classes or 1))))
     order = order[: max(2 * n, 256)]
     for position, label in zip(order, read(order), strict=True):
         labels[position] = label
-        missing[label] = missing.get(label, 0) - 1
-        if all(count <= 0 for count in missing.values()):
+        missing[label] -= 1
+        if n_classes and all(count <= 0 for count in missing.values()):
             break
     return labels

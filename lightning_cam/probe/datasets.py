@@ -90,6 +90,11 @@ class _Shelf:
                 self._room -= reading.outcome.image.numel()
             yield reading
 
+    def present(self, indices: Sequence[int]) -> Iterator[tuple[int, Item]]:
+        """The items that there are, with their indices. A data set may give None for a file that cannot be read."""
+        pairs = zip(indices, self.read(indices), strict=True)
+        return ((index, reading.item) for index, reading in pairs if not reading.is_missing)
+
     def labels(self, indices: Sequence[int]) -> Iterator[int]:
         """The labels alone."""
         return (reading.target for reading in self.read(indices))
@@ -105,16 +110,18 @@ def _choice(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list
     indices = balanced(labels, wanted, seed)
     if not indices:
         raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
-    readings = shelf.read(indices)
-    items = [next(readings).item]
-    fitting = max(MOST_VALUES // items[0].image.numel(), DEFAULT_N)
+    found = shelf.present(indices)
+    pairs = list(islice(found, 1))
+    if not pairs:
+        raise ValueError("a probe needs images, but the data set gives None instead of its items")
+    fitting = max(MOST_VALUES // pairs[0][1].image.numel(), DEFAULT_N)
     if n is None and fitting < len(indices):
         fewer = balanced(labels, fitting, seed)
         if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
-            readings, items = shelf.read(fewer), []
+            found, pairs = shelf.present(fewer), []
         indices = fewer
-    items += [reading.item for reading in islice(readings, len(indices) - len(items))]
-    return indices, items
+    pairs += islice(found, len(indices) - len(pairs))
+    return [index for index, _ in pairs], [item for _, item in pairs]
 
 
 def _with_pixels(

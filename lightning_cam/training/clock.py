@@ -24,6 +24,7 @@ class Clock:
 
     def __init__(self, rhythm: Rhythm, max_overhead: float, *, has_trials: bool, failures: Failures) -> None:
         self._is_limited = not rhythm.was_chosen
+        self._has_trials = has_trials
         self._budget = Budget(max_overhead, has_trials=has_trials)
         self._failures = failures
         self._started = 0.0
@@ -78,7 +79,7 @@ class Clock:
 
         Several processes share the images, so that each of them has few, and fits of a minute have one process.
         """
-        if not self._is_limited or trainer.world_size > 1:
+        if not self._is_limited or not self._has_trials or trainer.world_size > 1:
             return None
         whole = self.elapsed - self._budget.spent if is_last else self._expected(trainer)
         effort = self._budget.effort(n_images, whole, is_last=is_last)

@@ -222,5 +222,7 @@ def _same_items(loader: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -
     size = (probe.images.shape[-2], probe.images.shape[-1])
     with own_seed(0):
         source = Source(drawing.items_of(loader.dataset), loader)
-        readings = source.read(Reader(0, size, None, None, None).reading, batch.indices)
-        return torch.stack([reading.item.image for reading in readings])
+        readings = list(source.read(Reader(0, size, None, None, None).reading, batch.indices))
+    if any(reading.is_missing for reading in readings):  # the batch has other rows than these
+        return None
+    return torch.stack([reading.item.image for reading in readings])
