@@ -19,8 +19,10 @@ from torch import Tensor
 Values: TypeAlias = npt.NDArray[np.float64]
 Labels: TypeAlias = npt.NDArray[np.int64]
 
-FEWEST = 8  # images; with fewer, no claim is made about a class, nor about all classes
-_NO_SPREAD = 1e-3  # of probability: classes whose effects agree this well have nothing to resample
+# Images: with fewer, no claim is made about a class, nor about all classes. A sign-flip test of 4 images cannot reach
+# p = 0.05, one of 5 can only if all agree; 8 leave room for one that does not. Chosen, not measured.
+FEWEST = 8
+NO_SPREAD = 1e-3  # of probability: effects that agree this well have nothing to resample. Chosen, not measured.
 _STEPS = 4096  # of the grid of sign-flip sums, in one standard deviation of theirs
 
 
@@ -106,7 +108,7 @@ def bca_interval(
     if n < FEWEST:
         return math.nan, math.nan
     samples, weights = _samples(values, labels, counted)
-    if max(np.ptp(sample) for sample in samples) <= _NO_SPREAD:
+    if max(np.ptp(sample) for sample in samples) <= NO_SPREAD:
         return _interval_of_equals(float(counted @ values), 1 / counted.max(), level)
     interval = stats.bootstrap(
         [sample.mean() + (sample - sample.mean()) * math.sqrt(len(sample) / (len(sample) - 1)) for sample in samples],

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from house.cases import case
 from house.natural import natural
-from lightning_cam.intervention import STANDARD, DonorSwap, Edit, edits
+from lightning_cam.intervention import MARGIN, STANDARD, DonorSwap, Edit, edits, filters, parts
+from lightning_cam.intervention.masks import ENOUGH_MASKS, off_object
 
 HEIGHT, WIDTH = 40, 56
 SEAM = 3  # pixels on either side of a mask's edge in which an edit of this size may mix
@@ -300,7 +301,7 @@ def test_detail_off_the_object_becomes_as_strong_as_the_donors(level: float) -> 
 def test_detail_off_the_object_goes_most_of_the_way_on_textured_pictures(sigma: float) -> None:
     """Octaves overlap, so not all of it."""
     image = natural(1, HEIGHT, WIDTH)
-    donor = edits.blurred(natural(1, HEIGHT, WIDTH, seed=1), sigma)
+    donor = filters.blurred(natural(1, HEIGHT, WIDTH, seed=1), sigma)
 
     result = edits.match_frequencies(image, IMAGE_MASK, donor, DONOR_MASK)
 
@@ -469,7 +470,7 @@ def test_double_precision_gives_the_same(edit: Edit) -> None:
 
 
 def test_hidden_background_is_grey_and_the_object_stays() -> None:
-    result = edits.hide_background(IMAGE, IMAGE_MASK)
+    result = parts.hide_background(IMAGE, IMAGE_MASK)
 
     expected = scene(IMAGE_MASK, [0.9, 0.1, 0.3], [0.5, 0.5, 0.5])
     sure = shrunk(IMAGE_MASK) | ~grown(IMAGE_MASK)
@@ -477,7 +478,7 @@ def test_hidden_background_is_grey_and_the_object_stays() -> None:
 
 
 def test_hidden_object_gives_way_to_its_surroundings() -> None:
-    result = edits.hide_object(IMAGE, IMAGE_MASK)
+    result = parts.hide_object(IMAGE, IMAGE_MASK)
 
     torch.testing.assert_close(result, scene(unknown(), [0.0, 0.0, 0.0], [0.2, 0.3, 0.4]))
 
@@ -485,7 +486,7 @@ def test_hidden_object_gives_way_to_its_surroundings() -> None:
 def test_hidden_middle_leaves_the_outer_fifth() -> None:
     image = natural(1, 10, 20)
 
-    result = edits.hide_middle(image)
+    result = parts.hide_middle(image)
 
     expected = image.clone()
     expected[:, :, 2:-2, 4:-4] = 0.5
@@ -498,14 +499,21 @@ def test_hidden_middle_leaves_the_outer_fifth() -> None:
 def test_off_the_object_is_outside_the_widened_mask() -> None:
     size = (100, 120)
 
-    result = edits.off_object(box(30, 40, 20, 10, size=size))
+    result = off_object(box(30, 40, 20, 10, size=size))
 
     assert torch.equal(result, (~box(27, 37, 26, 16, size=size)).float())
 
 
 @pytest.mark.parametrize("mask", [unknown(), ~unknown(), ~box(0, 0, 2, WIDTH)], ids=["none", "all", "all but 2 rows"])
 def test_without_surroundings_the_outer_ring_is_looked_at(mask: Tensor) -> None:
-    assert torch.equal(edits.off_object(mask), RING[None].float())
+    assert torch.equal(off_object(mask), RING[None].float())
+
+
+def test_images_without_a_mask_cannot_lift_a_mean_above_the_margin() -> None:
+    """An effect is 1 at most."""
+    largest_mean = (1 - ENOUGH_MASKS) * 1.0
+
+    assert largest_mean == pytest.approx(MARGIN)
 
 
 # fill
@@ -515,7 +523,7 @@ def test_filled_pictures_keep_what_is_known() -> None:
     image = natural(2, 33, 21)
     known = torch.rand(2, 33, 21) > 0.5
 
-    result = edits.fill(image, known)
+    result = filters.fill(image, known)
 
     assert torch.equal(result.masked_select(known[:, None]), image.masked_select(known[:, None]))
 
@@ -527,14 +535,14 @@ def test_constant_surroundings_fill_with_the_constant(size: tuple[int, int], dty
     known[:, 0, 0] = known[:, -1, -1] = True
     image = torch.where(known[:, None], 0.3, 77.0).to(dtype)
 
-    torch.testing.assert_close(edits.fill(image, known), torch.full((1, 1, *size), 0.3, dtype=dtype))
+    torch.testing.assert_close(filters.fill(image, known), torch.full((1, 1, *size), 0.3, dtype=dtype))
 
 
 def test_holes_are_filled_from_the_nearest_side() -> None:
     image = torch.cat([torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)], 3)
     known = ~box(8, 16, 16, 32, size=(32, 64))
 
-    result = edits.fill(image, known)[0, 0]
+    result = filters.fill(image, known)[0, 0]
 
     assert result[12:20, 17].max() < 0.3
     assert result[12:20, 46].min() > 0.7
@@ -545,13 +553,13 @@ def test_a_pair_of_known_pixels_is_averaged_by_hand() -> None:
     image = torch.tensor([[[[0.2, 9.0], [9.0, 0.6]]]])
     known = torch.tensor([[[True, False], [False, True]]])
 
-    torch.testing.assert_close(edits.fill(image, known), torch.tensor([[[[0.2, 0.4], [0.4, 0.6]]]]))
+    torch.testing.assert_close(filters.fill(image, known), torch.tensor([[[[0.2, 0.4], [0.4, 0.6]]]]))
 
 
 def test_a_picture_known_everywhere_is_itself() -> None:
     image = natural(1, 9, 9)
 
-    assert torch.equal(edits.fill(image, torch.ones(1, 9, 9, dtype=torch.bool)), image)
+    assert torch.equal(filters.fill(image, torch.ones(1, 9, 9, dtype=torch.bool)), image)
 
 
 # blurred
@@ -565,5 +573,5 @@ def test_blur_is_scipys_gaussian(sigma: float, dtype: torch.dtype) -> None:
 
     expected = ndimage.gaussian_filter(image.numpy(), sigma, mode="nearest", radius=reach, axes=(2, 3))
     torch.testing.assert_close(
-        edits.blurred(image.to(dtype), sigma), torch.from_numpy(expected).to(dtype), atol=1e-5, rtol=0
+        filters.blurred(image.to(dtype), sigma), torch.from_numpy(expected).to(dtype), atol=1e-5, rtol=0
     )

@@ -18,7 +18,7 @@ from lightning_cam import Probe, examine
 from lightning_cam.attribution import cams
 from lightning_cam.examination import collect_evidence, report_on
 from lightning_cam.examination import look as look_at
-from lightning_cam.intervention import STANDARD, Donors, DonorSwap, Trial, balanced_subset, weigh
+from lightning_cam.intervention import STANDARD, Donors, DonorSwap, Reliance, Trial, balanced_subset, weigh
 from lightning_cam.verdict import judge
 
 SIZE = 32
@@ -470,6 +470,7 @@ def test_records_print_in_a_line() -> None:
     assert repr(report) == "Report(8 images, layer 'conv', grad_cam; border swapped)"
     assert repr(report.trials) == "(Trial('border', DonorSwap, at most FAIL),)"
     assert repr(report.donors) == "Donors(2 of the own and of another class for each of 8 images)"
+    assert repr(Reliance("cast", 0.5, 0.41, 0.58, 3e-4, {}, 40)) == "Reliance('cast', 0.50 [0.41, 0.58], p=0.0003)"
 
 
 def test_an_edit_alone_is_no_swap() -> None:

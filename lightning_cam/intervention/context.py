@@ -1,14 +1,17 @@
-"""What a model knows from parts of an image, or does once all are alike. Context for a verdict, never a reason."""
+"""Right answers from parts of an image, and changes of answers once all images are alike in a property.
+
+They are context for a verdict, never a reason for one.
+"""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from .codec import reencoded
-from .edits import hide_background, hide_middle, hide_object
+from .codec import JPEG_CHANNELS, reencoded
+from .parts import hide_background, hide_middle, hide_object
 
-_QUALITY = 50  # below that of most files, so that every image loses its own traces of encoding
+_QUALITY = 50  # below that of most files, so that every image loses its own traces of encoding. Chosen, not measured.
 
 
 def context(
@@ -26,29 +29,31 @@ def context(
         plain: ``(N, n_classes)`` probabilities of the images as they are.
         probabilities: Pixels to class probabilities ``(N, n_classes)``, forward only.
     """
-    found = {"periphery_accuracy": _right(probabilities(hide_middle(images)), targets)}
-    if images.shape[1] in (1, 3):
-        found["reencode_attraction"] = probabilities(reencoded(images, [_QUALITY] * len(images))) - plain
+    columns = {"periphery_accuracy": _accuracies(probabilities(hide_middle(images)), targets)}
+    if images.shape[1] in JPEG_CHANNELS:
+        columns["reencode_attraction"] = probabilities(reencoded(images, [_QUALITY] * len(images))) - plain
     if masks is not None:
-        objects, backgrounds = (torch.full_like(plain, torch.nan) for _ in range(2))
-        known = masks.any((1, 2))
-        if known.any():
-            objects[known] = probabilities(hide_background(images[known], masks[known]))
-            backgrounds[known] = probabilities(hide_object(images[known], masks[known]))
-        found["foreground_only_accuracy"] = _right(objects, targets)
-        found["flatten_attraction"] = objects - plain
-        found["background_only_accuracy"] = _right(backgrounds, targets)
-    return found
+        of_objects, of_backgrounds = (torch.full_like(plain, torch.nan) for _ in range(2))
+        are_known = masks.any((1, 2))
+        if are_known.any():
+            of_objects[are_known] = probabilities(hide_background(images[are_known], masks[are_known]))
+            of_backgrounds[are_known] = probabilities(hide_object(images[are_known], masks[are_known]))
+        columns["foreground_only_accuracy"] = _accuracies(of_objects, targets)
+        columns["flatten_attraction"] = of_objects - plain
+        columns["background_only_accuracy"] = _accuracies(of_backgrounds, targets)
+    return columns
 
 
 def summary(values: Tensor) -> float:
-    """Over images: the share of right answers, or what the class that gains most wins in mean probability.
+    """The mean over images: a share of right answers, or the gain in probability of the class that gains most.
 
-    That is up to 1, and high where the property that was made alike is taken for a class.
+    Such a gain is at most 1. It is high where the model takes the property that was made alike for a class.
     """
     means = values.nanmean(0)
     return float(means.max() if means.ndim else means)
 
 
-def _right(chances: Tensor, targets: Tensor) -> Tensor:
-    return (chances.argmax(1) == targets).to(chances).where(chances[:, 0].isfinite(), torch.nan)
+def _accuracies(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """1 where an answer is right, 0 where it is wrong, NaN where there is none, ``(N,)``."""
+    is_right = (probabilities.argmax(1) == targets).to(probabilities)
+    return is_right.where(probabilities[:, 0].isfinite(), torch.nan)

@@ -1,8 +1,8 @@
-"""Properties of a picture as a whole: the levels of one that a probe has, and images brought from one to another.
+"""Properties of a picture as a whole: which levels of one a probe has, and how an image is brought to another level.
 
-A single picture says little about its cast, contrast or sharpness: what it shows counts as well. So their levels are
-those of classes: medians over images, of properties in which the classes differ. JPEG qualities are read from single
-pictures.
+A single picture says little about its cast, contrast or sharpness, because the things in it have colours and detail of
+their own. So levels belong to classes. They are medians over the images of a class, of properties in which the classes
+differ. JPEG qualities are different: each picture shows its own.
 """
 
 import math
@@ -16,18 +16,28 @@ from torch import Tensor
 
 from ..statistics import differ
 from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
-from .edits import FLOOR, blurred, has_enough_masks, hide_object, mean_of, off_object, spread_of
+from .filters import FLOOR, blurred, mean_of, octave, spread_of
+from .masks import has_enough_masks, off_object, on_object
+from .parts import hide_object
 
-_MOST_CAST = 0.4  # logarithm of a gain: half as much again of a channel
-_LEAST_CAST = 0.002  # half a grey level of a bright picture
-_LEAST_BLUR = 0.02  # of the logarithm of the detail
-_SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # of the Gaussians that are tried, in pixels; 2.8 at most
-_QUALITIES = 5  # levels of JPEG quality at most: each costs a pass
-_DARKEST = 0.02  # of full brightness
-_MOST_CONTRAST = 0.7  # logarithm of a gain: half or double
-_LEAST_CONTRAST = 0.02  # of the same
-_MOST_SHIFT = 0.3  # of full brightness
-_HALVES = 1.6  # standard deviations between the means of the halves of a normal population
+_LEAST_CAST = 0.002  # logarithm of a gain: half a grey level of a bright picture
+# Logarithm of a gain, half as much again of a channel. Larger differences are of backgrounds: cut to this length they
+# darkened whole pictures, and models react to that whether they use the background or not. Chosen, not measured.
+_MOST_CAST = 0.4
+_DARKEST = 0.02  # of full brightness, 5 grey levels: it keeps logarithms of black backgrounds small. Not measured.
+_LEAST_CONTRAST = 0.02  # logarithm of a gain, 2 %. Chosen, not measured.
+_MOST_CONTRAST = 0.7  # logarithm of a gain, half or double. Chosen, not measured.
+_MOST_SHIFT = 0.3  # of full brightness: a larger one is of another background. Chosen, not measured.
+_SHARED_FROM = 2.0  # standard errors of a slope: chance exceeds them once in 44 times; in full one error later
+# Standard errors of a step: chance exceeds them once in 740 times. From two on, steps by chance were lengthened in one
+# probe of a hundred. In full one error later.
+_LENGTHENED_FROM = 3.0
+_HALVES = 1.6  # standard deviations between the means of the halves of a normal population: 2 sqrt(2 / pi)
+_MEDIAN_VARIANCE = math.pi / 2  # of a normal median, in those of a mean: asymptotically
+_TINY = 1e-9  # keeps 0 / 0 defined where all images are alike
+_LEAST_BLUR = 0.02  # logarithm of a ratio of details, 2 %. Chosen, not measured.
+_SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # pixels, up to 2.8: each costs a blur of all images. Not measured.
+_QUALITIES = 5  # levels of JPEG quality at most: each costs a pass of all images. Chosen, not measured.
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +46,8 @@ class Levels:
 
     Attributes:
         of: ``(N,)`` level of each image, from 0 on.
-        changes: ``(N, n_levels)`` whether bringing an image to a level does anything to it.
-        bring: Indices ``(n,)`` of images and a level for each to the images ``(n, C, H, W)`` at their levels.
+        changes: ``(N, n_levels)`` whether an image changes if it is brought to a level.
+        bring: Gives images ``(n, C, H, W)`` at other levels, from indices ``(n,)`` and a level for each.
     """
 
     of: Tensor
@@ -49,15 +59,17 @@ LevelsOf: TypeAlias = Callable[[Tensor, Tensor, Tensor], Levels]  # images, mask
 
 
 def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
-    """Gains of the channels that give images the colours that those of a class have off the object.
+    """Levels of the colour cast: a gain for each channel brings an image to the colours of a class off the object.
 
-    By the whole image instead, the object's own colours would count, and a fair model would react. A larger gain than
-    casts have means another background, and would bleach the object: where masks are known, that is left to its own
-    trial; elsewhere the gain is cut, and no larger than classes differ: within a class, objects may.
+    Colours of the whole image would include the object's own, and a fair model would react to a change of those. A gain
+    above `_MOST_CAST` is no cast but another background, and it would bleach the object. Where masks are known, such a
+    gain is left to the background's own trial. Elsewhere it is cut. There it also stays as small as classes differ,
+    because what differs within a class may be the objects.
     """
     colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
     brightness = colours.mean(1, keepdim=True)
     tint = colours - brightness
+    # Apart, because pictures of a class may differ widely in brightness: a tint would drown in that spread.
     by_brightness, by_tint = _steps(brightness, targets), _steps(tint, targets)  # (N, classes, 1 or C)
     largest = (by_brightness + by_tint).abs().amax(2)
     knows_objects = has_enough_masks(masks)
@@ -74,13 +86,13 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
 
 def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
-    """Gains and shifts of all grey values that give images the contrast and brightness that those of a class have.
+    """Levels of contrast: a gain and a shift of all grey values bring an image to contrast and brightness of a class.
 
-    Objects and backgrounds have some of their own. What was done to whole pictures, as by haze or another scanner,
-    shows in both. A larger shift than that makes is another background, which without masks counts as object as well.
+    Objects and backgrounds have a contrast of their own. Haze or another scanner changes whole pictures, so it shows in
+    both. A shift above `_MOST_SHIFT` is another background, and is not applied.
     """
     (grey_off, contrast_off), (grey_on, contrast_on) = (
-        _grey_and_contrast(images, side, targets) for side in (off_object(masks), _on_object(masks))
+        _grey_and_contrast(images, weights, targets) for weights in (off_object(masks), on_object(masks))
     )
     steps = _shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
@@ -95,11 +107,12 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
 
 def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
-    """Blur that leaves objects of a class as sharp as those of another; no picture can be made sharper.
+    """Levels of sharpness: a blur leaves the objects of a class as sharp as those of another class.
 
-    By the whole image instead, a blurred background would blur the object as well, and a fair model would react.
+    No picture can be made sharper. Sharpness of the whole image would include the background's: a blurred background
+    would blur the object as well, and a fair model would react.
     """
-    grey, objects = images.mean(1, keepdim=True), _on_object(masks)
+    grey, objects = images.mean(1, keepdim=True), on_object(masks)
     sharpness = torch.stack([_sharpness(blurred(grey, s) if s else grey, objects) for s in _SIGMAS], 1)
     typical = _of_classes(sharpness[:, :1], targets)[:, 0]
     curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
@@ -107,88 +120,95 @@ def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         strengths = sigmas[targets[chosen], wanted]
-        brought = images[chosen]
+        pictures = images[chosen]
         for sigma in set(strengths.tolist()):
-            brought[strengths == sigma] = blurred(brought[strengths == sigma], sigma)
-        return brought
+            pictures[strengths == sigma] = blurred(pictures[strengths == sigma], sigma)
+        return pictures
 
     return Levels(targets, sigmas[targets] > 0, bring)
 
 
 def codec_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
-    """JPEG qualities, few and typical ones; quality can be taken away, not given back.
+    """Levels of JPEG quality, a few typical ones. Quality can be taken away from a picture, not given back.
 
-    Images of other than 1 or 3 channels have none: JPEG has no such pictures.
+    Images that have neither 1 nor 3 channels all have the same level, because JPEG has no such pictures.
     """
-    read = jpeg_quality(images) if images.shape[1] in JPEG_CHANNELS else [0] * len(images)
-    steps = _few(read)
-    of = (torch.tensor(read)[:, None] - torch.tensor(steps)).abs().argmin(1)
+    qualities = jpeg_quality(images) if images.shape[1] in JPEG_CHANNELS else [0] * len(images)
+    typical = _few(qualities)
+    of = (torch.tensor(qualities)[:, None] - torch.tensor(typical)).abs().argmin(1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
-        return reencoded(images[chosen], [steps[level] for level in wanted.tolist()])
+        return reencoded(images[chosen], [typical[level] for level in wanted.tolist()])
 
-    return Levels(of, torch.arange(len(steps)) < of[:, None], bring)
+    return Levels(of, torch.arange(len(typical)) < of[:, None], bring)
 
 
 def sharpness_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
-    """Whether classes differ in sharpness where their objects, which may be smooth or rough, have no part in it."""
+    """Whether classes differ in the sharpness of their backgrounds. Objects may be smooth or rough by themselves."""
     background = hide_object(images.mean(1, keepdim=True), masks)
     return differ(_sharpness(background, off_object(masks))[:, None], targets)
 
 
-def _on_object(masks: Tensor) -> Tensor:
-    """Where an image is looked at on its object, ``(N, H, W)`` 0 or 1; within the outer ring where no mask is known."""
-    return torch.where(masks.any((1, 2))[:, None, None], masks.float(), 1 - off_object(masks))
-
-
 def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
-    """What is typical of a class, ``(classes, P)``: medians of its ``values (N, P)``; of all, if classes are alike."""
+    """Medians of each class, ``(classes, P)``; those of all images where classes do not surely differ."""
     medians = _medians(values, targets)
     return medians if differ(values, targets) else values.median(0).values.expand_as(medians)
 
 
 def _steps(values: Tensor, targets: Tensor) -> Tensor:
-    """From what is typical of the class of each image to what is of each class, ``(N, classes, P)``."""
+    """Steps from the typical values of each image's class to those of each class, ``(N, classes, P)``."""
     typical = _of_classes(values, targets)
     return typical - typical[targets][:, None]
 
 
 def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes)`` in a property of objects, as far as what is around them shares it; values ``(N, 1)`` each.
+    """Steps ``(N, classes)`` of a property between objects, as far as their surroundings take the same steps.
 
-    What is typical of classes off the object is regressed on what is on it. The slope counts in full from three of its
-    standard errors on, from two in part; a step is as long as the objects' where a slope of 1 is within two errors.
+    Medians of classes off the object are regressed on those on it, each class weighted by its ``n`` images. With ``d``
+    for the distance of a class from the mean, the slope is ``sum n d off / sum n d^2``. A normal median of ``n`` images
+    has the variance ``pi / 2 * s^2 / n``, so the slope has the variance ``pi / 2 * s^2 / sum n d^2``. The slope is
+    1 where pictures were changed as a whole, and 0 where objects differ by themselves. It counts from `_SHARED_FROM`
+    errors on. A step has the objects' length if 1 is at most two errors above the slope, and is shorter otherwise.
+
+    Args:
+        outside: ``(N, 1)`` values off the object.
+        inside: ``(N, 1)`` values on the object.
+        targets: ``(N,)``.
     """
     off, on = _medians(outside, targets)[:, 0], _of_classes(inside, targets)[:, 0]
     counts = targets.bincount()
-    from_mean = on - (counts * on).sum() / counts.sum()
-    scale = (counts * from_mean**2).sum().clamp_min(1e-9)
-    slope = (counts * from_mean * off).sum() / scale
+    distances = on - (counts * on).sum() / counts.sum()
+    scale = (counts * distances**2).sum().clamp_min(_TINY)
+    slope = (counts * distances * off).sum() / scale
     deviation = (outside - _medians(outside, targets)[targets]).std()
-    error = deviation * (math.pi / 2 / scale).sqrt()  # of normal medians
-    sure = (slope / error.clamp_min(1e-9) - 2).clamp(0, 1)
-    return (on - on[targets][:, None]) * sure * (slope + 2 * error).clamp(max=1)
+    error = deviation * (_MEDIAN_VARIANCE / scale).sqrt()
+    sureness = (slope / error.clamp_min(_TINY) - _SHARED_FROM).clamp(0, 1)
+    return (on - on[targets][:, None]) * sureness * (slope + 2 * error).clamp(max=1)
 
 
 def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes, P)``, at least as long as those between halves of a class.
+    """Steps ``(N, classes, P)``, at least as long as those between the halves of a class.
 
-    A cue that goes with 7 in 10 images of a class moves medians by a part of itself; then images of one class differ by
-    it as well. So where classes surely do, from three to four standard errors, a step is at least `_HALVES` standard
-    deviations of the images of a class.
+    A cue that goes with 7 in 10 images of a class moves the median by a part of the cue only. The images of a class
+    then differ by the cue as well, so their spread tells its length. Halves of a normal population with the standard
+    deviation ``s`` lie `_HALVES` ``* s`` apart, and that is the least length of a step. ``s`` is taken along the step,
+    from the covariance within classes.
+
+    Classes may lie apart by chance. Two normal medians differ with the standard error
+    ``s * sqrt(pi / 2 * (1 / n + 1 / m))``. Steps are lengthened from `_LENGTHENED_FROM` such errors on.
     """
     counts = targets.bincount()
-    within = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
-    lengths = steps.norm(dim=2).clamp_min(1e-9)
-    deviations = (steps @ within * steps).sum(2).clamp_min(0).sqrt() / lengths
-    errors = deviations * (math.pi / 2 * (1 / counts[targets][:, None] + 1 / counts)).sqrt()  # of normal medians
-    sure = (lengths / errors.clamp_min(1e-9) - 3).clamp(0, 1)
-    longer: Tensor = 1 + sure * (_HALVES * deviations / lengths - 1).clamp_min(0)
-    return steps * longer[:, :, None]
+    covariance = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
+    lengths = steps.norm(dim=2).clamp_min(_TINY)
+    deviations = (steps @ covariance * steps).sum(2).clamp_min(0).sqrt() / lengths
+    errors = deviations * (_MEDIAN_VARIANCE * (1 / counts[targets][:, None] + 1 / counts)).sqrt()
+    sureness = (lengths / errors.clamp_min(_TINY) - _LENGTHENED_FROM).clamp(0, 1)
+    factors: Tensor = 1 + sureness * (_HALVES * deviations / lengths - 1).clamp_min(0)
+    return steps * factors[:, :, None]
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:
-    """Of each class, ``(classes, P)``; zeros for classes without an image."""
+    """Medians of each class, ``(classes, P)``; zeros for classes without an image."""
     medians = values.new_zeros(int(targets.max()) + 1, values.shape[1])
     for label in set(targets.tolist()):
         medians[label] = values[targets == label].quantile(0.5, 0)
@@ -196,9 +216,10 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
 
 
 def _grey_and_contrast(images: Tensor, weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean grey, and logarithm of how far pixels lie from the colour that is typical of the class, ``(N, 1)`` each.
+    """Mean grey, and the logarithm of the contrast, ``(N, 1)`` each.
 
-    Among images as well as within them: plain backgrounds have no contrast but that to one another.
+    Contrast is the distance of pixels from the typical colour of the class rather than from the image's own mean.
+    Plain backgrounds have no contrast within, but they differ from one another, and that counts as well.
     """
     colours = mean_of(images, weights)
     typical = _medians(colours[:, :, 0, 0], targets)[targets][:, :, None, None]
@@ -207,17 +228,19 @@ def _grey_and_contrast(images: Tensor, weights: Tensor, targets: Tensor) -> tupl
 
 
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:
-    """Logarithm of the finest octave of detail over the fourth, ``(N,)``: how it falls off, not how much there is."""
-    bands = grey - blurred(grey, 0.7), blurred(grey, 2.8) - blurred(grey, 5.6)
-    finest, fourth = ((spread_of(band, weights)[:, 0, 0, 0] + FLOOR).log() for band in bands)
+    """Logarithm of the finest octave of detail over the fourth, ``(N,)``.
+
+    The ratio tells how detail falls off. The amount of detail would tell contrast, and how rough objects are.
+    """
+    finest, fourth = ((spread_of(octave(grey, n), weights)[:, 0, 0, 0] + FLOOR).log() for n in (0, 3))
     return finest - fourth
 
 
 def _first_below(curve: Tensor, wanted: Tensor) -> Tensor:
-    """Standard deviations ``(n,)`` at which a falling ``curve`` over `_SIGMAS` reaches what is wanted, or 0."""
-    fallen = np.maximum.accumulate(-curve.double().numpy())
-    reached = torch.from_numpy(np.interp(-wanted.double().numpy(), fallen, _SIGMAS)).float()
-    return reached.where(wanted < -_LEAST_BLUR, 0.0)
+    """Standard deviations ``(n,)`` at which a falling ``curve`` over `_SIGMAS` is down to the wanted values, or 0."""
+    losses = np.maximum.accumulate(-curve.double().numpy())  # noise may let a curve rise, and `interp` needs order
+    sigmas = torch.from_numpy(np.interp(-wanted.double().numpy(), losses, _SIGMAS)).float()
+    return sigmas.where(wanted < -_LEAST_BLUR, 0.0)
 
 
 def _few(values: list[int]) -> list[int]:

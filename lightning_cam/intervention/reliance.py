@@ -8,25 +8,24 @@ from torch import Tensor
 
 from .. import statistics
 
-MARGIN = (
-    0.10  # of own-class probability: ordinary ImageNet models lose 6 to 10 % to another background (Xiao et al. 2021)
-)
-ALPHA = 0.05  # of the tests per class
-_AGREEING = 1e-3  # of probability: effects with less spread than this have nothing to resample
+# Of own-class probability: ordinary ImageNet models lose 6 to 10 % to another background (Xiao et al. 2021).
+MARGIN = 0.10
+_LEVEL = 0.05  # of the tests of classes, and of the test that `needed_n` plans; the usual level
 
 
 @dataclass(frozen=True)
 class Reliance:
-    """How much predictions hang on one cue, over a probe.
+    """How much the answers of a model need one cue, over a probe.
 
     Attributes:
         cue: Name of the cue.
-        mean: Own-class probability lost when only the cue is swapped, -1 to 1, classes weighted equally; 0 = not used.
+        mean: Own-class probability lost when only the cue is swapped, -1 to 1. Classes count equally. 0 means that
+            the cue is not used.
         low: Lower end of the 95 % interval of the mean.
         high: Upper end.
-        p_value: Chance of this or more if the mean were at most `MARGIN`.
+        p_value: Chance of such a mean or a higher one if the true mean were at most `MARGIN`.
         by_class: The mean in each class with enough images, and its p value.
-        needed_n: Probe images that would settle on which side of the margin the mean lies.
+        needed_n: How many probe images would settle on which side of the margin the mean lies.
     """
 
     cue: str
@@ -36,6 +35,10 @@ class Reliance:
     p_value: float
     by_class: Mapping[str, tuple[float, float]]
     needed_n: float
+
+    def __repr__(self) -> str:
+        interval = f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"Reliance({self.cue!r}, {interval}, p={self.p_value:.2g})"
 
 
 def weigh(effects: Mapping[str, Tensor], targets: Tensor, classes: Sequence[str]) -> tuple[Reliance, ...]:
@@ -48,22 +51,22 @@ def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -
     low, high = statistics.bca_interval(effects, targets)
     n = len(effects) - statistics.n_undefined(effects)
     sd = statistics.standard_error(effects, targets) * math.sqrt(n)
-    needed_n = max(statistics.needed_n(sd, mean, MARGIN, ALPHA), _needed_agreeing(mean) if sd < _AGREEING else 0)
-    p_value = statistics.sign_flip_p(effects, targets, margin=MARGIN)
-    by_class = statistics.gatekept(effects, targets, p_value, margin=MARGIN, alpha=ALPHA)
-    return Reliance(
-        cue,
-        mean,
-        low,
-        high,
-        p_value,
-        {classes[k]: (float(effects[targets == k].nanmean()), p) for k, p in by_class.items()},
-        needed_n,
+    needed_n = max(
+        statistics.needed_n(sd, mean, MARGIN, _LEVEL), _needed_agreeing(mean) if sd < statistics.NO_SPREAD else 0
     )
+    p_value = statistics.sign_flip_p(effects, targets, margin=MARGIN)
+    p_by_class = statistics.gatekept(effects, targets, p_value, margin=MARGIN, alpha=_LEVEL)
+    by_class = {classes[k]: (float(effects[targets == k].nanmean()), p) for k, p in p_by_class.items()}
+    return Reliance(cue, mean, low, high, p_value, by_class, needed_n)
 
 
 def _needed_agreeing(mean: float) -> float:
-    """Images without spread that leave the interval no room for unlike ones up to the margin, or show it passed."""
+    """Images that settle a mean if all of their effects agree, where the formula for `needed_n` gives 0.
+
+    ``n`` alike images leave room for a share of unlike ones: at the level ``a / 2`` it is ``1 - (a / 2) ** (1 / n)``,
+    see `statistics.clopper_pearson_upper`. Unlike images may have an effect of 1, so that share must be below
+    ``(MARGIN - mean) / (1 - mean)``. That gives ``n >= log(a / 2) / log((1 - MARGIN) / (1 - mean))``.
+    """
     if mean >= MARGIN:
         return statistics.FEWEST
-    return math.ceil(math.log(ALPHA / 2) / math.log((1 - MARGIN) / (1 - mean)))
+    return math.ceil(math.log(_LEVEL / 2) / math.log((1 - MARGIN) / (1 - mean)))

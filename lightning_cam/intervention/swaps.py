@@ -18,6 +18,7 @@ from .donors import Donors
 from .edits import Edit
 from .effects import of_all, of_typical
 from .levels import Levels, LevelsOf
+from .masks import has_background, has_enough_masks
 
 _VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
 _TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
@@ -49,7 +50,7 @@ class Material:
     @property
     def knows_objects(self) -> bool:
         """Whether masks are known for nearly all images."""
-        return self.masks is not None and edits.has_enough_masks(self.masks)
+        return self.masks is not None and has_enough_masks(self.masks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ class DonorSwap:
     def _usable(self, material: Material) -> Tensor:
         """Which images can borrow and lend, ``(N,)`` bool."""
         if self.needs_masks:
-            return edits.has_background(material.known_masks)
+            return has_background(material.known_masks)
         return torch.ones_like(material.targets, dtype=torch.bool)
 
     def _edited(self, session: Session, donors: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from .. import cues
 from ..cues import Cue
 from . import edits
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
+from .masks import has_enough_masks
 from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
 
 AtMost: TypeAlias = Literal["FAIL", "WARN", "PASS"]
@@ -93,7 +94,7 @@ def limited(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor)
     """The trial with the worst outcome that it may lead to on such a probe."""
     if trial.at_most != "FAIL" or not trial.needs_masks_to_convict:
         return trial
-    knows_objects = masks is not None and edits.has_enough_masks(masks)
+    knows_objects = masks is not None and has_enough_masks(masks)
     convicts = masks is not None and knows_objects and trial.swap.is_off_object(images, masks, targets)
     return trial if convicts else replace(trial, at_most="WARN")
 

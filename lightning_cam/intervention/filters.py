@@ -1,0 +1,79 @@
+"""What edits and levels compute from pixels: fills, blurs, octaves of detail and weighted means. Pure, torch only."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+FLOOR = 0.5 / 255  # half a grey level: eight bits hold no smaller detail
+_REACH = 3  # standard deviations of a blur's kernel: 0.3 % of a Gaussian lie farther out
+_FINEST = 0.7  # pixels: this blur halves what repeats every 3.7 pixels, about half of the finest frequency there is
+_LEAST_SHARE = 0.125  # of a 2x2 block: below 1/4, the smallest share that is not 0. It only keeps 0 / 0 defined.
+
+
+def fill(images: Tensor, known: Tensor) -> Tensor:
+    """Unknown pixels from the nearest known ones, coarser the farther away (push-pull, Gortler et al. 1996).
+
+    >>> fill(torch.tensor([[[[0.2, 9.0], [0.4, 9.0]]]]), torch.tensor([[[True, False], [True, False]]]))
+    tensor([[[[0.2000, 0.3000],
+              [0.4000, 0.3000]]]])
+    """
+    if known.all() or images.shape[2:] == (1, 1):
+        return images
+    weights = known[:, None].to(images)
+    size = (images.shape[2], images.shape[3])
+    share = F.avg_pool2d(weights, 2, ceil_mode=True)
+    coarse = F.avg_pool2d(images * weights, 2, ceil_mode=True) / share.clamp_min(_LEAST_SHARE)
+    around = F.interpolate(fill(coarse, share[:, 0] > 0), size=size, mode="bilinear", align_corners=False)
+    return torch.where(known[:, None], images, around)
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """``(N, C, H, W)`` under a Gaussian of ``sigma`` pixels; the outermost pixels are repeated outwards.
+
+    Shifted sums, which on a CPU are twenty times as fast as a convolution of single channels.
+    """
+    reach = max(1, round(_REACH * sigma))
+    places = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    kernel = torch.softmax(-(places**2) / (2 * sigma**2), 0).tolist()
+    for padding, dim in (((reach, reach, 0, 0), 3), ((0, 0, reach, reach), 2)):
+        wide = F.pad(images, padding, mode="replicate")
+        pieces = [wide.narrow(dim, start, images.shape[dim]) for start in range(len(kernel))]
+        images = kernel[0] * pieces[0]
+        for weight, piece in zip(kernel[1:], pieces[1:], strict=True):
+            images.add_(piece, alpha=weight)
+    return images
+
+
+def blended(over: Tensor, under: Tensor, weights: Tensor) -> Tensor:
+    """One image over another, as opaque as weights ``(N, H, W)`` say."""
+    return under.lerp(over, weights[:, None].to(over))
+
+
+def octave(images: Tensor, n: int) -> Tensor:
+    """The ``n``-th octave of detail, counted from 0, the finest."""
+    finer = blurred(images, _sigma(n - 1)) if n else images
+    return finer - blurred(images, _sigma(n))
+
+
+def octaves(images: Tensor, n: int) -> list[Tensor]:
+    """The ``n`` finest octaves of detail, finest first, and the rest of the image. Their sum is the image."""
+    layers = [images, *(blurred(images, _sigma(each)) for each in range(n))]
+    return [*(fine - coarse for fine, coarse in pairwise(layers)), layers[-1]]
+
+
+def _sigma(n: int) -> float:
+    """Blur that takes the octaves up to the ``n``-th away."""
+    return _FINEST * 2.0**n
+
+
+def mean_of(images: Tensor, weights: Tensor) -> Tensor:
+    """Mean of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
+    shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
+    return (images * shares).sum((2, 3), keepdim=True)
+
+
+def spread_of(images: Tensor, weights: Tensor) -> Tensor:
+    """Standard deviation of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
+    return mean_of((images - mean_of(images, weights)) ** 2, weights).sqrt()

@@ -1,0 +1,27 @@
+"""Images with one part hidden: all but the object, the object, or all but the outer parts. Pure, torch only."""
+
+import torch
+from torch import Tensor
+
+from ..spatial import border_ring
+from .filters import blended, fill
+from .masks import has_background, softened, widened
+
+_GREY = 0.5
+_OUTER = 0.2  # of the height and of the width, on either side. Chosen, not measured.
+
+
+def hide_background(images: Tensor, masks: Tensor) -> Tensor:
+    """The object before mid-grey."""
+    return blended(images, torch.full_like(images, _GREY), softened(masks))
+
+
+def hide_object(images: Tensor, masks: Tensor) -> Tensor:
+    """The background, continued where the object was; the image as it is where no background is known."""
+    return torch.where(has_background(masks)[:, None, None, None], fill(images, ~widened(masks)), images)
+
+
+def hide_middle(images: Tensor) -> Tensor:
+    """The outer fifth on each side, before mid-grey. Few objects reach there, so it tells what else is known."""
+    ring = border_ring((images.shape[2], images.shape[3]), share=_OUTER).to(images) > 0.5
+    return torch.where(ring, images, _GREY)
