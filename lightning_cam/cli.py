@@ -6,12 +6,16 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from . import __version__
 from .sinks.reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
 from .text import printable
 
 UNUSABLE = 2  # exit code for arguments that lead to nothing; argparse uses the same
+
+if TYPE_CHECKING:
+    _Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # takes no type at run time
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,19 +45,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_demo(commands: "_Commands") -> None:
     about = "draw two families of creatures, train on them for a minute or two, and see what the model looks at"
-    demo = commands.add_parser("demo", help=about, description=f"{about[0].upper()}{about[1:]}.")
+    demo = _command(commands, "demo", about)
+    _add_places(demo)
+    demo.add_argument(
+        "--clean",
+        action="store_true",
+        help="give both families the same backgrounds and file format, so that there is no shortcut to find",
+    )
+    _add_number(demo, "--seed", "another number draws other creatures and starts from other weights", 0, default=0)
+    _add_number(demo, "--epochs", "how often each training goes through the pictures", 1, default=12)
+    demo.set_defaults(run=_demo)
+
+
+def _add_places(demo: argparse.ArgumentParser) -> None:
+    """Options for where the demo writes to."""
     demo.add_argument(
         "--logger",
         choices=["tensorboard", "wandb"],
         default="tensorboard",
         help="where the pictures are shown; wandb runs offline (default: %(default)s)",
-    )
-    demo.add_argument(
-        "--clean",
-        action="store_true",
-        help="give both families the same backgrounds and file format, so that there is no shortcut to find",
     )
     demo.add_argument(
         "--out",
@@ -62,71 +74,50 @@ def _add_demo(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="DIR",
         help="folder that pictures and runs are written to (default: %(default)s)",
     )
-    demo.add_argument(
-        "--seed",
-        type=_at_least(0),
-        default=0,
-        metavar="N",
-        help="another number draws other creatures and starts from other weights (default: 0)",
-    )
-    demo.add_argument(
-        "--epochs",
-        type=_at_least(1),
-        default=12,
-        metavar="N",
-        help="how often each training goes through the pictures (default: 12)",
-    )
-    demo.set_defaults(run=_demo)
 
 
-def _add_audit(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_audit(commands: "_Commands") -> None:
     about = "test, before any training, whether files and backgrounds alone give the class away"
     codes = "Exit code: 0 if a network can see none of the findings, 1 if it can, 2 if the audit could not be made."
-    audit = commands.add_parser("audit", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    audit = _command(commands, "audit", about, codes)
     audit.add_argument(
         "source",
         metavar="SOURCE",
         help="a folder with one folder per class, or a .csv file with the columns path and label",
     )
     audit.add_argument("--json", action="store_true", help="print all facts and findings as JSON instead of a table")
-    audit.add_argument(
-        "--per-class",
-        type=_at_least(1),
-        default=2000,
-        metavar="N",
-        help="how many pictures of each class are read at most (default: 2000)",
-    )
-    audit.add_argument(
-        "--workers",
-        type=_at_least(1),
-        metavar="N",
-        help="how many threads read files (default: one per processor, at most 8)",
-    )
-    audit.add_argument(
-        "--seed",
-        type=_at_least(0),
-        default=0,
-        metavar="N",
-        help="another number chooses other pictures and other random splits (default: 0)",
-    )
+    _add_number(audit, "--per-class", "how many pictures of each class are read at most", 1, default=2000)
+    _add_number(audit, "--workers", "how many threads read files (default: one per processor, at most 8)", 1)
+    _add_number(audit, "--seed", "another number chooses other pictures and other random splits", 0, default=0)
     audit.set_defaults(run=_audit)
 
 
-def _add_check(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_check(commands: "_Commands") -> None:
     about = "print the verdict on a trained model and return it as the exit code, for scripts and CI"
     codes = "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE, 2 if there is no verdict."
-    check = commands.add_parser("check", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    check = _command(commands, "check", about, codes)
     check.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     check.add_argument("--warn-ok", action="store_true", help="return exit code 0 for WARN as well as for PASS")
     check.set_defaults(run=_check)
 
 
-def _add_report(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_report(commands: "_Commands") -> None:
     about = "print the verdict of a training, its scalars at the first and last check, and where its pictures are"
-    codes = "Exit code: 0, or 2 if there is no verdict."
-    report = commands.add_parser("report", help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+    report = _command(commands, "report", about, "Exit code: 0, or 2 if there is no verdict.")
     report.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     report.set_defaults(run=_report)
+
+
+def _command(commands: "_Commands", name: str, about: str, codes: str | None = None) -> argparse.ArgumentParser:
+    return commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=codes)
+
+
+def _add_number(
+    parser: argparse.ArgumentParser, flag: str, about: str, lowest: int, *, default: int | None = None
+) -> None:
+    """An option that takes a whole number from ``lowest`` on."""
+    words = about if default is None else f"{about} (default: {default})"
+    parser.add_argument(flag, type=_at_least(lowest), default=default, metavar="N", help=words)
 
 
 _RUN_DIR = "the folder of a run, or one above it such as lightning_logs; the newest verdict in it is used"

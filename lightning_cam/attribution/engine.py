@@ -78,17 +78,7 @@ def capture(
     name = check_layer(model, layer)
     tap = _Tap(name, module_of(model, name), model if forward is None else forward)
     with untouched(model):
-        there = placed(model, inputs)
-        try:
-            batches = _all_batches(tap, there, targets, batch_size)
-            batches = batches or _all_batches(tap, there, targets, batch_size, graph_before=True)
-        except RuntimeError as error:
-            if not inference.is_of_inference(error):
-                raise
-            batches = None
-        if batches is None:
-            with inference.left(model):
-                batches = inference.explained(lambda: _all_batches(tap, there, targets, batch_size, graph_before=True))
+        batches = _traced_batches(model, tap, placed(model, inputs), targets, batch_size)
         if batches is None:
             raise RuntimeError(
                 f"autograd finds no way from the class scores to layer {name!r}, so there is nothing to draw. "
@@ -127,6 +117,27 @@ class _Tap:
     layer: nn.Module
     forward: Forward
     n_calls: list[int] = field(default_factory=list)
+
+
+def _traced_batches(
+    model: nn.Module, tap: _Tap, inputs: Tensor, targets: Sequence[Target], batch_size: int
+) -> list[list[Tensor]] | None:
+    """As `_all_batches`, by the cheapest way on which autograd finds the layer; None if it does on none.
+
+    Most models need no graph before the layer. Some run the layer in a `no_grad` block, and a few in an
+    `inference_mode` block, which only hooks on all modules can end. So each way is taken only after the cheaper failed.
+    """
+    try:
+        batches = _all_batches(tap, inputs, targets, batch_size)
+        batches = batches or _all_batches(tap, inputs, targets, batch_size, graph_before=True)
+    except RuntimeError as error:
+        if not inference.is_of_inference(error):
+            raise
+        batches = None
+    if batches is None:
+        with inference.left(model):
+            batches = inference.explained(lambda: _all_batches(tap, inputs, targets, batch_size, graph_before=True))
+    return batches
 
 
 def _all_batches(

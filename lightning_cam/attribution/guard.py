@@ -47,12 +47,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     containers = _containers(modules)
     held = [value for container in containers for value in _items(container)]
     tensors = {id(value): value for value in (*model.buffers(), *held) if isinstance(value, Tensor)}.values()
-    if any(map(is_lazy, tensors)):
-        raise RuntimeError(
-            f"{type(model).__name__} has parameters without a shape, which its first forward pass creates at random. "
-            "lightning_cam must not make that pass, because it would change your training; "
-            "run the model on one batch before the fit"
-        )
+    _refuse_lazy(model, tensors)
     devices = {tensor.device for tensor in tensors}
     with ExitStack() as stack:
         stack.enter_context(_torch_switches({device.type for device in devices}))
@@ -64,6 +59,15 @@ def untouched(model: nn.Module) -> Iterator[None]:
         _mute(modules)
         _detach_backward_hooks(modules)
         yield
+
+
+def _refuse_lazy(model: nn.Module, tensors: Iterable[Tensor]) -> None:
+    if any(map(is_lazy, tensors)):
+        raise RuntimeError(
+            f"{type(model).__name__} has parameters without a shape, which its first forward pass creates at random. "
+            "lightning_cam must not make that pass, because it would change your training; "
+            "run the model on one batch before the fit"
+        )
 
 
 @contextmanager
