@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from lightning_cam.training.preprocessing import EXACT, explain, unexplained
+from lightning_cam.training.preprocessing import EXACT, explain, nearest, unexplained
 
 GENERATOR = torch.Generator().manual_seed(0)
 PIXELS = (torch.rand(16, 3, 32, 40, generator=GENERATOR) * 255).round() / 255
@@ -76,3 +76,34 @@ def test_grey_pictures_do_not_mix_the_channels() -> None:
 )
 def test_what_is_no_such_step_is_not_explained(other: Tensor) -> None:
     assert explain(SEEN, other) is None
+
+
+PALE = 0.3 + 0.4 * SEEN
+NORMALIZE = v2.Normalize([0.5, 0.4, 0.3], [0.1, 0.1, 0.2])
+RANDOM: dict[str, Callable[[Tensor], Tensor]] = {
+    "flipped": lambda x: x.flip(3),
+    "cropped": lambda x: x[..., :28, :28],
+    "noisy": lambda x: x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0)),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_code_that_comes_close_to_a_random_step(name: str) -> None:
+    inputs = RANDOM[name](NORMALIZE(PALE))
+
+    code = nearest(PALE, inputs)
+
+    expected = v2.functional.center_crop(NORMALIZE(PALE), inputs.shape[-2:])
+    assert unexplained(eval(code, {"v2": v2})(PALE), expected) < 0.05
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        pytest.param(30 * (NORMALIZE(PALE) - 0.5) ** 3, id="of another kind"),
+        pytest.param(PALE[:, :1], id="grey"),
+        pytest.param((PALE * 255).byte(), id="bytes"),
+    ],
+)
+def test_no_code_comes_close_to_what_is_no_such_step(inputs: Tensor) -> None:
+    assert nearest(PALE, inputs) == ""

@@ -3,8 +3,9 @@
 The hooks only read. They keep copies of a few rows, because a module may write into its input afterwards.
 """
 
+import inspect
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -64,9 +65,10 @@ class Call:
         args, kwargs = mapped((self.args, dict(self.kwargs)), change)
         return args, kwargs
 
-    def others(self) -> list[str]:
-        """Names of the other tensors that have a row for each image."""
-        return [path[-1] for path, t in tensors_in((self.args, self.kwargs)) if path != self.place and len(t) > 1]
+    @property
+    def others(self) -> list[Path]:
+        """Paths to the other tensors that have a row for each image."""
+        return [path for path, t in tensors_in((self.args, self.kwargs)) if path != self.place and len(t) > 1]
 
 
 def _is_image(tensor: Tensor) -> bool:
@@ -99,15 +101,29 @@ class Replay:
         """The same call, but each image gets the next row of the other tensors."""
         return replace(self, shift=self.shift + 1)
 
-    def sketch(self) -> str:
-        """The call as code, for a person to complete."""
+    def others(self, model: nn.Module) -> list[str]:
+        """Names of the other tensors that have a row for each image, as ``forward`` calls them."""
+        parameters = list(inspect.signature(model.get_submodule(self.name).forward).parameters)
+        return [_spelled(path, parameters) for path in self.call.others]
 
-        def written(path: Path, value: Any) -> Any:
-            return _Word("images") if path == self.call.place else _Word(_zeros(value))
+    def sketch(self) -> str:
+        """The call as code, for a person to complete. Tensors of the images' shape are taken for views of them."""
+        images = self.call.images
+
+        def written(_path: Path, value: Any) -> Any:
+            is_view = isinstance(value, Tensor) and images is not None and value.shape == images.shape
+            return _Word("images" if is_view else _zeros(value))
 
         args, kwargs = mapped((self.call.args, dict(self.call.kwargs)), written)
         parts = [*(repr(arg) for arg in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
         return f"module{'.' if self.name else ''}{self.name}({', '.join(parts)})"
+
+
+def _spelled(path: Path, parameters: Sequence[str]) -> str:
+    """The last part of a path to an argument; a number becomes a parameter's name, perhaps with an index."""
+    if path[0] != "0" or not path[-1].isdigit() or int(path[1]) >= len(parameters):
+        return path[-1]
+    return parameters[int(path[1])] + "".join(f"[{part}]" for part in path[2:])
 
 
 class _Word(str):
@@ -137,33 +153,35 @@ class Arrivals:
     Args:
         model: The model to watch.
         stops: Whether to raise `Enough` at the first layer. Then nothing behind that layer runs.
+        runs_eagerly: Whether compiled code runs as it is written, as it does inside `untouched`.
 
     Attributes:
         calls: The first call of each module by its name, in the order of the calls; "" is the model.
-        stem: Name of the first module with parameters of its own that was given images or a map.
+        stem: Name of the first module with parameters of its own that was given images or a map; the model itself only
+            where no other was, because many ways lead past its ``forward``.
     """
 
-    def __init__(self, model: nn.Module, *, stops: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, stops: bool = False, runs_eagerly: bool = False) -> None:
         self._stops = stops
         self.calls: dict[str, Call] = {}
         self.stem: str | None = None
         self._thread = threading.get_ident()
         self._handles = [
             module.register_forward_pre_hook(partial(self._note, name, is_closed), with_kwargs=True)
-            for name, module, is_closed in watched(model)
+            for name, module, is_closed in watched(model, runs_eagerly=runs_eagerly)
         ]
 
     def _note(
         self, name: str, is_closed: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if threading.get_ident() != self._thread or name in self.calls or (self.stem is not None and "." in name):
+        if threading.get_ident() != self._thread or name in self.calls or (self.stem and "." in name):
             return
         with torch.inference_mode(False), torch.no_grad():
             self.calls[name] = _kept(args, kwargs)
         own = next(module.parameters(recurse=is_closed), None) is not None
-        if self.stem is None and own and any(t.ndim > 2 for _, t in tensors_in((args, kwargs))):
+        if not self.stem and own and any(t.ndim > 2 for _, t in tensors_in((args, kwargs))):
             self.stem = name
-            if self._stops:
+            if self._stops and name:
                 raise Enough
 
     def close(self) -> None:
@@ -179,17 +197,17 @@ class Arrivals:
         self.close()
 
 
-def watched(model: nn.Module) -> Iterator[tuple[str, nn.Module, bool]]:
+def watched(model: nn.Module, *, runs_eagerly: bool = False) -> Iterator[tuple[str, nn.Module, bool]]:
     """Name and module of each module that may get a hook, and whether the modules inside it may not.
 
-    Compiled and scripted modules get none, and neither do attentions with a fast path.
+    Scripted modules get none, and neither do compiled ones that run compiled, and attentions with a fast path.
     """
     waiting: list[tuple[str, nn.Module]] = [("", model)]
     while waiting:
         name, module = waiting.pop(0)
         # A compiled call compiles its hooks as well; `torch.compile(module)` compiles only the module inside.
         is_compiled = getattr(module, "_compiler_ctx", None) or getattr(module, "_compiled_call_impl", None)
-        if is_compiled or isinstance(module, (torch.jit.ScriptModule, *_LEFT_ALONE)):
+        if (is_compiled and not runs_eagerly) or isinstance(module, (torch.jit.ScriptModule, *_LEFT_ALONE)):
             continue
         is_closed = hasattr(module, "_orig_mod")
         yield name, module, is_closed

@@ -20,7 +20,7 @@ from ..attribution.heads import class_scores
 from ..datasets.normalization import ROUNDING
 from .batches import RealBatch, arrives
 from .module import forward_of
-from .preprocessing import NEAR, Step, explain, unexplained
+from .preprocessing import NEAR, Step, explain, nearest, unexplained
 
 ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 
@@ -91,7 +91,7 @@ def agreed(
             return _checked(Agreement(step, forward), module, inputs, n_classes)
     if arrived is not None and is_like(arrived, expected):
         return Agreement()  # transforms of the data set are random
-    return Agreement(doubt=_missing_step(batch, inputs, expected, arrived))
+    return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
 def _ways(
@@ -172,7 +172,7 @@ def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int
     replay = found.forward
     if replay.call.is_plain and not replay.name and replay.call.images is not None:
         return found if not replay.call.images.is_floating_point() else Agreement(found.step)
-    others = replay.call.others()
+    others = replay.others(module)
     if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), n_classes):
         return Agreement(found.step, replay, doubt=_more_than_images(replay, others))
     return found
@@ -192,7 +192,7 @@ def _depends(module: nn.Module, replay: Replay, inputs: Tensor, n_classes: int) 
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
-def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Tensor | None) -> str:
+def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Tensor | None, *, are_same: bool) -> str:
     seen = next((call.images for _, call in batch.entries), None)
     if seen is not None and (arrived is None or _described(seen) != _described(inputs)):
         real, probe, place = seen, inputs, "The model"
@@ -203,10 +203,11 @@ def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: T
             "The probe's images cannot be given to the model as your validation step gives its own. "
             f"Pass CAMCallback(forward=lambda module, images: class_scores); {_call_of(batch)}."
         )
+    close = nearest(inputs, real) if are_same and real is seen and _are_pixels(inputs) else ""
     return (
         f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
         f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
-        f"from pixels in [0, 1] to what the model is given."
+        f"from pixels in [0, 1] to what the model is given{f'; {close} comes close' if close else ''}."
     )
 
 

@@ -90,7 +90,7 @@ def batch_of(module: Any, loader: Any, indices: Sequence[int], *, validates: boo
     items = list(Source(loader.dataset, loader).read(item_at, indices))
     with untouched(module):
         batch = module._apply_batch_transfer_handler(loader.collate_fn(items), device=module.device)
-        with Arrivals(module, stops=True) as arrivals, suppress(Enough):
+        with Arrivals(module, stops=True, runs_eagerly=True) as arrivals, suppress(Enough):
             step(batch, 0)
     return RealBatch(arrivals.calls, arrivals.stem, indices)
 
@@ -107,7 +107,7 @@ def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, ste
     Raises:
         Exception: Whatever ``run`` raises.
     """
-    with untouched(module), Arrivals(module) as arrivals:
+    with untouched(module), Arrivals(module, runs_eagerly=True) as arrivals:
         run(placed(module, inputs))
     call = arrivals.calls.get(stem)
     return None if call is None else call.largest

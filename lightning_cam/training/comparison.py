@@ -161,14 +161,17 @@ class Comparison:
             return Agreement(has_touched=str(error))
 
     def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
-        """The batch, or one of items that are known, where that is like what has really arrived."""
-        if batch.indices is not None:
+        """The batch, or one of items that are known, where that is like what has really arrived.
+
+        Of compiled code nothing was seen, so that nothing is known which the other batch could contradict.
+        """
+        if batch.indices is not None and batch.at_stem is not None:
             return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
             n = len(loader.dataset)
             indices = range(0, n, max(n // MOST_ROWS, 1))[:MOST_ROWS]  # of every class, where they are sorted
-            ours = batch_of(module, loader, indices, validates=self._validates)
-            if ours.at_stem is not None and batch.at_stem is not None and overlaps(ours.at_stem, batch.at_stem):
+            ours = batch_of(module, loader, batch.indices or indices, validates=self._validates)
+            if ours.at_stem is not None and (batch.at_stem is None or overlaps(ours.at_stem, batch.at_stem)):
                 return ours
         return batch
 

@@ -14,7 +14,11 @@ import torch
 
 from lightning_cam import CAMCallback
 from lightning_cam.verdict import INCONCLUSIVE
-from realism.recipes import RECIPES, Recipe
+from realism.further import FURTHER
+from realism.parts import Recipe
+from realism.recipes import RECIPES
+
+ALL = RECIPES | FURTHER
 
 FAST = (
     "on_after_batch_transfer",
@@ -25,6 +29,8 @@ FAST = (
     "images and a table",
     "a sigmoid (N, 1)",
     "features and logits",
+    "random transforms in every hook",
+    "items of None",
 )
 OTHERS = ("cam_report/kept.txt", "notes.txt", "lightning_logs/version_0/other.csv")
 
@@ -51,15 +57,16 @@ def fitted(recipe: Recipe, root: Path, callbacks: list[Any]) -> tuple[pl.Trainer
 
 
 def state(module: Any) -> dict[str, bytes]:
-    return {name: tensor.cpu().numpy().tobytes() for name, tensor in module.state_dict().items()}
+    return {
+        name: tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes()
+        for name, tensor in module.state_dict().items()
+    }
 
 
 @pytest.mark.filterwarnings("ignore:Your `val_dataloader`'s sampler has shuffling enabled")
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in RECIPES]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in ALL])
 def test_the_probe_is_what_the_model_sees_or_it_is_said(name: str, tmp_path: Path) -> None:
-    recipe = RECIPES[name]
+    recipe = ALL[name]
     for other in OTHERS:
         (tmp_path / other).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / other).write_text("of somebody else")

@@ -1,0 +1,352 @@
+"""More recipes: what real code bases add to a training, such as compiling, averaged weights, mixing and margins."""
+
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torchmetrics
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torchvision.transforms import v2
+
+from .parts import MEAN, STD, TRAINING, VALIDATION, Plain, Recipe, data, items, network, normal
+
+FURTHER: dict[str, Recipe] = {}
+NORMALIZE = v2.Normalize([MEAN] * 3, [STD] * 3)
+
+
+class InStep(Plain):
+    def given(self, batch: Any) -> Any:
+        return normal(batch[0]), batch[1]
+
+
+class Transforms(Plain):
+    """Two pipelines for the GPU, of which training's is random."""
+
+    in_training = v2.Compose([v2.RandomHorizontalFlip(), NORMALIZE])
+    in_validation: Any = NORMALIZE
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        change = self.in_training if self.trainer.training else self.in_validation
+        return torch.stack([change(image) for image in batch[0]]), batch[1]
+
+
+class AlwaysFlipping(Transforms):
+    in_validation = Transforms.in_training
+
+
+class TwoHooks(pl.LightningDataModule):
+    def __init__(self, training: Any, validation: Any) -> None:
+        super().__init__()
+        self.training, self.validation = training, validation
+
+    def train_dataloader(self) -> Any:
+        return self.training
+
+    def val_dataloader(self) -> Any:
+        return self.validation
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch[0].float() / 255, batch[1]
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return normal(batch[0]), batch[1]
+
+
+FURTHER |= {
+    "random transforms in training's hook": Recipe(Transforms),
+    "random transforms in every hook": Recipe(
+        AlwaysFlipping, sentence=r"v2\.Normalize\(\[0\.5, 0\.5, 0\.5\], \[0\.1, 0\.1, 0\.1\]\) comes close"
+    ),
+    "random transforms in every hook, preprocess given": Recipe(AlwaysFlipping, callback={"preprocess": NORMALIZE}),
+    "bytes in one hook, a normalisation in the other": Recipe(
+        Plain, lambda: data(lambda images: (images * 255).byte()), datamodule=TwoHooks
+    ),
+}
+
+# ---- how the network is written and run ------------------------------------------------------------------------------
+
+
+class InPlaceCompiled(InStep):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net.compile(backend="eager")
+
+
+class CompiledBackbone(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone, self.head = torch.compile(self.net[:5], backend="eager"), self.net[5:]
+        del self.net
+
+    def forward(self, x: Any) -> Any:
+        return self.head(self.backbone(normal(x)))
+
+
+class Parts(nn.Module):
+    """As models of timm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = network()
+        self.body, self.pool, self.fc = layers[:5], layers[5:7], layers[7]
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        return self.fc(self.pool(x))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+class PartByPart(InStep):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = Parts()
+
+    def logits(self, x: Any) -> Any:
+        return self.net.forward_head(self.net.forward_features(x))
+
+
+class Checkpointed(Plain):
+    def forward(self, x: Any) -> Any:
+        return self.net[3:](checkpoint(self.net[:3], normal(x), use_reentrant=False))
+
+
+class Averaged(Plain):
+    """Validated with weights that are averaged over the steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.8))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.average.update_parameters(self.net)
+
+    def forward(self, x: Any) -> Any:
+        return (self.net if self.training else self.average)(normal(x))
+
+
+class LastInMemory(InStep):
+    def __init__(self) -> None:
+        super().__init__()
+        self.to(memory_format=torch.channels_last)
+
+    def given(self, batch: Any) -> Any:
+        return normal(batch[0]).to(memory_format=torch.channels_last), batch[1]
+
+
+class Counting(Plain):
+    """A metric that the forward updates and the loss reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = torchmetrics.MeanMetric()
+
+    def forward(self, x: Any) -> Any:
+        scores = self.net(normal(x))
+        self.largest.update(scores.detach().amax(1))
+        return scores
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        return super().training_step(batch, index) * (1 + 0.01 * self.largest.compute())
+
+
+FURTHER |= {
+    "net.compile()": Recipe(InPlaceCompiled),
+    "a compiled backbone": Recipe(CompiledBackbone),
+    "features and head, called one after the other": Recipe(PartByPart),
+    "gradient checkpoints": Recipe(Checkpointed),
+    "averaged weights": Recipe(Averaged),
+    "channels last in memory": Recipe(LastInMemory),
+    "a metric inside forward": Recipe(Counting),
+    "bfloat16 throughout": Recipe(InStep, trainer={"precision": "bf16-true"}),
+    "float64 throughout": Recipe(InStep, trainer={"precision": "64-true"}),
+}
+
+# ---- what the loss wants ---------------------------------------------------------------------------------------------
+
+
+def mixed(samples: list[Any]) -> Any:
+    images, labels = default_collate(samples)
+    order, share = torch.randperm(len(images)), float(torch.rand(()))
+    soft = F.one_hot(labels, 2).float()
+    return share * images + (1 - share) * images[order], share * soft + (1 - share) * soft[order]
+
+
+class Mixing(TwoHooks):
+    """Mixes the pictures of training's batches alone."""
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(self.training.dataset, 16, shuffle=True, collate_fn=mixed)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch
+
+
+class Smoothed(Plain):
+    def loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(scores, labels, label_smoothing=0.1)
+
+
+class Margin(Plain):
+    """As ArcFace: with labels the forward lowers the right class's score by a margin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prototypes = nn.Parameter(torch.randn(2, 16))
+
+    def forward(self, x: Any, labels: Tensor | None = None) -> Any:
+        cosines = F.linear(F.normalize(self.net[:-1](normal(x))), F.normalize(self.prototypes))
+        return 16 * (cosines if labels is None else cosines - 0.2 * F.one_hot(labels, 2))
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        return F.cross_entropy(self(*batch), batch[1])
+
+
+class MarginAlways(Margin):
+    def forward(self, x: Any, labels: Tensor) -> Any:
+        return super().forward(x, labels)
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_acc", (self(*batch).argmax(1) == batch[1]).float().mean())
+
+
+class Views(Plain):
+    """Two views of each picture, whose scores are added."""
+
+    def forward(self, views: Any) -> Any:
+        return self.net(normal(views[0])) + self.net(normal(views[1]))
+
+    def given(self, batch: Any) -> Any:
+        return [batch[0], batch[0].flip(3)], batch[1]
+
+
+class Adversarial(InStep):
+    """Two optimisers, of which one makes pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.painter = nn.Linear(4, 3 * 16 * 16)
+
+    def training_step(self, batch: Any, index: int) -> Any:
+        x, labels = self.given(batch)
+        painted = self.painter(torch.randn(len(labels), 4)).view(-1, 3, 16, 16)
+        for optimizer, images in zip(self.optimizers(), (painted, x), strict=True):
+            self.toggle_optimizer(optimizer)
+            self.manual_backward(F.cross_entropy(self(images), labels))
+            optimizer.step()
+            optimizer.zero_grad()
+            self.untoggle_optimizer(optimizer)
+
+    def configure_optimizers(self) -> Any:
+        of_painter = torch.optim.Adam(self.painter.parameters(), 1e-3)
+        return [of_painter, torch.optim.Adam(self.net.parameters(), 3e-2)], []
+
+
+class TwoTasks(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = nn.Linear(16, 3)
+
+    def forward(self, x: Any) -> Any:
+        features = self.net[:-1](normal(x))
+        return {"colour": self.colours(features), "class": self.net[-1](features)}
+
+    def logits(self, x: Any) -> Any:
+        return self(x)["class"]
+
+
+class Mirrored(InStep):
+    """Validated on each picture and on its mirror image."""
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        x, labels = self.given(batch)
+        self.log("val_acc", ((self(x) + self(x.flip(3))).argmax(1) == labels).float().mean())
+
+
+FURTHER |= {
+    "mixed pictures and smoothed labels": Recipe(Smoothed, datamodule=Mixing),
+    "a margin where labels are given": Recipe(Margin),
+    "a margin that needs labels": Recipe(MarginAlways, sentence="your step also gives 'labels' to module"),
+    "a margin that needs labels, forward given": Recipe(
+        MarginAlways, callback={"forward": lambda module, images: Margin.forward(module, images)}
+    ),
+    "a list of views": Recipe(Views, sentence=r"'views\[1\]' to module.*module\(\[images, images\]\)"),
+    "two optimisers": Recipe(Adversarial),
+    "two tasks": Recipe(TwoTasks),
+    "validated on mirror images as well": Recipe(Mirrored),
+}
+
+# ---- batches and loops -----------------------------------------------------------------------------------------------
+
+
+class Rows(Plain):
+    """Batches are lists of dicts, as for detectors."""
+
+    def given(self, batch: Any) -> Any:
+        images = torch.stack([row["image"] for row in batch])
+        return normal(images), torch.tensor([row["label"] for row in batch])
+
+
+class ListOfImages(Plain):
+    def forward(self, images: list[Tensor]) -> Any:
+        sized = [F.interpolate(image[None], (12, 12), mode="bilinear", antialias=True) for image in images]
+        return self.net(normal(torch.cat(sized)))
+
+
+def listed(samples: list[Any]) -> Any:
+    return [image for image, _ in samples], torch.tensor([int(label) for _, label in samples])
+
+
+class Nested(Plain):
+    def given(self, batch: Any) -> Any:
+        return normal(batch[0][0]), batch[1]
+
+
+class Dark(TwoHooks):
+    """A second validation set, of another kind."""
+
+    def val_dataloader(self) -> Any:
+        images, labels = VALIDATION
+        return [self.validation, DataLoader(TensorDataset(images.flip(0) / 2, labels.flip(0)), 8)]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch
+
+
+def from_one() -> Any:
+    return [TensorDataset(images, labels + 1) for images, labels in (TRAINING, VALIDATION)]
+
+
+def with_holes(samples: list[Any]) -> Any:
+    return default_collate([sample for sample in samples if sample is not None])
+
+
+FURTHER |= {
+    "lists of dicts": Recipe(
+        Rows, lambda: items(lambda x, y, i: {"image": x, "label": y}), loader={"collate_fn": lambda rows: rows}
+    ),
+    "lists of images": Recipe(ListOfImages, loader={"collate_fn": listed}),
+    "nested items, read given": Recipe(
+        Nested,
+        lambda: items(lambda x, y, i: ((x, np.float32(i)), y)),
+        callback={"read": lambda item: (item[0][0], item[1])},
+    ),
+    "a second validation set of another kind": Recipe(Plain, datamodule=Dark),
+    "labels from one": Recipe(type("Three", (InStep,), {"n_out": 3}), from_one),
+    "items of None": Recipe(
+        Plain,
+        lambda: items(lambda x, y, i: None if i % 7 == 3 else (normal(x), y)),
+        loader={"collate_fn": with_holes},
+    ),
+    "four validations in an epoch": Recipe(InStep, trainer={"num_sanity_val_steps": 0, "val_check_interval": 0.25}),
+    "a validation every third epoch": Recipe(InStep, trainer={"check_val_every_n_epoch": 3, "max_epochs": 3}),
+}
