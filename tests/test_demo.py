@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 
 import lightning_cam
 from lightning_cam import cli
-from lightning_cam.demo import story
+from lightning_cam.demo import script, story
 from lightning_cam.demo.creatures import FAMILIES, draw
 from lightning_cam.demo.pictures import SIZE, write_pictures
 from lightning_cam.demo.story import Outcome
@@ -241,8 +241,8 @@ def test_the_audit_names_the_files_the_biased_run_fails_and_the_remedied_one_pas
 
 
 def test_remedied_pictures_keep_the_creature_and_nothing_of_the_background(biased: Path) -> None:
-    folder = story.remedied_batches(biased).dataset
-    plain = story.batches_of(biased / "train").dataset
+    folder = script.remedied_batches(biased).dataset
+    plain = script.batches_of(biased / "train").dataset
     torch.manual_seed(0)
     for index in (0, N_TRAIN):  # a fin and a sprout
         (remedied, target), (picture, expected) = folder[index], plain[index]
@@ -255,7 +255,7 @@ def test_remedied_pictures_keep_the_creature_and_nothing_of_the_background(biase
 
 
 def test_the_clean_probe_has_the_masks_that_were_drawn(clean: Path) -> None:
-    probe = story.masked_probe(clean)
+    probe = script.masked_probe(clean)
 
     assert set(probe.mask_sources) == {"folder"}
     assert probe.masks is not None

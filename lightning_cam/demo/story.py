@@ -1,4 +1,4 @@
-"""The demo from drawing to last line: pictures on disk, an ordinary training with the callback, and what it saw."""
+"""The demo from drawing to last line: pictures on disk, an ordinary training with the callback, and its results."""
 
 import logging
 import math
@@ -8,35 +8,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader
-from torchvision import transforms, tv_tensors
-from torchvision.datasets import ImageFolder
+from torch import nn
 
 from ..audit import AuditResult, audit_dataset
 from ..probe import Probe
 from ..training.callback import CAMCallback
-from ..transforms import RandomBackground, RandomReencode
 from .pictures import write_pictures
+from .script import Batches, SmallNet, batches_of, masked_probe, remedied_batches
 
-INPUT_SIZE = (64, 64)
-NORMALIZE = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-LOADING = [transforms.Resize(INPUT_SIZE), transforms.ToTensor(), NORMALIZE]
 MOST_FINDINGS = 4  # of the audit that are printed
-
-Batches = DataLoader[tuple[Tensor, Tensor]]
+# For the words that the demo prints; the verdict has thresholds of its own. All chosen, not measured.
+_ALWAYS_RIGHT = 0.99  # skill of a finding of the audit that is worth a line
+_LEARNED = 0.75  # accuracy, half-way between chance and perfect
+_HARDLY_LESS, _MUCH_LESS = 0.1, 0.5  # accuracy lost with other backgrounds
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a training of the story ends with; all but the verdict are shares from 0 to 1.
+    """The results of one training; all but the verdict are shares from 0 to 1.
 
     Attributes:
         verdict: "PASS", "WARN", "FAIL" or "INCONCLUSIVE".
@@ -53,46 +46,6 @@ class Outcome:
     background_share: float
 
 
-class SmallNet(pl.LightningModule):
-    """Four convolutions and a mean, as anybody would write it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            _block(3, 24, stride=2),
-            _block(24, 32),
-            nn.MaxPool2d(2),
-            _block(32, 64),
-            nn.MaxPool2d(2),
-            _block(64, 96),
-        )
-        self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(96, 2))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class scores ``(N, 2)``."""
-        scores: Tensor = self.head(self.features(images))
-        return scores
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        """Cross entropy."""
-        images, targets = batch
-        loss = F.cross_entropy(self(images), targets)
-        self.log("train_loss", loss)
-        return loss
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Logs the accuracy."""
-        images, targets = batch
-        self.log("val_acc", (self(images).argmax(1) == targets).float().mean(), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW under one cycle of the learning rate."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=3e-3)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-
 def tell(
     out: Path,
     *,
@@ -103,7 +56,7 @@ def tell(
     n_train: int = 350,
     n_val: int = 100,
 ) -> list[Outcome]:
-    """Draws, audits, trains, remedies, trains again and prints what was seen. Takes a minute or two on two CPU cores.
+    """Draws, audits, trains, remedies, trains again and prints the results. Takes a minute or two on two CPU cores.
 
     Args:
         out: Folder for pictures and runs. A later call replaces the pictures and adds runs.
@@ -132,51 +85,11 @@ def tell(
             torch.manual_seed(seed)
             model = SmallNet()
             callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=0.5)
-            _train(model, callback, run, batches, pictures, epochs)
+            _train(model, callback, run, batches, pictures, epochs=epochs)
             outcomes.append(outcome_of(model, callback, pictures))
         print("\n".join(["", *outcome_lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
     print("\n".join(["", *_closing(pictures, clean=clean)]))
     return outcomes
-
-
-def _block(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
-
-
-def batches_of(folder: Path, *, shuffle: bool = False) -> Batches:
-    """The pictures as most scripts load them. `ImageFolder` converts to RGB: transparency is dropped, black appears."""
-    return DataLoader(ImageFolder(str(folder), transforms.Compose(LOADING)), batch_size=16, shuffle=shuffle)
-
-
-class MaskedFolder(ImageFolder):  # type: ignore[misc] # torchvision has no complete types
-    """An `ImageFolder` that puts what the mask at the same place in another folder covers on a random background."""
-
-    def __init__(self, root: Path, masks: Path, transform: Any) -> None:
-        super().__init__(str(root))
-        self.masks = masks
-        self.on_any_background = RandomBackground()
-        self.then = transform
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """The transformed picture and its class."""
-        picture, target = super().__getitem__(index)
-        place = Path(self.imgs[index][0])
-        with Image.open(self.masks / place.parent.name / f"{place.stem}.png") as mask:
-            picture, _ = self.on_any_background(picture, tv_tensors.Mask(mask))
-        return self.then(picture), target
-
-
-def remedied_batches(pictures: Path) -> Batches:
-    """The same files through the remedies that audit and verdict name."""
-    transform = transforms.Compose([RandomReencode(), *LOADING])
-    folder = MaskedFolder(pictures / "train", pictures / "train_masks", transform)
-    return DataLoader(folder, batch_size=16, shuffle=True)
-
-
-def masked_probe(pictures: Path) -> Probe:
-    """Validation pictures with the masks they were drawn with, which are more exact than those that can be found."""
-    return Probe.from_folder(pictures / "val", 128, masks=pictures / "val_masks", size=INPUT_SIZE, preprocess=NORMALIZE)
 
 
 def _logger(kind: str, out: Path, name: str) -> Logger:
@@ -186,7 +99,7 @@ def _logger(kind: str, out: Path, name: str) -> Logger:
 
 
 def _train(
-    model: SmallNet, callback: CAMCallback, logger: Logger, batches: Batches, pictures: Path, epochs: int
+    model: SmallNet, callback: CAMCallback, logger: Logger, batches: Batches, pictures: Path, *, epochs: int
 ) -> None:
     trainer = pl.Trainer(
         max_epochs=epochs,
@@ -246,12 +159,12 @@ def audit_lines(result: AuditResult) -> list[str]:
     """The findings, a line each."""
     if not result.findings:
         return ["   Nothing but the creatures tells the families apart."]
-    shown = [f"   {finding.text}" for finding in result.findings if finding.skill > 0.99][:MOST_FINDINGS]
+    shown = [f"   {finding.text}" for finding in result.findings if finding.skill > _ALWAYS_RIGHT][:MOST_FINDINGS]
     return [*shown, f"   ... {len(result.findings)} findings in all, each with its remedy."]
 
 
 def outcome_lines(outcome: Outcome, name: str) -> list[str]:
-    """What was seen, for somebody who has never heard of attention maps."""
+    """Accuracies, attention and verdict, for somebody who has never heard of attention maps."""
     return [
         f"   Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
         f"   The same creatures, backgrounds swapped  {_percent(outcome.swapped_accuracy)}",
@@ -272,11 +185,11 @@ _TRAINING = {
 def conclusion(outcome: Outcome, name: str) -> str:
     """The one thing that follows from the figures."""
     lost = outcome.accuracy - outcome.swapped_accuracy
-    if outcome.accuracy < 0.75:
+    if outcome.accuracy < _LEARNED:
         return "The model has not learned the families yet; give it more epochs before you judge it."
-    if lost < 0.1:
+    if lost < _HARDLY_LESS:
         return "The model knows the creatures: other backgrounds hardly change its answers."
-    if name != "biased" or lost < 0.5:
+    if name != "biased" or lost < _MUCH_LESS:
         return f"The model leans on the backgrounds: with others it is right {lost:.0%} less often."
     return """The model learned how the files were saved, not the creatures: loaded as RGB, transparent turns black,
 so black means sprout and white means fin. The validation files have the same flaw and praise it."""
@@ -287,7 +200,7 @@ def _percent(share: float) -> str:
 
 
 def _closing(pictures: Path, *, clean: bool) -> list[str]:
-    """What else there is."""
+    """Where the pictures are, and what to try next."""
     compare = [] if clean else ["To compare with backgrounds that tell nothing:  lightning-cam demo --clean"]
     return [f"The pictures are in {pictures}", *compare]
 

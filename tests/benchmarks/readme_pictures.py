@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lightning_cam import Probe, Report, examine, render
-from lightning_cam.demo import story
+from lightning_cam.demo import script
 from lightning_cam.demo.pictures import write_pictures
 from lightning_cam.examination import Evidence, collect_evidence
 from lightning_cam.render.scale import Picture
@@ -38,9 +38,9 @@ class Watch(pl.Callback):
         self.reports[trainer.global_step] = examine(pl_module, self.probe)
 
 
-def train(probe: Probe, batches: story.Batches) -> tuple[story.SmallNet, dict[int, Report]]:
+def train(probe: Probe, batches: script.Batches) -> tuple[script.SmallNet, dict[int, Report]]:
     torch.manual_seed(0)
-    watch, model = Watch(probe), story.SmallNet()
+    watch, model = Watch(probe), script.SmallNet()
     trainer = pl.Trainer(
         max_epochs=EPOCHS, callbacks=[watch], logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
@@ -86,9 +86,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
         write_pictures(data, n_train=350, n_val=100)
-        probe = story.masked_probe(data)
-        model, biased = train(probe, story.batches_of(data / "train", shuffle=True))
-        _, remedied = train(probe, story.remedied_batches(data))
+        probe = script.masked_probe(data)
+        model, biased = train(probe, script.batches_of(data / "train", shuffle=True))
+        _, remedied = train(probe, script.remedied_batches(data))
     shown = collect_evidence(model, probe, biased[max(biased)], "background", n=len(probe))
     trainings = {"trained on the files as they are": biased, "trained with random backgrounds": remedied}
     pictures = {
