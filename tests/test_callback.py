@@ -338,9 +338,11 @@ def test_two_networks_without_forward_are_said_before_training_starts(tmp_path: 
     assert started.steps == 0
 
 
-def test_data_that_no_probe_can_be_drawn_from_is_said_before_training_starts(tmp_path: Path) -> None:
+def test_data_that_no_probe_can_be_drawn_from_raise_before_training_starts_where_errors_are_wanted(
+    tmp_path: Path,
+) -> None:
     started = Started()
-    run = trainer(tmp_path, CAMCallback(), started)
+    run = trainer(tmp_path, CAMCallback(on_error="raise"), started)
 
     with pytest.raises(ValueError, match=r"pass CAMCallback\(probe="):
         run.fit(Net(), loader(), DataLoader(Endless(), batch_size=4))

@@ -15,20 +15,23 @@ from house.faulty import beside, refused, watching
 from house.models import Net as Classifier
 from house.models import fixed, images
 from house.trainings import SIZE, Net, loader, pictures, probe, trainer
-from lightning_cam import CAMCallback, Probe, examine
+from lightning_cam import CAMCallback, LightningCAMWarning, Probe, examine
 
 LABELS = torch.tensor([0, 1, 2])
 
 
-def test_a_data_set_that_fails_is_said_before_training_starts_with_the_way_out(tmp_path: Path) -> None:
+def test_a_data_set_that_fails_switches_off_and_the_user_gets_the_exception_where_the_training_meets_it(
+    tmp_path: Path,
+) -> None:
     class Broken(TensorDataset):
         def __getitem__(self, index: int) -> Any:
             raise KeyError("opened in the workers only")
 
     run = trainer(tmp_path, CAMCallback(), num_sanity_val_steps=0)
-    with pytest.raises(ValueError, match=r"no probe can be drawn from the validation data.*pass CAMCallback\(probe="):
+    said = "your data set raised KeyError: 'opened in the workers only'. To choose .*, pass CAMCallback\\(probe="
+    with pytest.warns(LightningCAMWarning, match=said), pytest.raises(KeyError, match="opened in the workers only"):
         run.fit(Net(), loader(), DataLoader(Broken(*pictures(8).tensors)))
-    assert run.global_step == 0
+    assert run.global_step == 6
 
 
 @pytest.mark.parametrize("channels", [1, 4])

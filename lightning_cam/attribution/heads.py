@@ -21,6 +21,7 @@ Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
 
 _TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
 _TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
+_MOST_NAMED = 3  # tensors in a message; a detector gives three for each image
 _FIRST = ("logits", "logit", "class_logits", "pred_logits")
 _THEN = ("out", "output", "outputs", "pred", "preds", "prediction", "predictions", "scores", "y_hat", "y_pred", "probs")
 _LAST = ("aux", "loss", "feature", "embed", "hidden")
@@ -116,6 +117,11 @@ def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, st
     if not rows:
         raise ValueError(_no_scores(output))
     widths = {path: tensor.numel() // n_images for path, tensor in rows.items()}
+    if n_classes is not None and n_classes > 2 and set(widths.values()) == {1}:
+        raise ValueError(
+            f"the model gives one number per image where the labels make {n_classes} classes, as in regression; "
+            "lightning_cam looks at classifiers; pass forward= that returns class scores if there are any"
+        )
     fitting = [path for path in rows if n_classes is None or widths[path] in _fit(n_classes)]
     if fitting:
         ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
@@ -163,7 +169,8 @@ def _several(paths: list[Path]) -> str:
 
 def _no_scores(output: Any) -> str:
     shapes = [f"{'.'.join(path) or 'a tensor'} of shape {tuple(tensor.shape)}" for path, tensor in _tensors(output)]
-    given = ", ".join(shapes) if shapes else type(output).__name__
+    more = [f"{len(shapes) - _MOST_NAMED} more"] if len(shapes) > _MOST_NAMED else []
+    given = ", ".join(shapes[:_MOST_NAMED] + more) if shapes else type(output).__name__
     return f"expected (N, n_classes) class scores, found {given}; pass forward= that returns them"
 
 

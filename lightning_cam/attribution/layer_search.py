@@ -47,6 +47,11 @@ def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any
             output = inference.explained(lambda: (forward or model)(trace.start(images)))
         layer = trace.last_map(output)
     if layer is None:
+        if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            raise ValueError(
+                f"{class_name(model)} has TorchScript modules, inside which nothing can be looked at; "
+                "train the module as it is before torch.jit.script, or name a layer outside, layer='...'"
+            )
         raise ValueError(
             f"no layer of {class_name(model)} gives a map of the image that its class scores depend on; "
             f"name the layer to look at, layer='...': the model has {outermost(named_layers(model))}"

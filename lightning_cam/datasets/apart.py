@@ -25,6 +25,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from ..origins import raised
+
 T = TypeVar("T")
 ReadItem: TypeAlias = Callable[[Any, int], T]  # reads something from the item of a data set at an index
 
@@ -213,7 +215,7 @@ def _outcome(dataset: Any, read: ReadItem[Any], index: int) -> bytes:
     try:
         return pickle.dumps(result)
     except Exception:  # an exception of the data set's own may be anything
-        return pickle.dumps((False, RuntimeError(str(result[1]))))
+        return pickle.dumps((False, RuntimeError(raised(result[1]))))
 
 
 def _result(outcome: bytes) -> Any:

@@ -1,5 +1,6 @@
 """One item of a data set, in any of the usual forms, as an image, a class index and perhaps a mask."""
 
+import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,14 +15,17 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as v2_functional
 
+from ..origins import calling
 from ..spatial import boxes_to_masks
 from ..text import printable
 from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
+from .tasks import FormError, form_of
 
 IMAGE_KEYS = ("image", "img", "pixel_values")
 MASK_KEYS = ("mask", "masks")
+_NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
@@ -97,7 +101,7 @@ class Reader:
     def _raw(self, dataset: Any, index: int) -> Any:
         with own_seed(item_seed(self.seed, index)):
             try:
-                return dataset[index]
+                return calling("your data set", operator.getitem, dataset, index)
             except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise ValueError(f"{self._place(index)} cannot be read ({error}); repair or remove it") from error
 
@@ -140,7 +144,7 @@ class ItemReading:
             ValueError: The reason why there is none.
         """
         if not isinstance(self.outcome, Item):
-            raise ValueError(self.outcome or "the data set gives None instead of an item")
+            raise FormError(self.outcome or "the data set gives None instead of an item")
         return self.outcome
 
 
@@ -170,8 +174,7 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
     if isinstance(item, (tuple, list)) and len(item) >= 2:
         image, target, *rest = item
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
-    kind = type(item).__name__
-    raise ValueError(f"an item must be (image, target, ...) or a dict, got {kind}; else build Probe(images, targets)")
+    raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
 
 
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
@@ -223,7 +226,7 @@ def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
 
 def _check_image(values: Tensor, place: str) -> None:
     if values.ndim != 3:
-        raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; add or drop a dimension")
+        raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; {_NO_IMAGE[values.ndim > 3]}")
     if values.shape[2] in (1, 3, 4) and values.shape[0] > 4:
         raise ValueError(
             f"an image must be (C, H, W), {place} has {tuple(values.shape)}; move its channels to the front"

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
 from .normalization import wrapped
+from .tasks import FormError, described
 
 LABEL_KEYS = ("label", "target", "labels")
 UNKNOWN = -1
@@ -25,18 +26,22 @@ def label_of(target: object) -> int:
     >>> label_of(torch.tensor([0, 0, 1])), label_of({"label": 2})
     (2, 2)
     """
+    index = _index_in(target)
+    if index is None:
+        raise FormError(f"a target must be one class index, got {described(target)}")
+    return index
+
+
+def _index_in(target: object) -> int | None:
     if isinstance(target, Mapping):
-        return label_of(first_of(target, LABEL_KEYS, "label"))
+        return _index_in(first_of(target, LABEL_KEYS, "label"))
     try:
         values = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
         values = torch.tensor([])
     if values.numel() == 1 and values.item() % 1 == 0:
         return int(values.item())
-    if values.ndim == 1 and _is_one_hot(values[None]):
-        return int(values.argmax())
-    form = f"{type(target).__name__} of shape {tuple(values.shape)}" if values.numel() > 1 else repr(target)
-    raise ValueError(f"a target must be one class index, got {form}; otherwise build Probe(images, targets)")
+    return int(values.argmax()) if values.ndim == 1 and _is_one_hot(values[None]) else None
 
 
 def first_of(item: Mapping[Any, Any], keys: Sequence[str], what: str) -> Any:
@@ -44,7 +49,7 @@ def first_of(item: Mapping[Any, Any], keys: Sequence[str], what: str) -> Any:
     for key in keys:
         if key in item:
             return item[key]
-    raise ValueError(f"an item's {what} must be under {' or '.join(keys)}, got keys {sorted(map(str, item))}")
+    raise FormError(f"an item's {what} must be under {' or '.join(keys)}, got {described(item)}")
 
 
 def _is_one_hot(rows: Tensor) -> bool:

@@ -14,7 +14,7 @@ from ..datasets.items import Item, ItemReading, Reader, Regions, Size, own_seed
 from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from ..notices import warn
-from .drawn import Drawn, Preprocess, assemble, check_request
+from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .names import tag
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
@@ -140,7 +140,7 @@ def _with_pixels(
     step = as_normalize(preprocess)
     if step is not None and _are_pixels(pixels := _mapped(items, step.inverse)):
         return pixels, preprocess
-    raise ValueError(
+    raise ArgumentError(
         f"the data set must give pixels in [0, 1] or what preprocess makes of them, got values {_span(items)} and "
         f"a {type(preprocess).__name__}; pass the Normalize that the data set uses, or a data set without it"
     )

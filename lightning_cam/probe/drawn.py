@@ -56,6 +56,10 @@ def with_found_mask(item: Item) -> Item:
     return item if mask is None else replace(item, mask=mask, source="border")
 
 
+class ArgumentError(ValueError):
+    """An argument for a probe that cannot be, whatever the data are."""
+
+
 def check_sizes(images: Sequence[Tensor]) -> None:
     """Raises where images cannot be stacked."""
     channels, sizes = {len(image) for image in images}, {tuple(image.shape[1:]) for image in images}
@@ -72,6 +76,6 @@ def check_sizes(images: Sequence[Tensor]) -> None:
 def check_request(n: int, size: tuple[int, int] | None) -> None:
     """Raises where the number or the size of the images that are asked for makes no sense."""
     if n < 1:
-        raise ValueError(f"n must be at least 1 image, got {n}")
+        raise ArgumentError(f"n must be at least 1 image, got {n}")
     if size is not None and not (isinstance(size, tuple) and len(size) == 2 and all(side > 0 for side in size)):
-        raise ValueError(f"size must be (height, width) in pixels such as (224, 224), got {size!r}")
+        raise ArgumentError(f"size must be (height, width) in pixels such as (224, 224), got {size!r}")

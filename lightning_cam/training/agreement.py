@@ -194,7 +194,7 @@ def _depends(module: nn.Module, replay: Replay, inputs: Tensor, n_classes: int) 
 
 def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Tensor | None, *, are_same: bool) -> str:
     seen = next((call.images for _, call in batch.entries), None)
-    if seen is not None and (arrived is None or _described(seen) != _described(inputs)):
+    if seen is not None and _described(seen) != _described(inputs):
         real, probe, place = seen, inputs, "The model"
     elif arrived is not None:
         real, probe, place = expected, arrived, f"The layer {batch.stem!r}"

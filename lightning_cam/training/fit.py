@@ -19,7 +19,7 @@ from .module import has_run
 from .observer import Failure, Judged, Observer
 from .options import Options
 from .rhythm import Depth, Effort, Occasion
-from .trainer import drawn_in_every_process, has_whole_model, logged_step, validates
+from .trainer import NoProbeError, drawn_in_every_process, has_whole_model, logged_step, validates
 
 A_CHECK = "a check"
 LONG = 2.0  # seconds after which a person begins to wonder what is happening
@@ -73,6 +73,8 @@ class Fit:
             self._journal.keep_monitors_alive(trainer)
             return
         self.probe = probe = self._options.probe or self._drawn(trainer)
+        if probe is None:
+            return
         self._observer.meet(probe)
         self._observer.doubt = UNSEEN
         self._journal.begin(probe.fingerprint, is_new_run=trainer.global_step == 0)
@@ -145,9 +147,17 @@ class Fit:
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
-    def _drawn(self, trainer: Any) -> Probe:
+    def _drawn(self, trainer: Any) -> Probe | None:
+        """None where the data are of a task that cannot be looked at, the same in every process."""
         say = print_progress if self._options.verbose else None
-        return drawn_in_every_process(trainer, self._options.drawing, self.comparison.size, say=say)
+        try:
+            return drawn_in_every_process(trainer, self._options.drawing, self.comparison.size, say=say)
+        except NoProbeError as error:
+            if self._options.on_error == "raise":
+                raise
+            self.switch_off(str(error))
+            self._journal.keep_monitors_alive(trainer)
+            return None
 
     def _can_look(self, trainer: Any, module: Any, probe: Probe) -> bool:
         """Whether it is known how the model is called; if not, the first batch shows it."""
@@ -161,8 +171,6 @@ class Fit:
                 raise TouchedError(agreement.has_touched)
             self.switch_off(agreement.has_touched)
         self._observer.doubt = agreement.doubt
-        if agreement.doubt:
-            warn(f"there will be no verdict. {agreement.doubt}")
         if agreement.forward is not None:
             self._observer.call_with(agreement.forward)
         if agreement.step is not None and self.probe is not None:
@@ -202,6 +210,7 @@ class Fit:
             self._journal.keep_monitors_alive(trainer)
             return
         self._failures.succeeded(A_CHECK)
+        self._say_doubt()
         self.verdict = outcome.verdict
         alert = self._alarm.news(self.verdict)
         self._keep(trainer, module, occasion, self._scalars(outcome, seconds, occasion), alert=alert is not None)
@@ -218,15 +227,27 @@ class Fit:
             lets_through=partial(self._lets_through, before_training=occasion.before_training),
         )
 
-    def _lets_through(self, error: Exception, *, before_training: bool) -> bool:
-        """Whether an exception of a check reaches the training."""
-        return self._options.on_error == "raise" or (before_training and isinstance(error, ValueError))
+    def _lets_through(self, failure: Failure, *, before_training: bool) -> bool:
+        """Whether a failure reaches the training: before it, what an argument of the user's own may have caused."""
+        given = self._options.probe or self._options.layer or self._options.forward
+        is_mistake = before_training and failure.is_configuration and given is not None
+        return self._options.on_error == "raise" or is_mistake
+
+    def _say_doubt(self) -> None:
+        """Once, after a check: one that switches the callback off says why, and a doubt would be a second reason."""
+        doubt = self._observer.doubt
+        if doubt not in ("", UNSEEN):
+            self._failures.say_once("doubt", f"there will be no verdict. {doubt}")
 
     def _cope(self, failure: Failure) -> None:
         """Says the first failure of a fit once, and gives up after several in a row."""
         if failure.has_touched:
             self.switch_off(failure.text.removeprefix("TouchedError: "))
             return
+        if failure.is_configuration and not self._journal.readings:
+            self.switch_off(failure.text.removeprefix("ValueError: "))
+            return
+        self._say_doubt()
         self._failures.count(A_CHECK, failure.text)
         if self._failures.too_many(A_CHECK):
             self.switch_off(f"{MOST_FAILURES_IN_A_ROW} checks in a row failed, the last with {failure.text!r}")

@@ -14,8 +14,8 @@ from ..attribution.guard import is_state, untouched
 from ..attribution.self_check import TouchedError, self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial, balanced_subset
+from ..origins import is_ours, raised
 from ..probe import Probe
-from ..text import error_text
 from ..verdict import RunningVerdict, Verdict, withheld
 from .comparison import Logged
 from .failures import Failures, steers_lightning
@@ -32,8 +32,8 @@ class Failure:
     """Why a check has no result, the same in every process.
 
     Attributes:
-        text: Class and message of the exception.
-        is_configuration: Whether the user can correct it before the training.
+        text: Class and message of the exception, and whose code raised it.
+        is_configuration: Whether it is a `ValueError` of this package: another check would raise it, too.
         has_touched: Whether the model's own ``forward`` changed something that a check must leave as it is.
     """
 
@@ -115,7 +115,7 @@ class Observer:
         trials: Sequence[Trial],
         *,
         judges: bool,
-        lets_through: Callable[[Exception], bool],
+        lets_through: Callable[[Failure], bool],
         effort: Effort | None = None,
     ) -> Judged | Failure:
         """One check, with the same result in every process.
@@ -125,7 +125,7 @@ class Observer:
             probe: The images to look at.
             trials: Cues to swap.
             judges: Whether this check counts for the verdict; otherwise the verdict so far stands.
-            lets_through: Tells of an exception whether it is to be raised here instead of returned.
+            lets_through: Tells of an exception, as a failure, whether it is to be raised here instead of returned.
             effort: On how many images the cues are swapped, and with how many donors; None for all, with two.
 
         Raises:
@@ -243,20 +243,21 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in messages)
 
 
-def _attempt(act: Callable[[], T], lets_through: Callable[[Exception], bool]) -> T | Failure:
+def _attempt(act: Callable[[], T], lets_through: Callable[[Failure], bool]) -> T | Failure:
     """Turns an exception into a result: nothing of ours stops a training, and no process leaves the others waiting."""
     try:
         return act()
     except Exception as error:
-        if steers_lightning(error) or (n_ranks() == 1 and lets_through(error)):
+        is_configuration = isinstance(error, ValueError) and is_ours(error)
+        failure = Failure(raised(error), is_configuration, isinstance(error, TouchedError))
+        if steers_lightning(error) or (n_ranks() == 1 and lets_through(failure)):
             raise
-        return Failure(error_text(error), isinstance(error, ValueError), isinstance(error, TouchedError))
+        return failure
 
 
-def _raise_everywhere(failure: Failure, lets_through: Callable[[Exception], bool]) -> None:
-    error = (ValueError if failure.is_configuration else RuntimeError)(failure.text)
-    if lets_through(error):
-        raise error
+def _raise_everywhere(failure: Failure, lets_through: Callable[[Failure], bool]) -> None:
+    if lets_through(failure):
+        raise (ValueError if failure.is_configuration else RuntimeError)(failure.text)
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from ..attribution import cams
 from ..audit import AuditResult
 from ..intervention import STANDARD, Trial, region_trial
 from ..probe import Probe
+from ..probe.drawn import check_request
 from ..sinks.page import Sink
 from .alarm import OnShortcut
 from .rhythm import Rhythm
@@ -72,6 +73,7 @@ def _check_options(given: Options) -> None:
         raise ValueError(f'on_error must be "warn" or "raise", got {given.on_error!r}')
     if given.on_shortcut not in ("warn", "stop", "raise") and not callable(given.on_shortcut):
         raise ValueError(f'on_shortcut must be "warn", "stop", "raise" or a function, got {given.on_shortcut!r}')
+    check_request(1, given.drawing.size)
     if min(given.n_images, given.batch_size) < 1:
         raise ValueError(f"n_images and batch_size must be 1 or more, got {given.n_images} and {given.batch_size}")
     if not given.max_overhead > 0:

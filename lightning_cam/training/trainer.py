@@ -8,13 +8,21 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from ..datasets.tasks import FormError
+from ..origins import calling, is_ours, raised
 from ..probe import Probe
+from ..probe.drawn import ArgumentError
 from .batches import loaders_in
 from .failures import warn, without_errors_from_warnings
-from .ranks import from_everyone, n_ranks
+from .ranks import from_everyone
 
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
+_OTHER_FORM = (
+    "lightning_cam looks at classifiers with one class per image. If your items hold an image and its class in another "
+    "form, pass CAMCallback(read=lambda item: (image, class_index))."
+)
+_OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
 
 
@@ -82,6 +90,10 @@ class Drawing:
         return draw(size=fallback)
 
 
+class NoProbeError(ValueError):
+    """The trainer has no data that can be looked at, in a sentence for people."""
+
+
 class _Rewritten:
     """A data set whose items are read by the user's own function; labels and names are looked for inside."""
 
@@ -93,7 +105,7 @@ class _Rewritten:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Any:
-        return self._read(self.dataset[index])
+        return calling("your read=", self._read, self.dataset[index])
 
 
 def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None, say: Say) -> Probe:
@@ -102,34 +114,38 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
         loader = next(loaders_in(loaders), None)
         if loader is None:
             continue
-        if role == "training":
-            warn("there is no validation data yet, so the probe is drawn from the training data")
         try:
             with without_errors_from_warnings():
-                return drawing.probe_of(loader, fallback, say)
+                probe = drawing.probe_of(loader, fallback, say)
+        except ArgumentError:
+            raise
         except Exception as error:  # items of any data set may raise anything
-            raise ValueError(
-                f"no probe can be drawn from the {role} data ({error}); "
-                "pass CAMCallback(probe=Probe(images, targets)) or Probe.from_folder(...)"
-            ) from error
-    raise ValueError("the trainer has no data loader with a dataset; pass CAMCallback(probe=Probe(images, targets))")
+            why = str(error) if is_ours(error) else raised(error)
+            raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {_way_out(error)}") from error
+        if role == "training":
+            warn("there is no validation data yet, so the probe is drawn from the training data")
+        return probe
+    raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
+
+
+def _way_out(error: Exception) -> str:
+    return _OTHER_FORM if isinstance(error, FormError) else _OWN_PROBE
 
 
 def drawn_in_every_process(
     trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None = None, *, say: Say = None
 ) -> Probe:
-    """`drawn_probe`, or the same `ValueError` in every process, so that none waits for one that has failed."""
-    drawn: Probe | str
+    """`drawn_probe`, or the same exception in every process, so that none waits for one that has failed."""
+    probe, failure = None, None
     try:
-        drawn = drawn_probe(trainer, drawing, fallback, say)
-    except ValueError as error:
-        if n_ranks() == 1:
-            raise
-        drawn = str(error)
-    failures = [text for text in from_everyone(drawn if isinstance(drawn, str) else "") if text]
-    if failures or isinstance(drawn, str):
-        raise ValueError(failures[0])
-    return drawn
+        probe = drawn_probe(trainer, drawing, fallback, say)
+    except (NoProbeError, ArgumentError) as error:
+        failure = error
+    failures = [each for each in from_everyone(failure and (type(failure), str(failure))) if each]
+    if probe is None or failures:
+        kind, text = failures[0]
+        raise kind(text) from failure
+    return probe
 
 
 def run_folder(trainer: Any) -> Path:
