@@ -179,6 +179,7 @@ def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_bef
         gradients = [_gradient(target(logits), leaf) for target in targets]
     if gradients and all(gradient is None for gradient in gradients):
         return None
+    # From here on float32: methods sum over thousands of channels and places, where half precision loses small values.
     layout = layout_of(leaf.detach(), (batch.shape[-2], batch.shape[-1]))
     zeros = torch.zeros_like(leaf)
     kept = [leaf.detach(), *(zeros if gradient is None else gradient for gradient in gradients)]
@@ -192,6 +193,7 @@ def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
     """
     if not scores.requires_grad:
         return None
+    # The graph is kept for the next target. `torch.autograd.grad` writes to no ``.grad``, unlike `backward`.
     (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True, allow_unused=True)
     return gradient
 
@@ -216,10 +218,11 @@ def _cut(layer: nn.Module) -> Iterator[_Cut]:
     def cut(_layer: nn.Module, _inputs: Any, output: Any) -> Any:
         if threading.get_ident() != owner:
             return output
-        torch.set_grad_enabled(True)
+        torch.set_grad_enabled(True)  # off up to here; `_one_batch` closes this after the forward pass
         original = _map_in(output)
         made.leaf = original.detach().requires_grad_()
         made.n_calls += 1
+        # A clone, because autograd forbids in-place operations on a leaf, and a ReLU behind the layer may be one.
         return _replaced(output, original, made.leaf.clone())
 
     handle = layer.register_forward_hook(cut)

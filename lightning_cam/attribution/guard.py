@@ -50,6 +50,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     _refuse_lazy(model, tensors)
     devices = {tensor.device for tensor in tensors}
     with ExitStack() as stack:
+        # What is entered first is left last: all else is put back while gradients are off and tensors are normal ones.
         stack.enter_context(_torch_switches({device.type for device in devices}))
         stack.enter_context(_restored_random_states(devices))
         stack.enter_context(_restored_generators([value for value in held if type(value) in GENERATORS]))
@@ -261,5 +262,5 @@ def _rewrite(tensors: Sequence[Tensor], saved: Tensor, shapes: Sequence[torch.Si
     parts = torch.split(saved, [s.numel() * t.element_size() for s, t in zip(shapes, tensors, strict=True)])
     for tensor, part, shape in zip(tensors, parts, shapes, strict=True):
         if not torch.equal(_bytes([tensor]), part):
-            with torch.inference_mode(tensor.is_inference()):
+            with torch.inference_mode(tensor.is_inference()):  # torch forbids writes to an inference tensor elsewhere
                 tensor.resize_(shape).copy_(part.clone().view(tensor.dtype).view(shape))

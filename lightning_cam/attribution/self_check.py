@@ -19,7 +19,7 @@ from .guard import GENERATORS, MOST_BYTES, has_bytes, random_states
 from .model_state import held_by, named_by_methods
 
 MOST_COPIED = 2**30  # bytes of a model's state that are copied, to the host, so that they can be put back
-_CHUNK = 2**18  # words that are summed at once
+_CHUNK = 2**18  # words that are summed at once: the products take 2 MiB, and each device holds as many factors
 
 
 class TouchedError(RuntimeError):
@@ -117,6 +117,7 @@ def _is_plain(value: Any) -> bool:
 def _contents(tensors: Mapping[str, Tensor]) -> Iterator[_Part]:
     """Values, read as checksums where they are; copied as well if there are not too many."""
     fits = sum(tensor.nbytes for tensor in tensors.values()) <= MOST_COPIED
+    # A random factor for each place: a plain sum would not change if two values swapped places.
     factors = torch.randint(-(2**62), 2**62, (_CHUNK,), generator=torch.Generator().manual_seed(0), device="cpu")
     placed = {tensor.device: factors.to(tensor.device) for tensor in tensors.values()}
     for name, tensor in tensors.items():

@@ -122,6 +122,14 @@ def checked_names(names: Sequence[str] | None, targets: Tensor, classes: tuple[s
     return tuple(names)
 
 
+def checked_inputs(inputs: Tensor, n_images: int) -> Tensor:
+    """What ``preprocess`` made of the images, ``(N, ...)``. Not a copy, because it is made anew each time."""
+    if not isinstance(inputs, Tensor) or inputs.shape[:1] != (n_images,):
+        form = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise ValueError(f"preprocess must map {n_images} images to a tensor of {n_images} inputs, got {form}")
+    return inputs
+
+
 def checked_indices(indices: Sequence[int], n_images: int) -> list[int]:
     """Positions of images, each once."""
     positions = torch.as_tensor(indices)

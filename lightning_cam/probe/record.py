@@ -22,6 +22,7 @@ from .checks import (
     checked_classes,
     checked_images,
     checked_indices,
+    checked_inputs,
     checked_masks,
     checked_names,
     checked_sources,
@@ -236,12 +237,7 @@ class Probe:
             # A copy: torchvision's Normalize(inplace=True), or a model's first layer, would write into the probe.
             copied = images.clone()
             inputs = copied if self.preprocess is None else self.preprocess(copied)
-        if not isinstance(inputs, Tensor) or inputs.shape[:1] != images.shape[:1]:
-            form = tuple(inputs.shape) if isinstance(inputs, Tensor) else type(inputs).__name__
-            raise ValueError(
-                f"preprocess must map {len(images)} images to a tensor of {len(images)} inputs, got {form}"
-            )
-        return inputs
+        return checked_inputs(inputs, len(images))
 
     @cached_property
     def fingerprint(self) -> str:
