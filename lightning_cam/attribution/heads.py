@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
+from .outputs import SUM_TOLERANCE
 from .structures import Path, tensors_in
 
 Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
@@ -27,6 +28,7 @@ _THEN = ("out", "output", "outputs", "pred", "preds", "prediction", "predictions
 _LAST = ("aux", "loss", "feature", "embed", "hidden")
 # A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
 _COSINE_SCALE = 16.0
+_LONGEST_COSINE = 1.01  # bfloat16 has 8 bits of precision, so that a cosine of 1 may be a little more
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Clone", "ToCopy", "Alias", "Transpose", "T")
 _PRODUCTS = ("Mm", "Bmm", "Sum")  # a matrix product, or `cosine_similarity`
 _LINEAR = ("Addmm", *_PRODUCTS, "Convolution", "MkldnnConvolution", "Mean", "NativeLayerNorm", "NativeBatchNorm")
@@ -187,7 +189,7 @@ def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
         return "probabilities"
     if name.startswith("Softmax"):
         return "logits"  # of a softmax: `as_logits` gives its logarithm
-    if name.startswith(_PRODUCTS) and width > 1 and float(scores.detach().abs().max()) < 1.01:
+    if name.startswith(_PRODUCTS) and width > 1 and float(scores.detach().abs().max()) < _LONGEST_COSINE:
         return "cosines" if _is_of_unit_vectors(node) else "logits"
     return "logits" if name.startswith(_LINEAR) else None
 
@@ -213,7 +215,7 @@ def _is_of_unit_vectors(node: Any) -> bool:
 def _kind_by_range(rows: Tensor) -> Kind:
     """The kind that the range of ``(N, K)`` numbers suggests. `as_logits` converts rows that sum to 1."""
     inside = bool(((rows >= 0) & (rows <= 1)).all())
-    sums_to_one = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < 0.01).all())
+    sums_to_one = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all())
     return "probabilities" if inside and not sums_to_one else "logits"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows sum to 1 up to about 2**-8
+SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows sum to 1 up to about 2**-8
 
 
 def as_logits(output: Any) -> Tensor:
@@ -54,4 +54,4 @@ def scores_in(output: Any) -> Tensor | None:
 def _are_probabilities(scores: Tensor) -> bool:
     """Whether every row looks like the output of a softmax. The tolerance allows for half precision."""
     rows = scores.detach()
-    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
+    return bool((rows >= 0).all() and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all())

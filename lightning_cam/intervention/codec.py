@@ -18,7 +18,8 @@ PRISTINE = 100  # read where no quality stands out: never encoded, or scaled sin
 _QUALITIES = range(2, 100)
 _NEARBY = 3  # qualities whose error says what to expect
 _DIP = -0.8  # logarithm of error over expected error: -0.3 at most without an encoding, -1.6 at least with one
-_CROP = 64  # side in pixels of the piece that is read
+_CROP = 64  # side in pixels of the piece that is read, 64 blocks: the whole picture takes longer. Chosen, not measured.
+_LEAST_ERROR = 1e-3  # squared grey levels: it keeps logarithms finite where quantising changes nothing
 
 
 def jpeg_quality(images: Tensor) -> list[int]:
@@ -35,8 +36,8 @@ def jpeg_quality(images: Tensor) -> list[int]:
     depths = (errors[_NEARBY:-_NEARBY] - (errors[: -2 * _NEARBY] + errors[2 * _NEARBY :]) / 2).T
     bottoms = -F.max_pool1d(-depths, 2 * _NEARBY + 1, stride=1, padding=_NEARBY)
     dips = (depths < _DIP) & (depths == bottoms)
-    found = zip(dips.int().argmax(1).tolist(), dips.any(1).tolist(), strict=True)
-    return [_QUALITIES[place + _NEARBY] if any_dip else PRISTINE for place, any_dip in found]
+    lowest = zip(dips.int().argmax(1).tolist(), dips.any(1).tolist(), strict=True)
+    return [_QUALITIES[place + _NEARBY] if has_dip else PRISTINE for place, has_dip in lowest]
 
 
 def reencoded(images: Tensor, qualities: list[int]) -> Tensor:
@@ -66,9 +67,9 @@ def _block_frequencies(planes: Tensor) -> Tensor:
 
 
 def _errors(frequencies: Tensor) -> Tensor:
-    """Mean squared change ``(qualities, N)`` that quantising makes; a floor keeps ratios finite."""
+    """Mean squared change ``(qualities, N)`` that quantising makes."""
     changes = [(frequencies - (frequencies / table).round() * table).square().mean((1, 2)) for table in _tables()]
-    return torch.stack(changes) + 1e-3
+    return torch.stack(changes) + _LEAST_ERROR
 
 
 @lru_cache(maxsize=1)
