@@ -12,13 +12,14 @@ import zipfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info, random_split
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info, random_split
 
 from house.trainings import Net, trainer
 from lightning_cam import CAMCallback, Probe
@@ -307,3 +308,30 @@ def test_the_start_of_a_worker_is_no_reading(tmp_path: Path, monkeypatch: pytest
     list(apart.Source(Drawn(tmp_path), None, lines.append).read(read_item, range(10)))
 
     assert not lines  # 0.8 s are left after the first item, not 270
+
+
+class UsedUp(IterableDataset[Any]):
+    """Can be read once, and not be copied."""
+
+    def __init__(self) -> None:
+        self.items = (index for index in range(5))
+
+    def __iter__(self) -> Any:
+        return self.items
+
+
+def test_a_stream_is_not_used_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = UsedUp()
+    monkeypatch.setattr(apart, "sys", SimpleNamespace(platform="darwin"))  # forks nothing
+
+    with pytest.raises(TypeError, match="UsedUp cannot be copied, and reading it here would use it up"):
+        next(apart.Source(stream, DataLoader(stream)).read(apart.item_at, [0]))
+    assert list(stream) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_stream_is_read_by_a_process_of_our_own() -> None:
+    stream = UsedUp()
+
+    assert list(apart.Source(stream, DataLoader(stream)).read(apart.item_at, [1, 3, 5])) == [1, 3, None]
+    assert list(stream) == [0, 1, 2, 3, 4]

@@ -406,13 +406,49 @@ def test_columns_and_features_tell_labels_and_names() -> None:
 
 
 class Stream(IterableDataset[Any]):
+    """Items one after the other, with noise from a generator of its own. A copy of it counts apart."""
+
+    def __init__(self, n: int = 24) -> None:
+        self.n, self.n_read = n, 0
+
     def __iter__(self) -> Any:
-        yield from labelled()
+        for index in range(self.n):
+            self.n_read += 1
+            yield noise(index), index % 3 % 2
 
 
 class StreamWithLength(Stream):
     def __len__(self) -> int:
-        return 12
+        return self.n
+
+
+class NoTorch:
+    """As streams of other packages."""
+
+    def __iter__(self) -> Any:
+        return iter(Stream())
+
+
+class Named(Stream):
+    classes = ("cat", "dog")
+
+    def __iter__(self) -> Any:
+        return ({"jpg": image, "cls": label} for image, label in super().__iter__())
+
+
+@pytest.mark.parametrize("stream", [Stream(), StreamWithLength(), NoTorch(), Named()], ids=lambda s: type(s).__name__)
+def test_a_probe_is_drawn_from_the_beginning_of_a_stream(stream: Any) -> None:
+    probe = Probe.from_dataset(stream, 8)
+
+    assert counts(probe) == [4, 4]
+    assert all(any(torch.equal(image, noise(index)) for index in range(24)) for image in probe.images)
+    assert probe.classes == (("cat", "dog") if isinstance(stream, Named) else ("0", "1"))
+    assert probe.fingerprint == Probe.from_dataset(stream, 8).fingerprint
+    assert getattr(stream, "n_read", 0) == 0
+
+
+def test_a_stream_may_have_no_end() -> None:
+    assert len(Probe.from_dataset(Stream(10**9))) == 64
 
 
 class Endless(Dataset[Any]):
@@ -420,13 +456,9 @@ class Endless(Dataset[Any]):
         return noise(index), 0
 
 
-@pytest.mark.parametrize(
-    "dataset",
-    [Stream(), StreamWithLength(), Endless(), iter([])],
-    ids=["stream", "known length", "no length", "iterator"],
-)
+@pytest.mark.parametrize("dataset", [Endless(), iter([])], ids=["no length", "iterator"])
 def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> None:
-    with pytest.raises(TypeError, match=r"len\(\) and \[index\], got .*; collect some images and build Probe\("):
+    with pytest.raises(TypeError, match=r"len\(\) and \[index\], or from .*; collect some images and build Probe\("):
         Probe.from_dataset(dataset)
 
 

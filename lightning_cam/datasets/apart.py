@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..origins import raised
+from .streams import FirstItems, indexed
 
 T = TypeVar("T")
 ReadItem: TypeAlias = Callable[[Any, int], T]  # reads something from the item of a data set at an index
@@ -54,12 +55,17 @@ class Source:
     @cached_property
     def twin(self) -> Any:
         """A copy for questions about labels and names, because a property may open files. None if copying fails."""
-        return copy_of(self.dataset)
+        return copy_of(self.items)
+
+    @cached_property
+    def items(self) -> Any:
+        """The data set, or the first items of one without an index."""
+        return indexed(self.dataset)
 
     @property
     def asked(self) -> Any:
         """The copy, or the data set itself."""
-        return self.dataset if self.twin is None else self.twin
+        return self.items if self.twin is None else self.twin
 
     def read(self, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
         """Calls ``read`` for each index, in order. A caller who stops early leaves a few more items read in vain."""
@@ -80,7 +86,7 @@ def item_at(dataset: Any, index: int) -> Any:
 
 
 def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
-    dataset, loader = source.dataset, source.loader
+    dataset, loader = source.items, source.loader
     n_read, failure = 0, None
     if loader is not None and (_has_workers(loader) or sys.platform == "linux"):
         elsewhere = _like_workers if _has_workers(loader) else _forked
@@ -93,6 +99,8 @@ def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> It
             failure = error
     if source.twin is None and failure is not None:
         raise failure
+    if source.twin is None and loader is not None and isinstance(dataset, FirstItems):
+        raise TypeError(f"{type(source.dataset).__name__} cannot be copied, and reading it here would use it up")
     for index in indices[n_read:]:
         yield read(source.asked, index)
 
@@ -165,7 +173,7 @@ def _like_workers(dataset: Any, read: ReadItem[T], indices: Sequence[int], loade
         sampler=indices,
         batch_size=None,
         collate_fn=_as_it_is,
-        num_workers=min(loader.num_workers, len(indices), _MOST_WORKERS),
+        num_workers=1 if isinstance(dataset, FirstItems) else min(loader.num_workers, len(indices), _MOST_WORKERS),
         multiprocessing_context=loader.multiprocessing_context,
         worker_init_fn=partial(_begin, loader.worker_init_fn, loader.dataset),
         generator=torch.Generator(),  # not the global one, from which a loader draws its seed

@@ -23,7 +23,7 @@ from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .tasks import FormError, form_of
 
-IMAGE_KEYS = ("image", "img", "pixel_values")
+IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
 MASK_KEYS = ("mask", "masks")
 _NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.

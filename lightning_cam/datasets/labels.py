@@ -13,7 +13,7 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from .normalization import wrapped
 from .tasks import FormError, described
 
-LABEL_KEYS = ("label", "target", "labels")
+LABEL_KEYS = ("label", "target", "labels", "cls")
 UNKNOWN = -1
 LEAST_PER_CLASS = 4  # images of each class, if a probe cannot hold all classes
 
@@ -180,15 +180,20 @@ def balanced(labels: Sequence[int], n: int, seed: int) -> list[int]:
     return [position for turn in turns for position in turn if position is not None][:n]
 
 
+def shuffled(n_items: int, seed: int) -> list[int]:
+    """All positions in an order that depends on the seed alone."""
+    order: list[int] = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
+    return order
+
+
 def labels_by_reading(
-    read: Callable[[Sequence[int]], Iterator[int]], n_items: int, n: int, seed: int, n_classes: int | None
+    read: Callable[[Sequence[int]], Iterator[int]], order: Sequence[int], n: int, n_classes: int | None
 ) -> list[int]:
-    """Labels of items read in a seeded order, `UNKNOWN` for the rest.
+    """Labels of items read in an order of all positions, `UNKNOWN` for the rest.
 
     Reads until each of ``n_classes`` has its share of ``n``; at most ``max(2 * n, 256)`` items.
     """
-    order = torch.randperm(n_items, generator=torch.Generator().manual_seed(seed)).tolist()
-    labels = [UNKNOWN] * n_items
+    labels = [UNKNOWN] * len(order)
     missing = Counter(dict.fromkeys(range(n_classes or 0), -(-n // (n_classes or 1))))
     order = order[: max(2 * n, 256)]
     for position, label in zip(order, read(order), strict=True):

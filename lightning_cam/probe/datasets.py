@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from ..datasets.apart import Source
 from ..datasets.items import Item, ItemReading, Reader, Regions, Size, own_seed
-from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading
+from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading, shuffled
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
+from ..datasets.streams import FirstItems
 from ..notices import warn
 from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .names import tag
@@ -55,10 +56,9 @@ def _share(n_items: int) -> int:
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:
-    indexed = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
-    if not indexed or isinstance(dataset, IterableDataset):
+    if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
         raise TypeError(
-            f"a probe is drawn from a data set with len() and [index], got {type(dataset).__name__}; "
+            f"a probe is drawn from a data set with len() and [index], or from a stream, got {type(dataset).__name__}; "
             "collect some images and build Probe(images, targets)"
         )
     if len(dataset) == 0:
@@ -105,9 +105,9 @@ def _choice(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list
     wanted = _share(len(dataset)) if n is None else n
     labels = known_labels(dataset)
     if labels is None:
-        n_classes = len(class_names(dataset) or ()) or None
-        labels = labels_by_reading(shelf.labels, len(dataset), wanted, seed, n_classes)
-    indices = balanced(labels, wanted, seed)
+        labels = _read_labels(shelf, dataset, wanted, seed)
+    choose = partial(_in_order if isinstance(dataset, FirstItems) else balanced, labels, seed=seed)
+    indices = choose(wanted)
     if not indices:
         raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
     found = shelf.present(indices)
@@ -116,12 +116,22 @@ def _choice(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list
         raise ValueError("a probe needs images, but the data set gives None instead of its items")
     fitting = max(MOST_VALUES // pairs[0][1].image.numel(), DEFAULT_N)
     if n is None and fitting < len(indices):
-        fewer = balanced(labels, fitting, seed)
+        fewer = choose(fitting)
         if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
             found, pairs = shelf.present(fewer), []
         indices = fewer
     pairs += islice(found, len(indices) - len(pairs))
     return [index for index, _ in pairs], [item for _, item in pairs]
+
+
+def _read_labels(shelf: _Shelf, dataset: Any, wanted: int, seed: int) -> list[int]:
+    n_classes = len(class_names(dataset) or ()) or None
+    order = range(len(dataset)) if isinstance(dataset, FirstItems) else shuffled(len(dataset), seed)
+    return labels_by_reading(shelf.labels, order, wanted, n_classes)
+
+
+def _in_order(labels: Sequence[int], n: int, seed: int) -> list[int]:
+    return sorted(balanced(labels, n, seed))
 
 
 def _with_pixels(

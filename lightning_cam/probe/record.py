@@ -130,7 +130,8 @@ class Probe:
         plain background.
 
         Args:
-            dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through.
+            dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through. Of an
+                ``IterableDataset`` or the like, the first 256 items are read.
             n: Number of images; all of them if there are fewer. None takes an eighth of the data set: at most 256 and
                 as many as fit into 128 MiB, but at least 64.
             seed: Seed of the choice of images.
@@ -146,7 +147,7 @@ class Probe:
             say: Gets a message about the progress if reading takes more than two seconds.
 
         Raises:
-            TypeError: The data set has no length or no index.
+            TypeError: The data set has no length or no index, and is no stream that can begin anew.
             ValueError: The message names the problem and the solution.
         """
         return cls._of(

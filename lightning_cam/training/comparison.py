@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +17,7 @@ from ..datasets.apart import Source
 from ..datasets.items import Reader, own_seed
 from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
+from ..datasets.streams import FirstItems
 from ..probe import Probe
 from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, loaders_in
@@ -168,8 +169,7 @@ class Comparison:
         if batch.indices is not None and batch.at_stem is not None:
             return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
-            n = len(loader.dataset)
-            indices = range(0, n, max(n // MOST_ROWS, 1))[:MOST_ROWS]  # of every class, where they are sorted
+            indices = _some_of(Source(loader.dataset).items)
             ours = batch_of(module, loader, batch.indices or indices, validates=self._validates)
             if ours.at_stem is not None and (batch.at_stem is None or overlaps(ours.at_stem, batch.at_stem)):
                 return ours
@@ -216,6 +216,12 @@ def with_step(probe: Probe, step: Step) -> Probe:
 def _shares(dataset: Any) -> Mapping[int, float]:
     labels = known_labels(dataset) or []
     return {label: count / len(labels) for label, count in Counter(labels).items()}
+
+
+def _some_of(dataset: Any) -> Sequence[int]:
+    """Items of every class, where they are sorted; of a stream the first ones, since those between are read as well."""
+    n = len(dataset)
+    return range(0, n, 1 if isinstance(dataset, FirstItems) else max(n // MOST_ROWS, 1))[:MOST_ROWS]
 
 
 def _same_items(loader: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -> Tensor | None:

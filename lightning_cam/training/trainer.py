@@ -1,6 +1,6 @@
 """Questions to a Lightning trainer: which step, which data, which folder. Nothing here changes the trainer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from ..datasets.streams import is_stream
 from ..datasets.tasks import FormError
 from ..origins import calling, is_ours, raised
 from ..probe import Probe
@@ -76,7 +77,9 @@ class Drawing:
 
     def items_of(self, dataset: Any) -> Any:
         """The data set as a probe reads it."""
-        return dataset if self.read is None else _Rewritten(dataset, self.read)
+        if self.read is None:
+            return dataset
+        return _RewrittenStream(dataset, self.read) if is_stream(dataset) else _Rewritten(dataset, self.read)
 
     def probe_of(self, loader: Any, fallback: tuple[int, int] | None, say: Say) -> Probe:
         """A probe of the loader's data; images of several sizes are made as large as ``fallback``."""
@@ -106,6 +109,17 @@ class _Rewritten:
 
     def __getitem__(self, index: int) -> Any:
         return calling("your read=", self._read, self.dataset[index])
+
+
+class _RewrittenStream:
+    """The same of a data set without an index."""
+
+    def __init__(self, dataset: Any, read: Callable[[Any], Any]) -> None:
+        self._dataset = dataset
+        self._read = read
+
+    def __iter__(self) -> Iterator[Any]:
+        return (calling("your read=", self._read, item) for item in self._dataset)
 
 
 def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None, say: Say) -> Probe:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate, get_worker_info
 from torchvision.transforms import v2
 
 from .parts import MEAN, STD, TRAINING, VALIDATION, Plain, Recipe, data, items, network, normal
@@ -311,6 +311,45 @@ class Nested(Plain):
         return normal(batch[0][0]), batch[1]
 
 
+class Stream(IterableDataset[Any]):
+    """As shards of WebDataset, which each process and worker opens for itself."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __iter__(self) -> Any:
+        worker = get_worker_info()
+        mine = slice(0, None) if worker is None else slice(worker.id, None, worker.num_workers)
+        return ({"jpg": x, "cls": y} for x, y in zip(self.images[mine], self.labels[mine].tolist(), strict=True))
+
+
+class Streamed(Plain):
+    def given(self, batch: Any) -> Any:
+        return batch["jpg"], batch["cls"]
+
+
+class Streams(TwoHooks):
+    """Loaders of streams, which have no order of their own to shuffle."""
+
+    n_workers = 0
+
+    def train_dataloader(self) -> Any:
+        return DataLoader(Stream(*TRAINING), 16)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(Stream(*VALIDATION), 16, num_workers=self.n_workers)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return {**batch, "jpg": normal(batch["jpg"])}
+
+
+class WithWorkers(Streams):
+    n_workers = 2
+
+
 class Dark(TwoHooks):
     """A second validation set, of another kind."""
 
@@ -341,6 +380,11 @@ FURTHER |= {
         callback={"read": lambda item: (item[0][0], item[1])},
     ),
     "a second validation set of another kind": Recipe(Plain, datamodule=Dark),
+    "streams": Recipe(Streamed, datamodule=Streams),
+    "streams, shared out to workers": Recipe(Streamed, datamodule=WithWorkers),
+    "streams, read given": Recipe(
+        Streamed, datamodule=Streams, callback={"read": lambda item: (item["jpg"], item["cls"])}
+    ),
     "labels from one": Recipe(type("Three", (InStep,), {"n_out": 3}), from_one),
     "items of None": Recipe(
         Plain,

@@ -31,6 +31,7 @@ FAST = (
     "features and logits",
     "random transforms in every hook",
     "items of None",
+    "streams",
 )
 OTHERS = ("cam_report/kept.txt", "notes.txt", "lightning_logs/version_0/other.csv")
 
