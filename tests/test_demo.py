@@ -19,11 +19,11 @@ from lightning_cam import cli
 from lightning_cam.demo import script, story
 from lightning_cam.demo.creatures import FAMILIES, draw
 from lightning_cam.demo.pictures import SIZE, write_pictures
-from lightning_cam.demo.story import Outcome
+from lightning_cam.demo.story import TrainingResult
 
 N_TRAIN, N_VAL = 4, 3
-LEARNED_FILES = Outcome("FAIL", 1.0, 0.0, 0.77, 0.68)
-LEARNED_CREATURES = Outcome("PASS", 0.98, 0.97, 0.55, 0.71)
+LEARNED_FILES = TrainingResult("FAIL", 1.0, 0.0, 0.77, 0.68)
+LEARNED_CREATURES = TrainingResult("PASS", 0.98, 0.97, 0.55, 0.71)
 
 Pixels = npt.NDArray[np.float64]
 
@@ -318,7 +318,7 @@ def test_the_story_leaves_the_global_generator_and_lightnings_voice_alone(tmp_pa
         pytest.param(replace(LEARNED_CREATURES, accuracy=0.5), "clean", "more epochs", id="nothing yet"),
     ],
 )
-def test_the_conclusion_follows_from_the_swap(outcome: Outcome, name: str, words: str) -> None:
+def test_the_conclusion_follows_from_the_swap(outcome: TrainingResult, name: str, words: str) -> None:
     assert words in story.conclusion(outcome, name)
 
 

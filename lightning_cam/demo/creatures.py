@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from ..render.paint import Colour
+
 Points = npt.NDArray[np.float64]  # (n, 2): x to the right and y down, the sheet reaches from -1 to 1
-Colour = tuple[int, int, int]
 
 FAMILIES = ("fins", "sprouts")
 SHEET = 288  # side in pixels of the sheet that is drawn on and then scaled down, which smooths the edges

@@ -28,7 +28,7 @@ _HARDLY_LESS, _MUCH_LESS = 0.1, 0.5  # accuracy lost with other backgrounds
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     """The results of one training; all but the verdict are shares from 0 to 1.
 
     Attributes:
@@ -55,7 +55,7 @@ def tell(
     epochs: int = 12,
     n_train: int = 350,
     n_val: int = 100,
-) -> list[Outcome]:
+) -> list[TrainingResult]:
     """Draws, audits, trains, remedies, trains again and prints the results. Takes a minute or two on two CPU cores.
 
     Args:
@@ -128,10 +128,10 @@ def _quiet_lightning() -> Iterator[None]:
             voice.setLevel(level)
 
 
-def outcome_of(model: nn.Module, callback: CAMCallback, pictures: Path) -> Outcome:
+def outcome_of(model: nn.Module, callback: CAMCallback, pictures: Path) -> TrainingResult:
     """Answers counted on the pictures as they are and swapped; attention from the callback's last look."""
     last = callback.history[-1].scalars if callback.history else {}
-    return Outcome(
+    return TrainingResult(
         verdict=callback.verdict.outcome if callback.verdict else "INCONCLUSIVE",
         accuracy=_accuracy(model, batches_of(pictures / "val")),
         swapped_accuracy=_accuracy(model, batches_of(pictures / "val_swapped")),
@@ -163,7 +163,7 @@ def audit_lines(result: AuditResult) -> list[str]:
     return [*shown, f"   ... {len(result.findings)} findings in all, each with its remedy."]
 
 
-def outcome_lines(outcome: Outcome, name: str) -> list[str]:
+def outcome_lines(outcome: TrainingResult, name: str) -> list[str]:
     """Accuracies, attention and verdict, for somebody who has never heard of attention maps."""
     return [
         f"   Accuracy on the validation pictures      {_percent(outcome.accuracy)}",
@@ -182,7 +182,7 @@ _TRAINING = {
 }
 
 
-def conclusion(outcome: Outcome, name: str) -> str:
+def conclusion(outcome: TrainingResult, name: str) -> str:
     """The one thing that follows from the figures."""
     lost = outcome.accuracy - outcome.swapped_accuracy
     if outcome.accuracy < _LEARNED:

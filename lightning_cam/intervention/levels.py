@@ -37,7 +37,7 @@ _MEDIAN_VARIANCE = math.pi / 2  # of a normal median, in those of a mean: asympt
 _TINY = 1e-9  # keeps 0 / 0 defined where all images are alike
 _LEAST_BLUR = 0.02  # logarithm of a ratio of details, 2 %. Chosen, not measured.
 _SIGMAS = (0.0, *(0.3 * 1.45**i for i in range(7)))  # pixels, up to 2.8: each costs a blur of all images. Not measured.
-_QUALITIES = 5  # levels of JPEG quality at most: each costs a pass of all images. Chosen, not measured.
+_MOST_QUALITIES = 5  # levels of JPEG quality at most: each costs a pass of all images. Chosen, not measured.
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +246,7 @@ def _first_below(curve: Tensor, wanted: Tensor) -> Tensor:
 def _few(values: list[int]) -> list[int]:
     """All of the values, or those at evenly spread ranks where there are too many, in order."""
     different = sorted(set(values))
-    if len(different) <= _QUALITIES:
+    if len(different) <= _MOST_QUALITIES:
         return different
-    ranks = (np.arange(_QUALITIES) + 0.5) / _QUALITIES
+    ranks = (np.arange(_MOST_QUALITIES) + 0.5) / _MOST_QUALITIES
     return sorted(set(np.quantile(values, ranks, method="inverted_cdf").tolist()))

@@ -10,7 +10,7 @@ from torch import Tensor
 from .paint import FAINT, GAP, INK, PAPER, RIGHT, WRONG, Colour, photo_of, write_text
 from .scale import Picture
 
-PANEL = 160  # longest side of a panel, in pixels
+SWAP_PANEL = 160  # longest side of a panel, in pixels
 HEAD, LABEL, BAR, FOOT = 104, 22, 6, 30  # heights of title and column heads, a row's name, a bar, bar with number
 TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
 
@@ -34,9 +34,9 @@ class SwapRow:
 
 def evidence(swaps: Sequence[SwapRow], *, cue: str, title: str) -> Picture:
     """A row per image and three panels a row; a bar under each is the probability of the right class, 0 to 1."""
-    rows = [[photo_of(panel, PANEL) for panel in swap.panels] for swap in swaps]
+    rows = [[photo_of(panel, SWAP_PANEL) for panel in swap.panels] for swap in swaps]
     heights = [LABEL + len(row[0]) + FOOT + GAP for row in rows]
-    canvas = Image.new("RGB", (3 * (PANEL + GAP) + GAP, HEAD + sum(heights)), PAPER)
+    canvas = Image.new("RGB", (3 * (SWAP_PANEL + GAP) + GAP, HEAD + sum(heights)), PAPER)
     _draw_head(canvas, cue, title)
     top = HEAD
     for swap, row, height in zip(swaps, rows, heights, strict=True):
@@ -53,15 +53,15 @@ def _draw_head(canvas: Image.Image, cue: str, title: str) -> None:
     )
     heads = (("the image", "as it is", RIGHT), (cue, "of its own class", RIGHT), (cue, "of another class", WRONG))
     for column, (first, second, colour) in enumerate(heads):
-        left = GAP + column * (PANEL + GAP)
-        write_text(draw, (left, 62), first, 17, colour, PANEL)
-        write_text(draw, (left, 80), second, 17, colour, PANEL)
+        left = GAP + column * (SWAP_PANEL + GAP)
+        write_text(draw, (left, 62), first, 17, colour, SWAP_PANEL)
+        write_text(draw, (left, 80), second, 17, colour, SWAP_PANEL)
 
 
 def _draw_row(canvas: Image.Image, top: int, swap: SwapRow, photos: Sequence[Picture]) -> None:
     write_text(ImageDraw.Draw(canvas), (GAP, top + 2), swap.name, 16, FAINT, canvas.width - 2 * GAP)
     for column, (photo, probability) in enumerate(zip(photos, swap.probabilities, strict=True)):
-        left = GAP + column * (PANEL + GAP)
+        left = GAP + column * (SWAP_PANEL + GAP)
         canvas.paste(Image.fromarray(photo), (left, top + LABEL))
         says = f"{probability:.2f} {swap.true}"  # the number first: names may be long
         _draw_bar(canvas, (left, top + LABEL + len(photo)), probability, says, WRONG if column == 2 else RIGHT)
@@ -71,7 +71,7 @@ def _draw_bar(canvas: Image.Image, at: tuple[int, int], probability: float, says
     """A bar whose length is the probability, a panel's width for 1. NaN, which was not measured, has no bar."""
     draw = ImageDraw.Draw(canvas)
     left, top = at[0], at[1] + 2
-    canvas.paste(TRACK, (left, top, left + PANEL, top + BAR))
+    canvas.paste(TRACK, (left, top, left + SWAP_PANEL, top + BAR))
     if probability > 0:
-        canvas.paste(colour, (left, top, left + round(PANEL * probability), top + BAR))
-    write_text(draw, (left, top + BAR + 1), says, 17, colour, PANEL)
+        canvas.paste(colour, (left, top, left + round(SWAP_PANEL * probability), top + BAR))
+    write_text(draw, (left, top + BAR + 1), says, 17, colour, SWAP_PANEL)
