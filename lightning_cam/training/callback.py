@@ -88,8 +88,9 @@ class CAMCallback(Callback):
         name: First part of every logged key. Two callbacks on one trainer need two names.
 
     Raises:
-        ValueError: Here for a rhythm or option that cannot be, and when the fit starts for an unknown layer, data that
-            no probe can be drawn from, or labels that the model has no score for. Never once training has started.
+        ValueError: Here for a rhythm or option that cannot be. Before the first step for a ``layer``, ``probe``,
+            ``forward`` or ``preprocess`` of yours that does not fit. Anything else that cannot be looked at, such as
+            another task, switches the callback off for this fit with a warning, and the training goes on.
     """
 
     def __init__(

@@ -18,8 +18,9 @@ from .journal import Journal
 from .module import has_run
 from .observer import Failure, Judged, Observer
 from .options import Options
+from .remarks import SUBJECT, empty_maps, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
-from .trainer import NoProbeError, drawn_in_every_process, has_whole_model, logged_step, validates
+from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step, validates
 
 A_CHECK = "a check"
 LONG = 2.0  # seconds after which a person begins to wonder what is happening
@@ -61,6 +62,7 @@ class Fit:
         self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
+        self._is_of_training = False  # whether the probe is, for want of validation data
         self._lacks_trials = False  # whether that check can be completed
 
     # ---- the course of a fit -----------------------------------------------------------------------------------------
@@ -80,7 +82,7 @@ class Fit:
         self._journal.begin(probe.fingerprint, is_new_run=trainer.global_step == 0)
         self._looked_at = trainer.global_step if self._journal.readings else -1
         if trainer.is_global_zero:
-            _warn_of_copies(probe)
+            warn_of_copies(probe)
             if not trainer.fast_dev_run:
                 self._gallery.open(trainer, probe, run=self._journal.run)
         self.settle(module, trainer.val_dataloaders)
@@ -150,6 +152,7 @@ class Fit:
     def _drawn(self, trainer: Any) -> Probe | None:
         """None where the data are of a task that cannot be looked at, the same in every process."""
         say = print_progress if self._options.verbose else None
+        self._is_of_training = draws_from_training(trainer)
         try:
             return drawn_in_every_process(trainer, self._options.drawing, self.comparison.size, say=say)
         except NoProbeError as error:
@@ -210,7 +213,7 @@ class Fit:
             self._journal.keep_monitors_alive(trainer)
             return
         self._failures.succeeded(A_CHECK)
-        self._say_doubt()
+        self._say_remarks()
         self.verdict = outcome.verdict
         alert = self._alarm.news(self.verdict)
         self._keep(trainer, module, occasion, self._scalars(outcome, seconds, occasion), alert=alert is not None)
@@ -233,9 +236,13 @@ class Fit:
         is_mistake = before_training and failure.is_configuration and given is not None
         return self._options.on_error == "raise" or is_mistake
 
-    def _say_doubt(self) -> None:
-        """Once, after a check: one that switches the callback off says why, and a doubt would be a second reason."""
+    def _say_remarks(self) -> None:
+        """Once, after a check: one that switches the callback off says why, and more would be a second reason."""
         doubt = self._observer.doubt
+        if self._is_of_training:
+            self._failures.say_once(
+                "data", "there is no validation data yet, so the probe is drawn from the training data"
+            )
         if doubt not in ("", UNSEEN):
             self._failures.say_once("doubt", f"there will be no verdict. {doubt}")
 
@@ -245,9 +252,9 @@ class Fit:
             self.switch_off(failure.text.removeprefix("TouchedError: "))
             return
         if failure.is_configuration and not self._journal.readings:
-            self.switch_off(failure.text.removeprefix("ValueError: "))
+            self.switch_off(f"{failure.text.removeprefix('ValueError: ')}. {SUBJECT}")
             return
-        self._say_doubt()
+        self._say_remarks()
         self._failures.count(A_CHECK, failure.text)
         if self._failures.too_many(A_CHECK):
             self.switch_off(f"{MOST_FAILURES_IN_A_ROW} checks in a row failed, the last with {failure.text!r}")
@@ -272,7 +279,7 @@ class Fit:
         with self._failures.surviving("logging"):
             self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
         if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
-            self._failures.say_once("empty maps", _empty_maps(occasion.step))
+            self._failures.say_once("empty maps", empty_maps(occasion.step))
         self._gallery.add(self._observer.report, reading, self.verdict, alert=alert, drawn=occasion.completes)
 
     def _sum_up(self, module: Any, *, alert: bool) -> bool:
@@ -290,16 +297,3 @@ class Fit:
             words = self._gallery.last_words(self.probe, report, len(history), verdict)
             print(f"\n{words}")  # noqa: T201 - once a fit
         return self._options.verbose
-
-
-def _warn_of_copies(probe: Probe) -> None:
-    """Copies count twice in every mean, and make every interval narrower than it is."""
-    if copies := probe.copies():
-        warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
-
-
-def _empty_maps(step: int) -> str:
-    return (
-        f"every map of the check at step {step} is empty: the class scores do not depend on this layer there, or no "
-        "channel supports the class; try another layer='...'"
-    )

@@ -14,7 +14,7 @@ from ..origins import calling, is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import ArgumentError
 from .batches import loaders_in
-from .failures import warn, without_errors_from_warnings
+from .failures import without_errors_from_warnings
 from .ranks import from_everyone
 
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
@@ -130,16 +130,18 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
             continue
         try:
             with without_errors_from_warnings():
-                probe = drawing.probe_of(loader, fallback, say)
+                return drawing.probe_of(loader, fallback, say)
         except ArgumentError:
             raise
         except Exception as error:  # items of any data set may raise anything
             why = str(error) if is_ours(error) else raised(error)
             raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {_way_out(error)}") from error
-        if role == "training":
-            warn("there is no validation data yet, so the probe is drawn from the training data")
-        return probe
     raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
+
+
+def draws_from_training(trainer: Any) -> bool:
+    """Whether `drawn_probe` finds no validation data now."""
+    return next(loaders_in(trainer.val_dataloaders), None) is None
 
 
 def _way_out(error: Exception) -> str:
