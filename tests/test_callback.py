@@ -344,7 +344,7 @@ def test_data_that_no_probe_can_be_drawn_from_raise_before_training_starts_where
     started = Started()
     run = trainer(tmp_path, CAMCallback(on_error="raise"), started, num_sanity_val_steps=0)
 
-    with pytest.raises(ValueError, match=r"pass CAMCallback\(probe="):
+    with pytest.raises(ValueError, match=r"pass CAMCallback\(read="):
         run.fit(Net(), loader(), DataLoader(Texts(), batch_size=4))
     assert started.steps == 0
 
