@@ -18,6 +18,7 @@ from .outputs import scores_in
 # Share of a map's positions that get a gradient. Max-pooling and dead ReLUs thin gradients out, so it is well below 1;
 # a map of which only the class token is read has none.
 _LEAST_REACH = 0.1
+_SAME_FACTOR = 1e-2  # relative difference of factors that are the same in half precision
 
 
 def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any] | None = None) -> str:
@@ -185,6 +186,7 @@ class _Trace:
     def _last_read_by(self, scores: Tensor, *, n_classes: int | None) -> str | None:
         if not scores.requires_grad:
             return None
+        # The result is not needed: on the way back to the images, each map's hook receives its gradient.
         torch.autograd.grad(_summed(scores), self.starts, retain_graph=True, allow_unused=True)
         candidates = [candidate for candidate in self.maps if candidate.reach > _LEAST_REACH]
         ranked = [(*self._merits(candidate, n_classes), position) for position, candidate in enumerate(candidates)]
@@ -210,9 +212,8 @@ class _Trace:
     def _merits(self, candidate: _Map, n_classes: int | None) -> tuple[bool, ...]:
         """Reasons to prefer a map, the most important first. False sorts before True, so the largest tuple wins."""
         is_of_scores = candidate.passes_scores and candidate.n_channels == n_classes
-        is_inside_collapsed_stage = candidate.name.startswith(
-            tuple(self.collapsed)
-        )  # of a stage that ends in a single cell
+        # Of a stage that ends in a single cell.
+        is_inside_collapsed_stage = candidate.name.startswith(tuple(self.collapsed))
         return (not is_of_scores, not is_inside_collapsed_stage, self.n_calls[candidate.name] == 1)
 
 
@@ -247,4 +248,4 @@ def _passes_scores(gradient: Tensor) -> bool:
     """
     per_weight = gradient / _weights(gradient.shape[1], gradient)[:, None, None]
     shared = per_weight.amax(1, keepdim=True)
-    return bool(((per_weight == 0) | torch.isclose(per_weight, shared, rtol=1e-2, atol=0)).all())
+    return bool(((per_weight == 0) | torch.isclose(per_weight, shared, rtol=_SAME_FACTOR, atol=0)).all())

@@ -50,6 +50,8 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
         strangers = (targets != label).nonzero()[:, 0]
         strangers = strangers[torch.randperm(len(strangers), generator=generator)]
         for r in range(n):
+            # The shuffled class is a ring, and everybody borrows from a neighbour: so all lend equally often, and none
+            # to itself. The donors of a further round lie one step farther, or an n-th of the strangers.
             same[cycle, r] = cycle.roll(-1 - r % max(len(cycle) - 1, 1))
             places = torch.arange(len(cycle)) + r * len(strangers) // n
             other[cycle, r] = strangers[places % len(strangers)]
