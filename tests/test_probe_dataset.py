@@ -249,6 +249,18 @@ def test_reading_for_labels_has_a_limit() -> None:
     assert dataset.reads.n == 256
 
 
+@pytest.mark.parametrize(("every", "most"), [(2, 300), (50, 500)], ids=["two classes", "a rare class"])
+def test_labels_of_nobody_knows_how_many_classes_are_read_until_those_seen_have_their_share(
+    every: int, most: int
+) -> None:
+    dataset = Items([(torch.zeros(1, 1, 1), int(i % every == 0)) for i in range(2000)])
+    probe = Probe.from_dataset(dataset, None)
+
+    assert len(probe) == 250
+    assert most - 50 < dataset.reads.n <= most
+    assert probe.classes == ("0", "1")
+
+
 # Data sets of every shape
 
 

@@ -15,6 +15,7 @@ from .tasks import FormError, described
 
 LABEL_KEYS = ("label", "target", "labels", "cls")
 UNKNOWN = -1
+ENOUGH = 256  # labels, among which a class of two items in a hundred is missing once in 170 times
 LEAST_PER_CLASS = 4  # images of each class, if a probe cannot hold all classes
 
 T = TypeVar("T")
@@ -191,14 +192,17 @@ def labels_by_reading(
 ) -> list[int]:
     """Labels of items read in an order of all positions, `UNKNOWN` for the rest.
 
-    Reads until each of ``n_classes`` has its share of ``n``; at most ``max(2 * n, 256)`` items.
+    Reads until each of ``n_classes`` has its share of ``n``; at most ``max(2 * n, 256)`` items. If nobody knows the
+    number of classes, it is taken from the first `ENOUGH` labels.
     """
     labels = [UNKNOWN] * len(order)
-    missing = Counter(dict.fromkeys(range(n_classes or 0), -(-n // (n_classes or 1))))
-    order = order[: max(2 * n, 256)]
-    for position, label in zip(order, read(order), strict=True):
+    counts = Counter(dict.fromkeys(range(n_classes or 0), 0))
+    least = 1 if n_classes else max(n, ENOUGH)
+    order = order[: max(2 * n, ENOUGH)]
+    for n_read, (position, label) in enumerate(zip(order, read(order), strict=True), 1):
         labels[position] = label
-        missing[label] -= 1
-        if n_classes and all(count <= 0 for count in missing.values()):
+        if label in counts or (label >= 0 and not n_classes):
+            counts[label] += 1
+        if n_read >= least and counts and min(counts.values()) * len(counts) >= n:
             break
     return labels
