@@ -98,6 +98,14 @@ def test_no_process_waits_for_the_other(hostile: Scenario, scenario: str) -> Non
     assert hostile(scenario) == [[6, [0, 2, 5]]] * 2
 
 
+def test_both_compare_their_batches_in_equally_many_forward_passes(hostile: Scenario) -> None:
+    """One knows at once that the probe is what the model sees, the other does not; the forward has collectives."""
+    first, second = hostile("comparing")
+
+    assert first == second
+    assert first[:2] == [6, [0, 2, 5]]
+
+
 def test_the_evidence_is_drawn_with_a_collective_in_the_forward(hostile: Scenario) -> None:
     assert hostile("evidence") == [["FAIL", True], ["FAIL", 1]]
 

@@ -3,9 +3,13 @@
 A validation batch and the same items read for the probe must arrive at the model's first layer as the same tensor.
 Where they do not, the missing step is looked for: in what arrived at ``forward``, then in what arrived at the network
 inside. A step counts as found only if the probe's images, sent through it, arrive as the batch did.
+
+Processes that train together try the same ways side by side, and the first one decides. So all run equally many forward
+passes, with as many images, and a collective inside a forward waits for nobody.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -21,6 +25,7 @@ from ..datasets.normalization import ROUNDING
 from .batches import RealBatch, arrives
 from .module import forward_of
 from .preprocessing import NEAR, Step, explain, nearest, unexplained
+from .ranks import from_first, rank
 
 ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 
@@ -62,6 +67,8 @@ def agreed(
 ) -> Agreement:
     """Compares what arrives at the first layer in the user's step and by the probe's way. The model stays as it is.
 
+    All processes have to call this. Step and doubt count in the first one.
+
     Args:
         module: The Lightning module.
         batch: What arrived in a step of its own.
@@ -72,44 +79,76 @@ def agreed(
         n_classes: Length of the class list.
     """
     expected = batch.at_stem
-    if batch.stem is None or expected is None:
+    if from_first(batch.stem is None or expected is None):
         return Agreement()  # compiled or scripted as a whole; nothing can be seen there
+    inputs = _of_length(inputs, from_first(len(inputs)))
     is_like = _is_of_one_range if are_drawn else overlaps
     is_same = _is_equal if are_same else is_like
     arrived: Tensor | None = None
-    for step, forward in _ways(batch, inputs, are_same=are_same, given=given):
-        try:
-            sent = inputs if step is None else step(inputs)
-            found = arrives(module, partial(forward, module), sent, batch.stem)
-            head = class_scores(module, sent, n_classes, partial(forward, module)).head  # raises where there are none
-            if isinstance(forward, Replay) and forward.name and head.remark:
-                continue  # a network that gives features to another
-        except Exception:  # the way is not this one, whatever the user's code says to it
-            continue
-        arrived = found if arrived is None else arrived
-        if found is not None and is_same(found, expected):
+    for step, name in _ways_of_the_first(batch, inputs, are_same=are_same, given=given):
+        forward = given or _call if name is None else Replay(name, batch.calls[name])
+        is_found = False
+        with suppress(Exception):  # the way is not this one, whatever the user's code says to it
+            found = _arrived(module, batch.stem, inputs if step is None else step(inputs), forward, n_classes)
+            arrived = found if arrived is None else arrived
+            is_found = found is not None and expected is not None and is_same(found, expected)
+        if from_first(is_found):
             return _checked(Agreement(step, forward), module, inputs, n_classes)
-    if arrived is not None and is_like(arrived, expected):
+    if expected is None or (arrived is not None and is_like(arrived, expected)):
         return Agreement()  # transforms of the data set are random
     return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
+def _arrived(
+    module: nn.Module, stem: str | None, sent: Tensor, forward: ModuleForward, n_classes: int
+) -> Tensor | None:
+    """What arrives at the stem on a way to class scores; None where it leads to features for another network.
+
+    Raises:
+        Exception: Whatever the user's code says to this way, or that there are no class scores at its end.
+    """
+    arrived = arrives(module, partial(forward, module), sent, stem)
+    head = class_scores(module, sent, n_classes, partial(forward, module)).head
+    return None if isinstance(forward, Replay) and forward.name and head.remark else arrived
+
+
+def _of_length(inputs: Tensor, n: int) -> Tensor:
+    """``n`` of the inputs, from the beginning again where there are too few."""
+    return inputs if len(inputs) == n else inputs[torch.arange(n) % len(inputs)]
+
+
+def _ways_of_the_first(
+    batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None
+) -> list[tuple[Step | None, str | None]]:
+    """The ways that the first process finds, or the same error in every process."""
+    ways: list[tuple[Step | None, str | None]] | str = []
+    try:
+        ways = list(_ways(batch, inputs, are_same=are_same, given=given)) if rank() == 0 else []
+    except Exception as error:
+        ways = str(error)
+    ways = from_first(ways)
+    if isinstance(ways, str):
+        raise RuntimeError(ways)
+    return ways
+
+
 def _ways(
     batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None
-) -> Iterator[tuple[Step | None, ModuleForward]]:
-    """Steps and calls that may lead to what arrived, the simplest first."""
-    plain = given or _call
-    yield None, plain
-    replays = [Replay(name, call) for name, call in batch.entries]
+) -> Iterator[tuple[Step | None, str | None]]:
+    """Steps and calls that may lead to what arrived, the simplest first.
+
+    A call is the name of a module that is called as in the batch, or None for images alone.
+    """
+    yield None, None
     if given is None:
-        yield from ((None, replay) for replay in replays)
-    for replay in replays:
-        images = replay.call.images
+        yield from ((None, name) for name, _ in batch.entries)
+    for name, call in batch.entries:
+        images = call.images
         step = explain(inputs, images) if are_same and images is not None else None
         if step is not None:
-            yield step, plain
+            yield step, None
             if given is None:
-                yield step, replay
+                yield step, name
 
 
 def takes(module: nn.Module, inputs: Tensor, given: ModuleForward | None) -> bool:

@@ -101,7 +101,7 @@ def _second_loader(module: Any) -> dict[str, int]:
     return {} if wanted is None or wanted.default is not inspect.Parameter.empty else {"dataloader_idx": 0}
 
 
-def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, stem: str) -> Tensor | None:
+def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, stem: str | None) -> Tensor | None:
     """What arrives at a layer when ``run`` is given ``inputs``; None if nothing does. The model is the same afterwards.
 
     Raises:
@@ -109,7 +109,7 @@ def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, ste
     """
     with untouched(module), Arrivals(module, runs_eagerly=True) as arrivals:
         run(placed(module, inputs))
-    call = arrivals.calls.get(stem)
+    call = None if stem is None else arrivals.calls.get(stem)
     return None if call is None else call.largest
 
 

@@ -67,7 +67,7 @@ class Logged:
 
 
 class Comparison:
-    """Whether the probe is what the model sees. Every process compares; a doubt of one is a doubt of all.
+    """Whether the probe is what the model sees. Every process compares, side by side, and the first one decides.
 
     Attributes:
         is_settled: Whether a batch has been compared, the same in every process.
@@ -126,9 +126,9 @@ class Comparison:
         with self._failures.surviving("comparing the probe with a batch"):
             if batch is not None:
                 mine = self._compared(module, probe, loaders, batch, drawing, given=given)
-        all_of_them = from_everyone((mine.doubt, mine.has_touched))
-        doubt, touched = (next(filter(None, texts), "") for texts in zip(*all_of_them, strict=True))
-        return replace(mine, doubt=doubt, has_touched=touched, step=from_first(mine.step))
+        touched = next(filter(None, from_everyone(mine.has_touched)), "")
+        step, doubt = from_first((mine.step, mine.doubt))
+        return replace(mine, step=step, doubt=doubt, has_touched=touched)
 
     def _compared(
         self,
@@ -140,26 +140,37 @@ class Comparison:
         *,
         given: ModuleForward | None,
     ) -> Agreement:
-        """What this process finds."""
-        loader = next(loaders_in(loaders))
-        inputs = None
+        """What this process finds. All get to the forward passes, or none does."""
+        at_hand = None
         try:
             with self_checked(module):
-                if drawing is not None:
-                    self._shares = _shares(Source(loader.dataset).asked)
-                    batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
-                    inputs = _same_items(loader, batch, probe, drawing)
+                with self._failures.surviving("comparing the probe with a batch"):
+                    at_hand = self._at_hand(module, probe, next(loaders_in(loaders)), batch, drawing)
+                if not all(from_everyone(at_hand is not None)) or at_hand is None:
+                    return Agreement()
+                batch, inputs, are_same = at_hand
                 return agreed(
                     module,
                     batch,
-                    probe.prepare(probe.images[:FEW]) if inputs is None else inputs,
-                    are_same=inputs is not None,
+                    inputs,
+                    are_same=are_same,
                     are_drawn=drawing is not None,
                     given=given,
                     n_classes=len(probe.classes),
                 )
         except TouchedError as error:
             return Agreement(has_touched=str(error))
+
+    def _at_hand(
+        self, module: nn.Module, probe: Probe, loader: Any, batch: RealBatch, drawing: Drawing | None
+    ) -> tuple[RealBatch, Tensor, bool]:
+        """A batch, model inputs by the probe's way, and whether they are of the batch's items."""
+        inputs = None
+        if drawing is not None:
+            self._shares = _shares(Source(loader.dataset).asked)
+            batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
+            inputs = _same_items(loader, batch, probe, drawing)
+        return batch, probe.prepare(probe.images[:FEW]) if inputs is None else inputs, inputs is not None
 
     def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
         """The batch, or one of items that are known, where that is like what has really arrived.

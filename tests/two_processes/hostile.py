@@ -10,7 +10,7 @@ import warnings
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytorch_lightning as pl
@@ -31,18 +31,27 @@ def in_two(folder: Path, *callbacks: Any, strategy: Any = None, **options: Any) 
     return trainer(folder, *callbacks, devices=2, strategy=strategy, **options)
 
 
-class Talking(Net):
+class Talker(nn.Sequential):
     """Its forward asks the other process for its mean, and for its images."""
 
+    n_rows: ClassVar[list[int]] = []  # of each pass
+
     def forward(self, images: Tensor) -> Tensor:
-        features = self.body(images)
+        features = super().forward(images)
         if distributed.is_initialized() and not self.training:
+            self.n_rows.append(len(images))
             mean = features.detach().mean((0, 2, 3))
             distributed.all_reduce(mean)
             gathered = [torch.empty_like(images) for _ in range(2)]
             distributed.all_gather(gathered, images.contiguous())
             features = features + 0 * mean[:, None, None]
-        return self.head(features.mean((2, 3)))
+        return features
+
+
+class Talking(Net):
+    def build(self) -> None:
+        super().build()
+        self.body = Talker(*self.body)
 
 
 def half_masked(n: int) -> Probe:
@@ -58,6 +67,23 @@ def talking(folder: Path) -> Any:
     run = in_two(folder, callback)
     run.fit(Talking(), loader(), loader(8))
     return [run.global_step, steps(callback)]
+
+
+class Noisy(TensorDataset):
+    """In the second process no item is read twice alike, so that it finds no way from the probe to its batch."""
+
+    def __getitem__(self, index: int) -> Any:
+        image, target = super().__getitem__(index)
+        return image * torch.rand(1) if distributed.get_rank() else image, target
+
+
+def comparing(folder: Path) -> Any:
+    """The first process finds at once that the probe is what the model sees; the second goes on looking."""
+    Talker.n_rows.clear()
+    callback = CAMCallback(trials=(), every_n_epochs=1)
+    run = in_two(folder, callback)
+    run.fit(Talking(), loader(), DataLoader(Noisy(*pictures(80).tensors), 4))
+    return [run.global_step, steps(callback), list(Talker.n_rows)]
 
 
 def talking_about_a_shortcut(folder: Path) -> Any:
@@ -147,6 +173,7 @@ def without_disk(folder: Path, rank: int) -> Any:
 
 SCENARIOS = {
     "talking": talking,
+    "comparing": comparing,
     "evidence": talking_about_a_shortcut,
     "resumed": resumed,
     "function": stopped_by_a_function,
