@@ -319,8 +319,8 @@ def test_models_in_training_are_read_as_in_evaluation() -> None:
     report = examine(model, looked_at, trials=[BORDER], forward=forward)
     collect_evidence(model, looked_at, report, "border", forward=forward)
 
-    # The head, the layer, the maps; the only donor of the own class, two others; context; evidence.
-    assert modes == [{False}] * (1 + 2 + 3 + 2 + 1)
+    # The head, the layer, the maps; the only donor of the own class, two others; context; evidence of two donors.
+    assert modes == [{False}] * (1 + 2 + 3 + 2 + 2)
     assert model.training
 
 

@@ -129,8 +129,17 @@ def test_of_very_many_classes_some_have_images_enough_to_swap() -> None:
 
 @pytest.mark.parametrize(
     ("n_items", "side", "expected"),
-    [(40, 8, 40), (200, 8, 64), (1000, 8, 125), (3000, 8, 256), (3000, 300, 124), (3000, 600, 64)],
-    ids=["few", "small", "an eighth", "many", "large images", "huge images"],
+    [
+        (40, 8, 40),
+        (200, 8, 64),
+        (1000, 8, 125),
+        (3000, 8, 256),
+        (3000, 300, 124),
+        (3000, 512, 64),
+        (3000, 1024, 16),
+        (3000, 2048, 4),
+    ],
+    ids=["few", "small", "an eighth", "many", "large images", "512 pixels", "1024 pixels", "2048 pixels"],
 )
 def test_without_a_number_an_eighth_is_drawn(n_items: int, side: int, expected: int) -> None:
     image = noise(0).expand(3, -1, -1)[:, :1, :1].expand(3, side, side)

@@ -60,7 +60,6 @@ def report(*reliances: Reliance, learned: bool = True, trials: Sequence[Trial] |
     return Report(
         layer="layer",
         method="grad_cam",
-        maps=empty,
         grid_maps=empty,
         predicted_grid_maps=empty,
         logits=empty,

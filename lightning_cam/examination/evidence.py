@@ -3,14 +3,18 @@
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..attribution import engine
 from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
+from ..intervention import in_parts
 from ..probe import Probe
 from .look import ScoresOf, bound, material_of
 from .report import Report
+
+LONGEST = 512  # pixels a side; a panel of the picture has 160, and twelve pictures of 2048 pixels a side take 600 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +24,8 @@ class Evidence:
     Attributes:
         cue: What was swapped.
         chosen: ``(n,)`` indices into the probe.
-        images: ``(n, 3, C, H, W)``: as they are, with the cue of their own class, with the cue of another.
+        images: ``(n, 3, C, h, w)``: as they are, with the cue of their own class, with the cue of another; at most
+            `LONGEST` pixels a side.
         probabilities: ``(n, 3)`` of their own class.
     """
 
@@ -55,18 +60,33 @@ def collect_evidence(
         raise ValueError(f"no effects of {cue!r} in the report; it has {list(report.effects)}")
     trial = next(trial for trial in report.trials if trial.cue == cue)
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
-    material, arms = material_of(probe, report.donors), []
-    for r in range(report.donors.same.shape[1]):
-        pairs = trial.swap.pictures(material, chosen, r)
-        arms.append(torch.stack([probe.images[chosen], *pairs], 1))
-    images = torch.stack(arms, 1)  # (n, R, 3, C, H, W)
-    inputs = probe.prepare(images.flatten(0, 2))
     model = unwrapped(model)
     run = bound(forward, model)
     scores = run if report.head is None else ClassScores(run or model, report.head)
-    logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
-    own = probe.targets[chosen].repeat_interleave(images.shape[1] * 3)
-    probabilities = logits.softmax(1).gather(1, own[:, None]).reshape(images.shape[:3])
+    material, arms, chances = material_of(probe, report.donors), [], []
+    for r in range(report.donors.same.shape[1]):
+        rows = []
+        for some in in_parts(chosen, probe.images):
+            pictures = torch.stack([probe.images[some], *trial.swap.pictures(material, some, r)], 1)
+            inputs = probe.prepare(pictures.flatten(0, 1))
+            logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
+            own = probe.targets[some].repeat_interleave(3)
+            chances.append(logits.softmax(1).gather(1, own[:, None]).reshape(-1, 3))
+            rows.append(_small(pictures))
+        arms.append(torch.cat(rows))
+    images = torch.stack(arms, 1)  # (n, R, 3, C, H, W)
+    probabilities = torch.cat(chances).reshape(len(arms), -1, 3).transpose(0, 1)
     best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(1)
     each = torch.arange(len(chosen))
     return Evidence(cue, chosen, images[each, best], probabilities[each, best])
+
+
+def _small(pictures: Tensor) -> Tensor:
+    """Pictures ``(n, 3, C, H, W)``, large ones no larger than a person is shown."""
+    height, width = pictures.shape[-2:]
+    scale = LONGEST / max(height, width)
+    if scale >= 1:
+        return pictures
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    shrunk: Tensor = F.interpolate(pictures.flatten(0, 1), size=size, mode="area")
+    return shrunk.reshape(*pictures.shape[:3], *size)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from ..attribution import cams, engine, layer_search, layers, targets
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
-from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors
+from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors, in_parts
 from ..probe import Probe
+
+MOST_VALUES_A_PASS = 2**24  # of model input: 64 MiB, 32 images of 418 x 418 pixels in colour, and at least one image
 
 ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
 
@@ -78,14 +80,16 @@ def look(
     model = layers.unwrapped(model)
     donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
     with untouched(model):
-        inputs = probe.prepare(probe.images[chosen])
+        batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
+        parts = in_parts(chosen, probe.images)
+        inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
         run = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
         subject = _Subject(model, probe, run, batch_size)
         layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), run)
         with subject.clock:
-            batches = list(subject.captures(inputs, probe.targets[chosen], layer, method))
-        *parts, n_calls = zip(*batches, strict=True)
-        logits, grid_maps, predicted_grid_maps = map(torch.cat, parts)
+            batches = list(subject.captures(parts, inputs, layer, method))
+        *columns, n_calls = zip(*batches, strict=True)
+        logits, grid_maps, predicted_grid_maps = map(torch.cat, columns)
         some = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
         plain = logits.softmax(1)[some]
         swaps = subject.answers(trials, chosen[some], donors, plain) if donors else {}
@@ -162,18 +166,20 @@ class _Subject:
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
     def captures(
-        self, inputs: Tensor, labels: Tensor, layer: str, method: cams.CamMethod
+        self, parts: Sequence[Tensor], first: Tensor, layer: str, method: cams.CamMethod
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
         """Logits, maps of the true and of the predicted class, and calls of the layer, a batch at a time, on the CPU.
 
         The activations of all images at once would fill the memory.
         """
-        n = self.batch_size
-        for batch, true in zip(torch.split(inputs, n), torch.split(labels, n), strict=True):
-            scores = (targets.true_class(true), targets.predicted_class())
-            seen = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
-            true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
-            yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
+        n, probe = self.batch_size, self.probe
+        for part in parts:
+            inputs = first if len(parts) == 1 else probe.prepare(probe.images[part])
+            for batch, true in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
+                scores = (targets.true_class(true), targets.predicted_class())
+                seen = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
+                true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
+                yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
 
     def answers(self, trials: Sequence[Trial], chosen: Tensor, donors: Donors, plain: Tensor) -> Mapping[str, Tensor]:
         """What the model makes of the chosen images with cues swapped."""
@@ -182,8 +188,11 @@ class _Subject:
     def context(self, chosen: Tensor, plain: Tensor) -> Mapping[str, Tensor]:
         """What the model makes of parts of the chosen images."""
         images, labels, masks = self.probe.images, self.probe.targets, self.probe.masks
-        known = None if masks is None else masks[chosen]
-        return context(images[chosen], labels[chosen], known, plain, self._probabilities)
+        parts = [
+            context(images[some], labels[some], None if masks is None else masks[some], before, self._probabilities)
+            for some, before in zip(in_parts(chosen, images), in_parts(plain, images), strict=True)
+        ]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _probabilities(self, pixels: Tensor) -> Tensor:
         inputs = self.probe.prepare(pixels)

@@ -22,8 +22,7 @@ class Report:
     Attributes:
         layer: Dotted name of the layer whose maps these are.
         method: Name of the `CamMethod`.
-        maps: ``(N, H, W)`` float32, raw attention of the true class at image size, not normalised.
-        grid_maps: ``(N, h, w)`` float32, the same at the layer's own size; mass is measured here.
+        grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here.
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
         logits: ``(N, n_classes)`` float32.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
@@ -37,11 +36,11 @@ class Report:
         model_seconds: Wall time spent inside the model.
         head: Where in the model's output the class scores were, and what they are.
         has_one_class: Whether all probe images are of one class: then there is nothing to tell apart.
+        size: ``(H, W)`` of the probe's images.
     """
 
     layer: str
     method: str
-    maps: Tensor
     grid_maps: Tensor
     predicted_grid_maps: Tensor
     logits: Tensor
@@ -55,6 +54,12 @@ class Report:
     model_seconds: float
     head: Head | None = None
     has_one_class: bool = False
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def maps(self) -> Tensor:
+        """``(N, H, W)`` float32, `grid_maps` at image size. Made anew each time: it is as large as a probe."""
+        return upsample(self.grid_maps, self.size)
 
     def __repr__(self) -> str:
         cues = ", ".join(self.effects) or "no cue"
@@ -123,7 +128,6 @@ def report_on(
     return Report(
         layer=seen.layer,
         method=getattr(method, "__name__", type(method).__name__),
-        maps=upsample(seen.grid_maps, (probe.images.shape[-2], probe.images.shape[-1])),
         grid_maps=seen.grid_maps,
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,
@@ -139,6 +143,7 @@ def report_on(
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
+        size=(probe.images.shape[-2], probe.images.shape[-1]),
     )
 
 

@@ -4,7 +4,7 @@ from .context import context, summary
 from .donors import Donors, balanced_subset, can_swap, draw_donors
 from .edits import Edit
 from .reliance import MARGIN, Reliance, weigh
-from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
+from .swaps import DonorSwap, LevelSwap, Material, Session, Swap, in_parts
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "context",
     "draw_donors",
     "effects",
+    "in_parts",
     "limited",
     "region_trial",
     "summary",

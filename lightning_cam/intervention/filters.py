@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FLOOR = 0.5 / 255  # half a grey level: eight bits hold no smaller detail
+_MOST_VALUES = 2**24  # of images that are copied as a whole: 64 MiB as float32; more are taken one by one
 _REACH = 3  # standard deviations of a blur's kernel: 0.3 % of a Gaussian lie farther out
 _FINEST = 0.7  # pixels: this blur halves what repeats every 3.7 pixels, about half of the finest frequency there is
 _LEAST_SHARE = 0.125  # of a 2x2 block: below 1/4, the smallest share that is not 0. It only keeps 0 / 0 defined.
@@ -71,7 +72,10 @@ def _sigma(n: int) -> float:
 def mean_of(images: Tensor, weights: Tensor) -> Tensor:
     """Mean of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
     shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
-    return (images * shares).sum((2, 3), keepdim=True)
+    if images.numel() <= _MOST_VALUES:
+        return (images * shares).sum((2, 3), keepdim=True)
+    pairs = zip(torch.split(images, 1), torch.split(shares, 1), strict=True)
+    return torch.cat([(image * share).sum((2, 3), keepdim=True) for image, share in pairs])
 
 
 def spread_of(images: Tensor, weights: Tensor) -> Tensor:

@@ -223,7 +223,9 @@ def _grey_and_contrast(images: Tensor, weights: Tensor, targets: Tensor) -> tupl
     """
     colours = mean_of(images, weights)
     typical = _medians(colours[:, :, 0, 0], targets)[targets][:, :, None, None]
-    distances = mean_of((images - typical) ** 2, weights).mean(1).sqrt()
+    # One by one: all images at once would be held twice.
+    each = zip(*(torch.split(rows, 1) for rows in (images, typical, weights)), strict=True)
+    distances = torch.cat([mean_of((image - colour) ** 2, weight) for image, colour, weight in each]).mean(1).sqrt()
     return colours.mean(1)[:, :, 0], (distances[:, :, 0] + FLOOR).log()
 
 

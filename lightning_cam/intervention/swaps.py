@@ -21,6 +21,10 @@ from .levels import Levels, LevelsOf
 from .masks import has_background, has_enough_masks
 
 _VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
+# Of the images that are edited and shown to the model as a whole, which is fastest: 64 MiB as float32, and with copies
+# several times that. More are edited and shown in parts, of 32 MiB or a single image.
+_MOST_VALUES, _VALUES_A_PART = 2**24, 2**23
+_MOST_KEPT_VALUES = 2**25  # of images of which readings are kept; these are up to three times as large
 _TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
 
 
@@ -115,11 +119,15 @@ class DonorSwap:
 
         Donors of the own class come first. NaN where a background is missing, and where an image is its own donor.
         """
-        targets, donors, chosen = session.material.targets, session.material.donors.all, session.chosen
-        usable, lenders = self._usable(session.material), donors[chosen]
-        pictures, probabilities, per_donor = session.material.images[chosen], session.plain, []
+        usable, images = self._usable(session.material), session.material.images
+        parts = zip(in_parts(session.chosen, images), in_parts(session.plain, images), strict=True)
+        return torch.cat([self._answers(session, usable, *part) for part in parts])
+
+    def _answers(self, session: Session, usable: Tensor, chosen: Tensor, plain: Tensor) -> Tensor:
+        targets, lenders = session.material.targets, session.material.donors.all[chosen]
+        pictures, probabilities, per_donor = session.material.images[chosen], plain, []
         for donor in lenders.T:
-            previous, pictures = pictures, self._edited(session, donor)
+            previous, pictures = pictures, self._edited(session, chosen, donor)
             if not torch.equal(pictures, previous):
                 probabilities = session.probabilities(pictures)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
@@ -149,13 +157,12 @@ class DonorSwap:
             return has_background(material.known_masks)
         return torch.ones_like(material.targets, dtype=torch.bool)
 
-    def _edited(self, session: Session, donors: Tensor) -> Tensor:
+    def _edited(self, session: Session, chosen: Tensor, donors: Tensor) -> Tensor:
         """The chosen images, each with the cue of its donor ``(n,)``, some at a time."""
         edit, images = edits.in_two_steps(self.edit), session.material.images
-        readings, n, edited = session.readings.of(edit.read), _at_once(images), []
-        for pair in zip(torch.split(session.chosen, n), torch.split(donors, n), strict=True):
-            own, lent = (tuple(each[some] for each in side) for side, some in zip(readings, pair, strict=True))
-            edited.append(edit.give(images[pair[0]], own, lent))
+        n = _at_once(images)
+        pairs = zip(torch.split(chosen, n), torch.split(donors, n), strict=True)
+        edited = [edit.give(images[own], *session.readings.of(edit.read, own, lenders)) for own, lenders in pairs]
         return torch.cat(edited)
 
 
@@ -197,8 +204,9 @@ class LevelSwap:
         for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
             after, moved = session.plain.clone(), reached[chosen, :, level].any(1)
             if moved.any():
-                at_level = levels.bring(chosen[moved], torch.full((int(moved.sum()),), level))
-                after[moved] = session.probabilities(at_level)
+                parts = in_parts(chosen[moved], material.images)
+                brought = (levels.bring(part, torch.full((len(part),), level)) for part in parts)
+                after[moved] = torch.cat([session.probabilities(each) for each in brought])
             total += gaps[chosen, :, level] * (after.gather(1, own) - after.gather(1, others)) / 2
         has_donors = donors.same[chosen, :1] != chosen[:, None]
         return total.where(reached[chosen].any(2) & has_donors, torch.nan)
@@ -222,20 +230,39 @@ class LevelSwap:
 
 
 class _Readings:
-    """What edits have read from all images. The last reading is kept, since trials in a row often need the same."""
+    """What edits have read from all images. The last reading is kept, since trials in a row often need the same.
+
+    Of images that are too many to be held several times, nothing is kept.
+    """
 
     def __init__(self, material: Material) -> None:
         self._material = material
         self._last: tuple[object, Sequence[edits.Read]] = (None, ())
 
-    def of(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
-        """For those that borrow, and for those that lend; some at a time: all at once would fill the memory."""
+    def of(
+        self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]], borrowers: Tensor, lenders: Tensor
+    ) -> tuple[edits.Read, edits.Read]:
+        """Of some images that borrow, and of as many that lend."""
+        images, masks = self._material.images, self._material.known_masks
+        if images.numel() > _MOST_KEPT_VALUES:
+            return read(images[borrowers], masks[borrowers])[0], read(images[lenders], masks[lenders])[1]
+        own, lent = self._of_all(read)
+        return tuple(each[borrowers] for each in own), tuple(each[lenders] for each in lent)
+
+    def _of_all(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
+        """Some images at a time: all at once would fill the memory."""
         if read is not self._last[0]:
             images, n = self._material.images, _at_once(self._material.images)
             pairs = zip(torch.split(images, n), torch.split(self._material.known_masks, n), strict=True)
             both = zip(*(read(*pair) for pair in pairs), strict=True)
             self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
         return self._last[1]
+
+
+def in_parts(rows: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    """Rows that go with some of the ``images``, in parts of which several copies fit into the memory."""
+    values = images[0].numel()
+    return torch.split(rows, max(1, len(rows) if len(rows) * values <= _MOST_VALUES else _VALUES_A_PART // values))
 
 
 def _at_once(images: Tensor) -> int:

@@ -1,5 +1,6 @@
 """What a user can get wrong about a probe, checked once: each function returns a checked copy or raises ValueError."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,10 +41,10 @@ def checked_images(images: Tensor) -> Tensor:
 
 
 def _checked_pixels(pixels: Tensor) -> Tensor:
-    if not pixels.isfinite().all():
+    low, high = float(pixels.min()), float(pixels.max())  # NaN where any is; `isfinite` would copy all of them
+    if not (math.isfinite(low) and math.isfinite(high)):
         position = int((~pixels.isfinite()).flatten(1).any(1).nonzero()[0])
         raise ValueError(f"images must be finite, but image {position} holds NaN or Inf; leave it out")
-    low, high = float(pixels.min()), float(pixels.max())
     if low < -ROUNDING or high > 1 + ROUNDING:
         raise ValueError(
             f"images must be pixels in [0, 1], got values from {low:.3g} to {high:.3g}; "

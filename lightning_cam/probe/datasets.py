@@ -1,5 +1,6 @@
 """Drawing a probe from a data set: a balanced choice, pixels from model input, and masks from several sources."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,15 @@ from torch import Tensor
 
 from ..datasets.apart import Source
 from ..datasets.items import Item, ItemReading, Reader, Regions, Size, own_seed
-from ..datasets.labels import balanced, class_names, known_files, known_labels, labels_by_reading, shuffled
+from ..datasets.labels import (
+    UNKNOWN,
+    balanced,
+    class_names,
+    known_files,
+    known_labels,
+    labels_by_reading,
+    shuffled,
+)
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from ..datasets.streams import FirstItems
 from ..notices import warn
@@ -19,6 +28,9 @@ from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .names import tag
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
+# Of fewer images, if they are large: 192 MiB as float32, 64 images of 512 x 512 pixels in colour, and at least four, so
+# that two classes have two each. With all copies that are made of it, a check takes about twice as much.
+MOST_VALUES_OF_FEW, LEAST_N = 3 * 2**24, 4
 MOST_VALUES = 2**25  # of more than `DEFAULT_N` images: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
 
 
@@ -43,8 +55,8 @@ def draw_from_dataset(
         readable = source.asked
         _check_dataset(readable, masks, boxes)
         reader = Reader(seed, size, masks, boxes, known_files(readable))
-        indices, raw_items = _choice(_Shelf(source, reader), readable, n, seed)
-        items, to_input = _with_pixels(raw_items, readable, preprocess)
+        indices, items = _choice(_Shelf(source, reader), readable, n, seed, say)
+        items, to_input = _with_pixels(items, readable, preprocess)
         words = classes or _covering(class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
         return assemble(items, names, classes=words, preprocess=to_input, find_masks=find_masks)
@@ -53,6 +65,30 @@ def draw_from_dataset(
 def _share(n_items: int) -> int:
     """An eighth of a data set. Trials on so many images take as many forward passes as three or four validations."""
     return min(max(n_items // 8, DEFAULT_N), LARGEST_DEFAULT_N)
+
+
+def _fitting(image: Tensor) -> int:
+    """How many images like this one are held in the memory, where the caller does not say."""
+    few = max(MOST_VALUES_OF_FEW // image.numel(), LEAST_N)
+    return max(MOST_VALUES // image.numel(), min(few, DEFAULT_N))
+
+
+def _few_images(n: int, image: Tensor) -> str:
+    height, width = image.shape[-2:]
+    return (
+        f"the pictures are large ({height}x{width}), so only {n} of them are tested, which shows strong effects alone; "
+        f"for more, pass CAMCallback(Probe.from_dataset(dataset, n={4 * n}))"
+    )
+
+
+def _of_fewer_classes(labels: Sequence[int], n: int) -> list[int]:
+    """Labels of the largest classes, so many that each gets two of ``n`` images; `UNKNOWN` for all other items.
+
+    A trial swaps images inside a class, too, and a single image has no partner.
+    """
+    counts = Counter(label for label in labels if label >= 0)
+    kept = {label for label, _ in counts.most_common(max(n // 2, 2))}
+    return [label if label in kept else UNKNOWN for label in labels]
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:
@@ -100,23 +136,27 @@ class _Shelf:
         return (reading.target for reading in self.read(indices))
 
 
-def _choice(shelf: _Shelf, dataset: Any, n: int | None, seed: int) -> tuple[list[int], list[Item]]:
-    """Indices of a balanced choice, and its items. Without ``n``, as many as fit into `MOST_VALUES`."""
+def _choice(
+    shelf: _Shelf, dataset: Any, n: int | None, seed: int, say: Callable[[str], None] | None
+) -> tuple[list[int], list[Item]]:
+    """Indices of a balanced choice, and its items. Without ``n``, as many as are `_fitting`."""
     wanted = _share(len(dataset)) if n is None else n
     labels = known_labels(dataset)
     if labels is None:
         labels = _read_labels(shelf, dataset, wanted, seed)
-    choose = partial(_in_order if isinstance(dataset, FirstItems) else balanced, labels, seed=seed)
-    indices = choose(wanted)
+    choose = partial(_in_order if isinstance(dataset, FirstItems) else balanced, seed=seed)
+    indices = choose(labels, wanted)
     if not indices:
         raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
     found = shelf.present(indices)
     pairs = list(islice(found, 1))
     if not pairs:
         raise ValueError("a probe needs images, but the data set gives None instead of its items")
-    fitting = max(MOST_VALUES // pairs[0][1].image.numel(), DEFAULT_N)
+    fitting = _fitting(pairs[0][1].image)
     if n is None and fitting < len(indices):
-        fewer = choose(fitting)
+        if fitting < DEFAULT_N and say is not None:
+            say(_few_images(fitting, pairs[0][1].image))
+        fewer = choose(_of_fewer_classes(labels, fitting), fitting)
         if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
             found, pairs = shelf.present(fewer), []
         indices = fewer

@@ -58,8 +58,7 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
 def check_page(probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False) -> Page:
     """A tile per shown probe, and the verdict so far."""
     size = (probe.images.shape[-2], probe.images.shape[-1])
-    maps = upsample(frame.maps, size)
-    tiles = tuple(_tile(probe, frame, i, maps[i]) for i in range(len(frame.shown)))
+    tiles = tuple(_tile(probe, frame, i, upsample(frame.maps[i : i + 1], size)[0]) for i in range(len(frame.shown)))
     reading = frame.reading
     return Page(prefix, reading.step, reading.epoch, reading.scalars, tiles, verdict, alert)
 
