@@ -26,6 +26,16 @@ def words(text: str, *, also: str = "-_") -> str:
     return re.sub("\0+", "_", "".join(c if c in also or unicodedata.category(c)[0] in "LMN" else "\0" for c in letters))
 
 
+def shortened(text: str, n: int = 300) -> str:
+    r"""At most ``n`` letters of a text, in one line.
+
+    >>> shortened("shapes do not match:\n  (1, 2)", 16)
+    'shapes do not ma...'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= n else f"{line[:n]}..."
+
+
 def escape(text: str) -> str:
     r"""Text that markdown and HTML show as it is.
 

@@ -1,5 +1,6 @@
 """Trainings that the callback cannot look at go on to the same weights, and are told why in one warning."""
 
+import pickle
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 from house.faulty import same
 from house.tasks import IMAGES, LABELS, TASKS, Listed, Module, Task, classes, conv
 from house.trainings import trainer
-from lightning_cam import CAMCallback, Probe
+from lightning_cam import CAMCallback, Probe, transforms
+from lightning_cam.origins import calling, is_ours, raised
 
 N_STEPS = 4  # two epochs of two batches
 
@@ -137,6 +139,34 @@ def test_an_exception_of_the_data_is_named_and_stays_inside(
     assert run.global_step == N_STEPS
     (message,) = said
     assert words in message
+
+
+def torn(pixels: Tensor) -> Tensor:
+    raise ValueError("no such channel")
+
+
+def test_an_exception_of_the_users_preprocess_is_named(tmp_path: Path) -> None:
+    task = Task(lambda: conv(2), classes, TASKS["flattened pictures"].items, ())
+    run, said = trained(task, tmp_path, CAMCallback(preprocess=torn))
+
+    assert run.global_step == N_STEPS
+    assert any("your preprocess raised ValueError: no such channel" in text for text in said)
+
+
+def test_whose_exception_it_is_survives_the_way_between_processes() -> None:
+    with pytest.raises(ValueError, match="no such row") as error:
+        calling("your data set", Fickle([]).__getitem__, 0)
+    arrived = pickle.loads(pickle.dumps(error.value))
+
+    assert not is_ours(arrived)
+    assert raised(arrived) == "your data set raised ValueError: no such row"
+
+
+def test_a_transform_of_ours_in_a_data_set_of_the_users_is_the_users() -> None:
+    with pytest.raises(ValueError, match=r"pixels in \[0, 1\]") as error:
+        transforms.RandomReencode()(IMAGES[0] * 7)
+
+    assert not is_ours(error.value)
 
 
 # ---- our own arguments -----------------------------------------------------------------------------------------------

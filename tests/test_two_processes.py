@@ -149,3 +149,22 @@ def test_where_one_rank_cannot_draw_the_probe_all_switch_off_and_train_and_one_s
     assert "torn" in message
     assert outcomes["1"] == [n_steps, []]
     assert n_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "words"),
+    [
+        ("segmentation", "as in segmentation"),
+        ("flattened pictures", "no layer of Module gives a map"),
+        ("refused by one", "your forward raised ValueError: not here"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_trained_on_in_every_process_and_said_by_one(
+    task: str, words: str, tmp_path: Path
+) -> None:
+    outcomes = ranks(tmp_path, "other_task", task)
+
+    n_steps, is_same, said = outcomes["0"]
+    assert (n_steps, is_same) == (4, True)
+    assert any(words in message for message in said)
+    assert outcomes["1"] == [4, True, []]

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..text import shortened
+
 _TASKS = {  # by keys of a dict
     "segmentation": ("mask", "masks", "segmentation", "semantic", "segmentation_mask"),
     "detection": ("boxes", "bbox", "bboxes", "annotations", "objects", "keypoints"),
@@ -14,6 +16,7 @@ _TASKS = {  # by keys of a dict
     "sound": ("audio", "waveform", "input_values", "input_features"),
 }
 _MOST_LETTERS = 40  # of a value that is quoted
+_MOST_LETTERS_OF_KEYS = 200  # a table may have thousands of columns
 
 
 class FormError(ValueError):
@@ -34,13 +37,13 @@ def form_of(value: Any) -> str:
     """A value in few words: itself if it is short, else its kind and shape."""
     kind = type(value).__name__
     if isinstance(value, Mapping):
-        return f"keys {sorted(map(str, value))}"
+        return f"keys {shortened(str(sorted(map(str, value))), _MOST_LETTERS_OF_KEYS)}"
     shape = getattr(value, "shape", None)
     if shape is not None and torch.Size(shape).numel() != 1:
         return f"{kind} of shape {tuple(shape)}"
     if isinstance(value, (Image.Image, Tensor, str, int, float)) or shape is not None:
         text = f"a {value.mode} picture" if isinstance(value, Image.Image) else repr(value)
-        return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}..."
+        return shortened(text, _MOST_LETTERS)
     return f"{kind} of {len(value)}" if isinstance(value, Sequence) else kind
 
 

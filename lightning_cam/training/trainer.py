@@ -13,6 +13,7 @@ from ..datasets.tasks import FormError
 from ..origins import calling, is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import ArgumentError
+from ..text import shortened
 from .batches import loaders_in
 from .failures import without_errors_from_warnings
 from .ranks import from_everyone
@@ -134,7 +135,7 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
         except ArgumentError:
             raise
         except Exception as error:  # items of any data set may raise anything
-            why = str(error) if is_ours(error) else raised(error)
+            why = shortened(str(error) if is_ours(error) else raised(error))
             raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {_way_out(error)}") from error
     raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
 

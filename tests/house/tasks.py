@@ -269,7 +269,7 @@ TASKS = {
         Listed([(x, "a cat") for x in IMAGES]),
         ("one class index, got 'a cat'", "read="),
     ),
-    "a stream": Task(
-        lambda: conv(2), classes, Stream(list(zip(IMAGES, LABELS, strict=True))), ("got Stream", "probe=")
+    "a stream of texts": Task(
+        Tokens, classes, Stream(list(zip(whole(50, N, 9), LABELS, strict=True))), ("an image must be", "(9,)", "read=")
     ),
 }
