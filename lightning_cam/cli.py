@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import __version__
-from .sinks.reading_back import EXIT_CODES, Kept, newest, report_lines, verdict_lines
+from .sinks.consistency import ContradictoryError
+from .sinks.reading_back import CONTRADICTION, EXIT_CODES, Kept, newest, report_lines, verdict_lines
 from .text import printable
 
 UNUSABLE = 2  # exit code for arguments that lead to nothing; argparse uses the same
@@ -94,7 +95,10 @@ def _add_audit(commands: "_Commands") -> None:
 
 def _add_check(commands: "_Commands") -> None:
     about = "print the verdict on a trained model and return it as the exit code, for scripts and CI"
-    codes = "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE, 2 if there is no verdict."
+    codes = (
+        "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE or the fit did not end, 2 if there is no verdict that "
+        "can be read, 5 if it contradicts itself."
+    )
     check = _command(commands, "check", about, codes)
     check.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     check.add_argument("--warn-ok", action="store_true", help="return exit code 0 for WARN as well as for PASS")
@@ -103,7 +107,9 @@ def _add_check(commands: "_Commands") -> None:
 
 def _add_report(commands: "_Commands") -> None:
     about = "print the verdict of a training, its scalars at the first and last check, and where its pictures are"
-    report = _command(commands, "report", about, "Exit code: 0, or 2 if there is no verdict.")
+    report = _command(
+        commands, "report", about, "Exit code: 0, 2 if there is no verdict, or 5 if it contradicts itself."
+    )
     report.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     report.set_defaults(run=_report)
 
@@ -170,23 +176,24 @@ def _audit(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     kept = _read_back("check", options.folder, verdict_lines)
-    if kept is None:
-        return UNUSABLE
-    return 0 if options.warn_ok and kept.verdict.outcome == "WARN" else EXIT_CODES[kept.verdict.outcome]
+    if isinstance(kept, int):
+        return kept
+    return 0 if options.warn_ok and kept.outcome == "WARN" else EXIT_CODES[kept.outcome]
 
 
 def _report(options: argparse.Namespace) -> int:
-    return UNUSABLE if _read_back("report", options.folder, report_lines) is None else 0
+    kept = _read_back("report", options.folder, report_lines)
+    return kept if isinstance(kept, int) else 0
 
 
-def _read_back(command: str, folder: Path, describe: Callable[[Kept], list[str]]) -> Kept | None:
-    """Prints the newest verdict as ``describe`` puts it. If there is none, prints one line to standard error."""
+def _read_back(command: str, folder: Path, describe: Callable[[Kept], list[str]]) -> Kept | int:
+    """Prints the newest verdict as ``describe`` puts it. Else prints an error; returns the exit code."""
     try:
         kept = newest(folder)
         text = "\n".join(describe(kept))
     except (ValueError, OSError) as error:
         print(f"lightning-cam {command}: {printable(error)}", file=sys.stderr)
-        return None
+        return CONTRADICTION if isinstance(error, ContradictoryError) else UNUSABLE
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding))  # an encoding error would exit with 1, the code of FAIL
     return kept

@@ -1,16 +1,21 @@
 """``lightning-cam check`` and ``report``: what a training left, read back; what is printed where, and exit codes."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
+import torch
 
-from house.shortcut import trained_on_frames
+from house.shortcut import CLASSES, framed_probe, trained_on_frames
 from lightning_cam import cli
 
 Capture = pytest.CaptureFixture[str]
@@ -56,11 +61,37 @@ def test_a_verdict_is_found_at_or_below(run: Path, where: str) -> None:
     assert cli.main(["check", str(run / where)]) == 1
 
 
+def found(outcome: str) -> list[dict[str, Any]]:
+    """A finding of that outcome, and its cue as measured."""
+    figures = {"low": 0.3, "high": 0.7, "p_value": 0.001}
+    remedy = {"what": "", "code": ""}
+    return [
+        {"cue": "border", "outcome": outcome, "reliance": 0.5, "classes": [], "remedy": remedy, "text": "", **figures}
+    ]
+
+
+def measured(
+    mean: float | None, low: float | None, high: float | None, p_value: float | None = 0.001
+) -> dict[str, Any]:
+    reliance = {"mean": mean, "low": low, "high": high, "p_value": p_value, "by_class": {}, "needed_n": 9.0}
+    return {"measured": [{"cue": "border", **reliance}]}
+
+
+AS = {
+    outcome: {
+        "outcome": outcome,
+        "findings": found(outcome) if outcome in ("FAIL", "WARN") else [],
+        **measured(0.5, 0.3, 0.7),
+    }
+    for outcome in ("PASS", "FAIL", "WARN", "INCONCLUSIVE")
+}
+
+
 @pytest.mark.parametrize(
     ("outcome", "code", "code_warn_ok"), [("PASS", 0, 0), ("FAIL", 1, 1), ("WARN", 3, 0), ("INCONCLUSIVE", 4, 4)]
 )
 def test_every_outcome_has_its_exit_code(run: Path, outcome: str, code: int, code_warn_ok: int) -> None:
-    change(verdict_of(run), outcome=outcome)
+    change(verdict_of(run), **AS[outcome])
 
     assert cli.main(["check", str(run)]) == code
     assert cli.main(["check", str(run), "--warn-ok"]) == code_warn_ok
@@ -69,12 +100,128 @@ def test_every_outcome_has_its_exit_code(run: Path, outcome: str, code: int, cod
 def test_the_newest_of_several_verdicts_counts_and_is_named(run: Path, capsys: Capture) -> None:
     shutil.copytree(run / "version_0", run / "version_1")
     shutil.copytree(run / "version_0", run / "version_2")
-    change(verdict_of(run, 1), outcome="PASS")
-    for version, seconds in ((0, 100), (1, 300), (2, 200)):
-        os.utime(verdict_of(run, version), (seconds, seconds))
+    for version, written in ((0, 100), (1, 300), (2, 200)):
+        change(verdict_of(run, version), written=written, **AS["PASS" if version == 1 else "FAIL"])
+        os.utime(verdict_of(run, version), (1000 - written, 1000 - written))  # copied in another order
 
     assert cli.main(["check", str(run)]) == 0
     assert f"from {verdict_of(run, 1)} (step 31, the newest of 3)" in capsys.readouterr().out
+
+
+def test_of_two_verdicts_of_one_moment_the_later_step_counts(run: Path) -> None:
+    shutil.copytree(run / "version_0", run / "version_1")
+    change(verdict_of(run, 0), written=100, step=9, **AS["FAIL"])
+    change(verdict_of(run, 1), written=100, step=3, **AS["PASS"])
+
+    assert cli.main(["check", str(run)]) == 1
+
+
+@pytest.mark.parametrize("outcome", AS)
+def test_the_verdict_of_a_fit_that_did_not_end_is_inconclusive(run: Path, capsys: Capture, outcome: str) -> None:
+    change(verdict_of(run), final=False, run="abcdef" * 5, **AS[outcome])
+
+    assert cli.main(["check", str(run), "--warn-ok"]) == 4
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("INCONCLUSIVE: the fit of run abcdefabcdef had not ended")
+    assert second.startswith(f"{outcome}: ")
+
+
+def test_a_verdict_of_an_earlier_version_is_inconclusive_and_says_so(run: Path, capsys: Capture) -> None:
+    content = json.loads(verdict_of(run).read_text())
+    for key in ("final", "run", "probe", "written", "versions", "tested", "untested"):
+        del content[key]
+    verdict_of(run).write_text(json.dumps(content))
+
+    assert cli.main(["check", str(run)]) == 4
+    assert "does not say whether the fit had ended" in capsys.readouterr().out
+
+
+def test_a_verdict_says_what_it_is_of(biased: Path) -> None:
+    content = json.loads((biased / "cam_report" / "verdict.json").read_text())
+    run = json.loads((biased / "cam_report" / "run.json").read_text())["run"]
+
+    assert (content["final"], content["run"], content["probe"]) == (
+        True,
+        run,
+        framed_probe(classes=CLASSES).fingerprint,
+    )
+    assert 0 <= time.time() - content["written"] < 3600
+    assert content["versions"]["torch"] == torch.__version__
+    assert content["tested"] == ["border"]
+    assert "background" in content["untested"]
+
+
+class Broken(pl.Callback):
+    """Ends the fit after its second check, as a user's mistake does or Ctrl-C."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [ValueError("mistake"), KeyboardInterrupt()], ids=["mistake", "Ctrl-C"])
+def test_a_fit_that_is_broken_off_has_no_final_verdict(tmp_path: Path, error: BaseException) -> None:
+    with pytest.raises((ValueError, KeyboardInterrupt, SystemExit)):
+        trained_on_frames(tmp_path, extra=[Broken(error)])
+
+    assert cli.main(["check", str(tmp_path)]) == 4
+
+
+def stop_here(verdict: Any) -> None:
+    raise RuntimeError("a user's own way to end a fit")
+
+
+@pytest.mark.parametrize("alarm", ["raise", "stop", stop_here], ids=str)
+def test_a_fail_that_ended_the_fit_is_a_fail(tmp_path: Path, alarm: Any) -> None:
+    with nullcontext() if alarm == "stop" else pytest.raises(RuntimeError):
+        trained_on_frames(tmp_path, epochs=30, on_shortcut=alarm)
+
+    assert cli.main(["check", str(tmp_path)]) == 1
+
+
+CONTRADICTIONS = {
+    "pass with a finding": {**AS["FAIL"], "outcome": "PASS"},
+    "pass of nothing": {**AS["PASS"], "measured": []},
+    "pass of nothing measured": {**AS["PASS"], **measured(None, None, None, None)},
+    "fail without findings": {**AS["FAIL"], "findings": []},
+    "fail with a warning": {**AS["FAIL"], "findings": found("WARN")},
+    "warning with a fail": {**AS["WARN"], "findings": found("FAIL")},
+    "warning of nothing": {**AS["WARN"], "findings": []},
+    "inconclusive with a fail": {**AS["FAIL"], "outcome": "INCONCLUSIVE"},
+    "finding of no outcome": {**AS["FAIL"], "findings": [*found("FAIL"), *found("PASS")]},
+    "finding that was not measured": {**AS["FAIL"], "measured": []},
+    "finding that was measured otherwise": {**AS["FAIL"], **measured(0.4, 0.3, 0.7)},
+    "mean outside its interval": {**AS["PASS"], **measured(0.9, 0.3, 0.7)},
+    "interval upside down": {**AS["PASS"], **measured(0.5, 0.7, 0.3)},
+    "half an interval": {**AS["PASS"], **measured(0.5, None, 0.7)},
+    "no mean": {**AS["PASS"], **measured(None, 0.3, 0.7)},
+    "impossible mean": {**AS["PASS"], **measured(5, 3, 7)},
+    "impossible p value": {**AS["PASS"], **measured(0.5, 0.3, 0.7, 2.0)},
+    "impossible score": {**AS["PASS"], "score": 9.0},
+}
+
+
+@pytest.mark.parametrize("values", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_a_verdict_that_contradicts_itself_is_exit_code_5(run: Path, capsys: Capture, values: dict[str, Any]) -> None:
+    change(verdict_of(run), **values)
+
+    assert cli.main(["check", str(run)]) == 5
+    assert "contradicts itself: " in assert_one_line_of_error(capsys, "check")
+
+
+@pytest.mark.parametrize("command", ["check", "report"])
+@pytest.mark.parametrize("name", ["verdict.json", "history.jsonl"])
+def test_a_huge_file_is_refused_and_not_read(run: Path, capsys: Capture, command: str, name: str) -> None:
+    with (verdict_of(run).parent / name).open("r+b") as file:
+        file.truncate(7 * 10**9)  # sparse
+
+    refused = name == "verdict.json" or command == "report"
+    assert cli.main([command, str(run)]) == (2 if refused else 1)
+    if refused:
+        assert "MB" in assert_one_line_of_error(capsys, command)
 
 
 BROKEN = {
@@ -103,7 +250,8 @@ def test_an_unreadable_verdict_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     "values",
     [{"outcome": "GOOD"}, {"outcome": []}, {"reason": None}, {"step": None}, {"step": 1e999}, {"findings": [1]},
-     {"findings": 1}, {"measured": None}, {"score": "x"}, {"score": 10**400}],
+     {"findings": 1}, {"measured": None}, {"score": "x"}, {"score": 10**400}, {"score": math.nan}, {"score": math.inf},
+     {"final": "yes"}, {"run": 1}, {"written": 10**400}, {"written": None}, {"written": math.nan}],
     ids=str,
 )  # fmt: skip
 def test_a_verdict_with_a_wrong_field_is_exit_code_2(run: Path, capsys: Capture, values: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sys
+import time
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
@@ -384,7 +385,14 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
     sink.write(bad_news(7))
     kept = json.loads((tmp_path / "verdict.json").read_text(), parse_constant=pytest.fail)
 
+    assert time.time() - kept.pop("written") < 60
+    assert set(kept.pop("versions")) == {"lightning_cam", "torch"}
+    assert kept.pop("untested")[:1] == ["background"]
     assert kept == {
+        "final": False,
+        "run": "",
+        "probe": "",
+        "tested": ["border"],
         "step": 7,
         "epoch": 2,
         "outcome": "FAIL",

@@ -1,12 +1,13 @@
 """The pictures of one fit, drawn and kept by another thread."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict
-from .page import Sink
+from .page import Page, Sink
 from .pages import Frame, check_page, final_page, shown_probes
 from .worker import Worker
 
@@ -22,24 +23,37 @@ class Album:
         name: First part of every key.
         sinks: Receivers of the pages.
         n_images: How many probe images get a picture series.
+        run: Identifier of the run.
     """
 
-    def __init__(self, probe: Probe, name: str, sinks: Sequence[Sink], n_images: int) -> None:
+    def __init__(self, probe: Probe, name: str, sinks: Sequence[Sink], n_images: int, *, run: str = "") -> None:
         self._probe = probe
         self._name = name
+        self._run = run
         self._shown = shown_probes(probe.targets, n_images)
         self._frames: list[Frame] = []
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
-        self, report: Report, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool = False
+        self,
+        report: Report,
+        reading: Reading,
+        verdict: Verdict | None,
+        *,
+        alert: bool,
+        is_final: bool = False,
+        drawn: bool = False,
     ) -> None:
-        """Queues the page of a check and never waits. ``drawn`` leaves the pictures out: they are there already."""
+        """Queues the page of a check and never waits. One with an alert is not dropped: it may be the last.
+
+        ``is_final`` says that the alert may end the fit; ``drawn`` leaves the pictures out, since they are there.
+        """
         frame = Frame.of(report, reading, self._shown[:0] if drawn else self._shown)
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
-        self._worker.submit(partial(check_page, self._probe, frame, self._name, verdict, alert=alert))
+        page = partial(check_page, self._probe, frame, self._name, verdict, alert=alert)
+        self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
@@ -47,7 +61,11 @@ class Album:
         """Queues the last page, which is never dropped."""
         frames = tuple(self._frames)
         last = partial(final_page, self._probe, frames, history, self._name, verdict, evidence, alert=alert)
-        self._worker.submit(last, wait=True)
+        self._worker.submit(self._signed(last, is_final=True), wait=True)
+
+    def _signed(self, draw: Callable[[], Page], *, is_final: bool) -> Callable[[], Page]:
+        """The page with the run and the probe that it is about."""
+        return lambda: replace(draw(), is_final=is_final, run=self._run, probe=self._probe.fingerprint)
 
     def close(self, timeout: float) -> list[str]:
         """Waits for the pages that are still to be drawn, and returns in words which pictures were lost."""

@@ -3,6 +3,7 @@
 import errno
 import glob
 import hashlib
+import importlib.metadata
 import itertools
 import json
 import math
@@ -10,10 +11,14 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..text import words
+from ..verdict import Verdict
 from .page import Page, png
 
 HISTORY = "history.jsonl"
@@ -22,6 +27,7 @@ RUN = "run.json"  # says which run a folder belongs to
 UNFINISHED = ".lightning_cam.tmp"
 MOST_BYTES_OF_RUN = 10_000  # of `RUN`, which holds an identifier
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
+MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
@@ -58,7 +64,7 @@ class FolderSink:
         for cue, picture in page.evidence.items():
             _write_whole(self._root / f"evidence_{safe_name(cue)}.png", png(picture))
         if page.verdict is not None:
-            verdict = {"step": page.step, "epoch": page.epoch, **page.verdict.as_json()}
+            verdict = _verdict_entry(page, page.verdict)
             _write_whole(self._root / VERDICT, json.dumps(verdict, indent=1, allow_nan=False).encode())
         if page.text is not None:
             _write_whole(self._root / "summary.md", page.text.encode("utf-8", "replace"))
@@ -83,10 +89,15 @@ def read_history(folder: Path | str) -> list[dict[str, Any]]:
     """The rows of a folder's ``history.jsonl``: step, epoch and the scalars, None where undefined.
 
     A line that a killed run left unfinished is skipped. A folder without a history has no rows.
+
+    Raises:
+        ValueError: The file is too large to be a series of checks.
     """
     path = Path(folder) / HISTORY
     if not path.is_file():
         return []
+    if path.stat().st_size > MOST_BYTES_OF_HISTORY:
+        raise ValueError(f"'{path}' has more than {MOST_BYTES_OF_HISTORY // 10**6} MB, so no run wrote it")
     return [
         row
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -135,6 +146,29 @@ def _row(page: Page) -> dict[str, Any]:
     """The check's line; JSON knows no NaN and no infinity."""
     scalars = {key: float(value) if math.isfinite(value) else None for key, value in page.scalars.items()}
     return {"step": page.step, "epoch": page.epoch, **scalars}
+
+
+def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
+    """A verdict with what it is worth: of which run and probe, made when and with what, whether the fit had ended."""
+    return {
+        "final": page.is_final,
+        "run": page.run,
+        "probe": page.probe,
+        "written": time.time(),
+        "versions": {"lightning_cam": _installed_version(), "torch": str(torch.__version__)},
+        "step": page.step,
+        "epoch": page.epoch,
+        **verdict.as_json(),
+        "tested": list(verdict.tested),
+        "untested": list(verdict.untested),
+    }
+
+
+def _installed_version() -> str:
+    try:
+        return importlib.metadata.version("lightning-cam")
+    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
+        return "unknown"
 
 
 def _parsed(line: str) -> dict[str, Any] | None:

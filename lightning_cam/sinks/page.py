@@ -63,6 +63,9 @@ class Page:
         strip: ``(h, w, 3)`` uint8 evolution strip; only the last page of a fit has one.
         evidence: ``(h, w, 3)`` uint8 pictures by cue: what convicted the model; only the last page of a fit has them.
         text: Markdown; only the last page of a fit has one.
+        is_final: Whether the fit has ended, or an alert on this page ends it.
+        run: Identifier of the run.
+        probe: Fingerprint of the probe.
     """
 
     prefix: str
@@ -75,6 +78,9 @@ class Page:
     strip: NDArray[np.uint8] | None = None
     evidence: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     text: str | None = None
+    is_final: bool = False
+    run: str = ""
+    probe: str = ""
 
 
 class Sink(Protocol):

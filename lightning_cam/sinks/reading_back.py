@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,11 +11,14 @@ from typing import Any, TypeVar
 from ..cues import Remedy
 from ..intervention import Reliance
 from ..text import printable
-from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Verdict
+from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
+from .consistency import ContradictoryError, contradiction_in
 from .folder import HISTORY, VERDICT, read_history
 from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
+CONTRADICTION = 5  # exit code of a verdict that contradicts itself
+MOST_BYTES = 10_000_000  # of a verdict, which has some kB, or some hundred with a thousand classes
 PICTURES = ("evolution.png", "evidence_*.png", "step_*", "summary.md")
 
 Record = TypeVar("Record", Finding, Reliance, Remedy, Verdict)
@@ -29,38 +33,86 @@ class Kept:
         n_files: Verdicts that there were to choose from.
         verdict: What it says.
         step: When it was made.
+        is_final: Whether the fit had ended; None where the file does not say, as an earlier version left it.
+        run: Identifier of the run, empty where the file does not say.
     """
 
     file: Path
     n_files: int
     verdict: Verdict
     step: int
+    is_final: bool | None
+    run: str
+
+    @property
+    def outcome(self) -> Outcome:
+        """What counts: the verdict's outcome if the fit had ended, else "INCONCLUSIVE"."""
+        return self.verdict.outcome if self.is_final else INCONCLUSIVE
 
 
 def newest(folder: Path) -> Kept:
-    """The verdict that was written last at or below ``folder``.
+    """The verdict at or below ``folder`` that was written last, by what the files say: copies have other times.
 
     Raises:
-        ValueError: There is none, or it cannot be read.
+        ContradictoryError: It contradicts itself.
+        ValueError: There is none, or one of them cannot be read: it may be the newest.
     """
-    files = (path for path in folder.rglob(VERDICT) if path.is_file())
-    verdicts = sorted(files, key=lambda path: (path.stat().st_mtime_ns, path))
+    verdicts = [path for path in sorted(folder.rglob(VERDICT)) if path.is_file()]
     if not verdicts:
         what = f"no {VERDICT} at or below" if folder.is_dir() else "there is no folder"
         raise ValueError(f"{what} '{folder}'; give the folder of a run that was trained with CAMCallback")
+    kept = [(entry["written"], _kept(entry, path, len(verdicts))) for path in verdicts for entry in [_entry(path)]]
+    _, last = max(kept, key=lambda pair: (pair[0], pair[1].step, pair[1].file))
+    if contradiction := contradiction_in(last.verdict):
+        raise ContradictoryError(f"'{last.file}' contradicts itself: {contradiction}. Train again, or restore the file")
+    return last
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    """What a file says. It is not read where it is larger than any verdict."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"'{path}' has more than {MOST_BYTES // 10**6} MB, so it is no verdict")
+    with _explained(path):
+        entry = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        written = float(entry.get("written", 0.0))  # earlier versions did not say it: their verdicts are older
+        return {**entry, "step": int(entry["step"]), "written": written}
+
+
+def _kept(entry: Mapping[str, Any], path: Path, n_files: int) -> Kept:
+    with _explained(path):
+        is_final, run = entry.get("final"), entry.get("run", "")
+        if is_final not in (True, False, None) or not isinstance(run, str):
+            raise TypeError("'final' must be true or false, and 'run' text")
+        return Kept(path, n_files, _verdict(entry), entry["step"], is_final, run)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        entry = json.loads(verdicts[-1].read_bytes())
-        return Kept(verdicts[-1], len(verdicts), _verdict(entry), int(entry["step"]))
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ValueError(
-            f"'{verdicts[-1]}' is no verdict that can be read ({type(error).__name__}: {error})"
-        ) from error
+        raise ValueError(f"'{path}' is no verdict that can be read ({type(error).__name__}: {error})") from error
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
 
 
 def verdict_lines(kept: Kept) -> list[str]:
     """The verdict as text, and where it comes from."""
     others = f", the newest of {kept.n_files}" if kept.n_files > 1 else ""
-    return [*lines(kept.verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
+    shown = [*lines(kept.verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
+    return shown if kept.is_final else [_interim_line(kept), *shown]
+
+
+def _interim_line(kept: Kept) -> str:
+    """Why a verdict does not count."""
+    if kept.is_final is None:
+        return (
+            "INCONCLUSIVE: the file does not say whether the fit had ended, since an earlier version wrote it. It says:"
+        )
+    run = f" of run {printable(kept.run[:12])}" if kept.run else ""
+    return f"INCONCLUSIVE: the fit{run} had not ended at this verdict. Resume it, or train again. So far it is:"
 
 
 def report_lines(kept: Kept) -> list[str]:

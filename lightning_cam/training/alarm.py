@@ -20,6 +20,11 @@ class Alarm:
         self._on_shortcut = on_shortcut
         self._is_spent = False
 
+    @property
+    def ends_fit(self) -> bool:
+        """Whether going off may end the fit, so that no later verdict follows."""
+        return self._on_shortcut != "warn"
+
     def news(self, verdict: Verdict | None) -> Verdict | None:
         """The verdict if it is the first "FAIL", else None. Asking uses the alarm up."""
         if verdict is None or verdict.outcome != FAIL or self._is_spent:

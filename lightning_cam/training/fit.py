@@ -280,7 +280,9 @@ class Fit:
             self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
         if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
             self._failures.say_once("empty maps", empty_maps(occasion.step))
-        self._gallery.add(self._observer.report, reading, self.verdict, alert=alert, drawn=occasion.completes)
+        is_final = alert and self._alarm.ends_fit  # a "FAIL" must not become "INCONCLUSIVE" because it ended the fit
+        report, drawn = self._observer.report, occasion.completes
+        self._gallery.add(report, reading, self.verdict, alert=alert, is_final=is_final, drawn=drawn)
 
     def _sum_up(self, module: Any, *, alert: bool) -> bool:
         """Hands over the last page. Returns whether it said on the terminal how the fit ended."""

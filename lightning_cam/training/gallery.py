@@ -44,15 +44,22 @@ class Gallery:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
         folder = f"{self._name}_report" if self._sinks is None else None
         found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
-        self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images)
+        self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images, run=run)
 
     def add(
-        self, report: Report | None, reading: Reading, verdict: Verdict | None, *, alert: bool, drawn: bool
+        self,
+        report: Report | None,
+        reading: Reading,
+        verdict: Verdict | None,
+        *,
+        alert: bool,
+        is_final: bool,
+        drawn: bool,
     ) -> None:
         """Queues the page of a check. ``drawn`` says that an earlier check of the same weights has the pictures."""
         with self._failures.surviving("drawing"):
             if self._album is not None and report is not None:
-                self._album.add(report, reading, verdict, alert=alert, drawn=drawn)
+                self._album.add(report, reading, verdict, alert=alert, is_final=is_final, drawn=drawn)
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool

@@ -1,6 +1,7 @@
 """A training that ends in a shortcut: grey noise whose border alone tells the class, and a verdict of "FAIL"."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,13 @@ class Framed(pl.LightningModule):
 
 
 def trained_on_frames(
-    folder: Path, logger: Any = False, *, epochs: int = 4, classes: list[str] = CLASSES, **options: Any
+    folder: Path,
+    logger: Any = False,
+    *,
+    epochs: int = 4,
+    classes: list[str] = CLASSES,
+    extra: Sequence[Any] = (),
+    **options: Any,
 ) -> tuple[CAMCallback, pl.Trainer]:
     """A callback with ``options`` and the trainer of its fit; a folder sink's files are below ``folder``."""
     torch.manual_seed(0)
@@ -65,7 +72,7 @@ def trained_on_frames(
         **{"trials": BORDER, "n_images": 2, "every_n_epochs": 1, "on_error": "raise", **options},
     )
     trainer = pl.Trainer(
-        max_epochs=epochs, callbacks=[callback], logger=logger, default_root_dir=folder, accelerator="cpu",
+        max_epochs=epochs, callbacks=[callback, *extra], logger=logger, default_root_dir=folder, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     with warnings.catch_warnings():
