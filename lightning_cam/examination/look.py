@@ -1,4 +1,4 @@
-"""One look: what a model makes of probe images, image by image, so that processes can share the images."""
+"""One look: a model's maps and answers for probe images, image by image, so that processes can share the images."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,36 +75,28 @@ def look(
 ) -> Look:
     """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`.
 
-    Cues are swapped on those that are ``tried (m,)`` as well; None means all. What trials say of the rest is NaN.
+    Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
     """
     model = layers.unwrapped(model)
     donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
+    is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
         parts = in_parts(chosen, probe.images)
         inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
-        run = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
-        subject = _Subject(model, probe, run, batch_size)
-        layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), run)
-        with subject.clock:
-            batches = list(subject.captures(parts, inputs, layer, method))
-        *columns, n_calls = zip(*batches, strict=True)
-        logits, grid_maps, predicted_grid_maps = map(torch.cat, columns)
-        some = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
-        plain = logits.softmax(1)[some]
-        swaps = subject.answers(trials, chosen[some], donors, plain) if donors else {}
-        parts_of_images = subject.context(chosen[some], plain) if donors else {}
+        scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
+        subject = _Subject(model, probe, scores, batch_size)
+        layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), scores)
+        maps = subject.maps(parts, inputs, layer, method)
+        swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
     return Look(
         layer=layers.check_layer(model, layer),
-        logits=logits,
-        grid_maps=grid_maps,
-        predicted_grid_maps=predicted_grid_maps,
         donors=donors,
-        answers={cue: _spread(each, some) for cue, each in swaps.items()},
-        context={name: _spread(each, some) for name, each in parts_of_images.items()},
+        answers=swaps,
+        context=parts_of_images,
         model_seconds=subject.clock.seconds,
-        n_calls=max(n_calls),
-        head=run.head,
+        head=scores.head,
+        **vars(maps),
     )
 
 
@@ -130,10 +122,14 @@ def donors_of(probe: Probe, n: int) -> Donors:
     return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
 
 
-def _spread(values: Tensor, some: Tensor) -> Tensor:
-    """Values ``(m, ...)`` at the places where ``some (n,)`` is True; NaN elsewhere."""
-    spread = values.new_full((len(some), *values.shape[1:]), torch.nan)
-    spread[some] = values
+def _spread(columns: Mapping[str, Tensor], is_tried: Tensor) -> Mapping[str, Tensor]:
+    """Columns ``(m, ...)`` as ``(n, ...)``: their rows where ``is_tried (n,)`` is True, NaN elsewhere."""
+    return {name: _spread_column(column, is_tried) for name, column in columns.items()}
+
+
+def _spread_column(column: Tensor, is_tried: Tensor) -> Tensor:
+    spread = column.new_full((len(is_tried), *column.shape[1:]), torch.nan)
+    spread[is_tried] = column
     return spread
 
 
@@ -155,6 +151,16 @@ class _Stopwatch:
         self.seconds += time.perf_counter() - self._since
 
 
+@dataclass(frozen=True, eq=False)
+class _Maps:
+    """A model's maps of probe images, under their names in a `Look`."""
+
+    logits: Tensor
+    grid_maps: Tensor
+    predicted_grid_maps: Tensor
+    n_calls: int
+
+
 @dataclass(frozen=True)
 class _Subject:
     """A model before a probe, and the time that is spent inside the model."""
@@ -165,28 +171,39 @@ class _Subject:
     batch_size: int
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
-    def captures(
+    def maps(self, parts: Sequence[Tensor], first: Tensor, layer: str, method: cams.CamMethod) -> _Maps:
+        """Maps of all images, on the CPU. The inputs of the first part are ``first``, if there is no other part."""
+        with self.clock:
+            batches = list(self._batches(parts, first, layer, method))
+        *columns, n_calls = zip(*batches, strict=True)
+        logits, grid_maps, predicted_grid_maps = map(torch.cat, columns)
+        return _Maps(logits, grid_maps, predicted_grid_maps, max(n_calls))
+
+    def _batches(
         self, parts: Sequence[Tensor], first: Tensor, layer: str, method: cams.CamMethod
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-        """Logits, maps of the true and of the predicted class, and calls of the layer, a batch at a time, on the CPU.
-
-        The activations of all images at once would fill the memory.
-        """
+        """The fields of `_Maps` for a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
         for part in parts:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part])
-            for batch, true in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
-                scores = (targets.true_class(true), targets.predicted_class())
-                seen = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
-                true_maps, predicted_maps = (method(seen.activations, gradients).cpu() for gradients in seen.gradients)
-                yield seen.logits.cpu(), true_maps, predicted_maps, seen.n_calls
+            for batch, labels in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
+                scores = (targets.true_class(labels), targets.predicted_class())
+                captured = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
+                true_maps, predicted_maps = (method(captured.activations, g).cpu() for g in captured.gradients)
+                yield captured.logits.cpu(), true_maps, predicted_maps, captured.n_calls
 
-    def answers(self, trials: Sequence[Trial], chosen: Tensor, donors: Donors, plain: Tensor) -> Mapping[str, Tensor]:
-        """What the model makes of the chosen images with cues swapped."""
-        return answers(trials, Session(material_of(self.probe, donors), chosen, plain, self._probabilities))
+    def answers(
+        self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+        """The answers for the images that are tried, by cue and by context; NaN for the other chosen images."""
+        if donors is None:
+            return {}, {}
+        indices, plain = chosen[is_tried], logits.softmax(1)[is_tried]
+        swaps = answers(trials, Session(material_of(self.probe, donors), indices, plain, self._probabilities))
+        return _spread(swaps, is_tried), _spread(self._context(indices, plain), is_tried)
 
-    def context(self, chosen: Tensor, plain: Tensor) -> Mapping[str, Tensor]:
-        """What the model makes of parts of the chosen images."""
+    def _context(self, chosen: Tensor, plain: Tensor) -> Mapping[str, Tensor]:
+        """The answers for parts of the chosen images."""
         images, labels, masks = self.probe.images, self.probe.targets, self.probe.masks
         parts = [
             context(images[some], labels[some], None if masks is None else masks[some], before, self._probabilities)

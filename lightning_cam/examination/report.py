@@ -137,9 +137,7 @@ def report_on(
         donors=seen.donors,
         effects=changes,
         reliances=reliances,
-        scalars=_scalars(values, seen.grid_maps, seen.logits, probe.targets)
-        | _reliance_scalars(reliances)
-        | {name: summary(column) for name, column in seen.context.items()},
+        scalars=_scalars(values, seen, probe.targets) | _reliance_scalars(reliances) | _summaries(seen.context),
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
@@ -170,11 +168,15 @@ def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
     return {f"reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends}
 
 
-def _scalars(values: Mapping[str, Tensor], grid_maps: Tensor, logits: Tensor, labels: Tensor) -> dict[str, float]:
+def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: summary(column) for name, column in context.items()}
+
+
+def _scalars(values: Mapping[str, Tensor], seen: Look, labels: Tensor) -> dict[str, float]:
     means = {name: float(measures.nan_mean(column)) for name, column in values.items()}
     leading = values.get("background_attention_ratio", values["attention_entropy"])
     return means | {
-        "probe_accuracy": float((logits.argmax(1) == labels).float().mean()),
-        "zero_map_rate": float(measures.is_empty(grid_maps).float().mean()),
+        "probe_accuracy": float((seen.logits.argmax(1) == labels).float().mean()),
+        "zero_map_rate": float(measures.is_empty(seen.grid_maps).float().mean()),
         "undefined_rate": float(leading.isnan().float().mean()),
     }
