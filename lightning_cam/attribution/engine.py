@@ -99,7 +99,7 @@ def predict_inside(model: nn.Module, inputs: Tensor, *, forward: Forward | None 
     """As `predict`, for callers that hold `untouched` around many calls."""
     run = model if forward is None else forward
     batches = torch.split(placed(model, inputs), batch_size)
-    return torch.cat([as_logits(run(batch)).detach() for batch in batches])
+    return torch.cat([as_logits(run(batch.clone())).detach() for batch in batches])  # some forwards write into it
 
 
 def placed(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -169,7 +169,7 @@ def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
 def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
     """One micro-batch of `_all_batches`. The hook goes before autograd runs: checkpointed layers run again there."""
     with torch.set_grad_enabled(graph_before), _cut(tap.layer) as cut:
-        output = tap.forward(batch)
+        output = tap.forward(batch.clone())  # some forwards write into it
     if cut.leaf is None:
         raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose another one, layer='...'")
     leaf = cut.leaf

@@ -95,13 +95,14 @@ def class_scores(
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
         with torch.enable_grad(), inference.left(model):
-            traced = run(placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point()))
+            leaf = placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point())
+            traced = run(leaf.clone())  # some forwards write into their input, which no leaf allows
         path, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
         scores = dict(_tensors(traced))[path]
         width = scores.numel() // len(scores)
         kind = _kind_by_operation(scores, width)
         if kind is None:
-            kind = _kind_by_range(dict(_tensors(run(placed)))[path].detach().float().reshape(len(placed), -1))
+            kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
     return ClassScores(run, Head(path, kind, width, remark))
 
 

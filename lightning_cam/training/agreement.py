@@ -155,7 +155,7 @@ def takes(module: nn.Module, inputs: Tensor, given: ModuleForward | None) -> boo
     """Whether the model can be given images alone. The model stays as it is."""
     try:
         with untouched(module):
-            (given or _call)(module, engine.placed(module, inputs))
+            (given or _call)(module, engine.placed(module, inputs).clone())
     except Exception:  # whatever the user's code says to it
         return False
     return True

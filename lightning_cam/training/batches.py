@@ -108,7 +108,7 @@ def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, ste
         Exception: Whatever ``run`` raises.
     """
     with untouched(module), Arrivals(module, runs_eagerly=True) as arrivals:
-        run(placed(module, inputs))
+        run(placed(module, inputs).clone())
     call = None if stem is None else arrivals.calls.get(stem)
     return None if call is None else call.largest
 

@@ -141,11 +141,12 @@ class Comparison:
         given: ModuleForward | None,
     ) -> Agreement:
         """What this process finds. All get to the forward passes, or none does."""
-        at_hand = None
+        at_hand, loader = None, next(loaders_in(loaders), None)  # an iterable of one's own has no data set
+        drawing = drawing if loader is not None else None
         try:
             with self_checked(module):
                 with self._failures.surviving("comparing the probe with a batch"):
-                    at_hand = self._at_hand(module, probe, next(loaders_in(loaders)), batch, drawing)
+                    at_hand = self._at_hand(module, probe, loader, batch, drawing)
                 if not all(from_everyone(at_hand is not None)) or at_hand is None:
                     return Agreement()
                 batch, inputs, are_same = at_hand

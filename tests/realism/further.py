@@ -87,6 +87,11 @@ class CompiledBackbone(Plain):
         return self.head(self.backbone(normal(x)))
 
 
+class WritesIntoItsInput(Plain):
+    def forward(self, x: Any) -> Any:
+        return self.net(x.sub_(MEAN).div_(STD))
+
+
 class Parts(nn.Module):
     """As models of timm."""
 
@@ -162,6 +167,7 @@ FURTHER |= {
     "net.compile()": Recipe(InPlaceCompiled),
     "a compiled backbone": Recipe(CompiledBackbone),
     "features and head, called one after the other": Recipe(PartByPart),
+    "a forward that writes into its input": Recipe(WritesIntoItsInput, lambda: items(lambda x, y, i: (x.clone(), y))),
     "gradient checkpoints": Recipe(Checkpointed),
     "averaged weights": Recipe(Averaged),
     "channels last in memory": Recipe(LastInMemory),
@@ -328,6 +334,27 @@ class Streamed(Plain):
         return batch["jpg"], batch["cls"]
 
 
+class Iterated:
+    """A loader of one's own, which does not say what its data set is."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Any:
+        return iter(self._loader)
+
+
+class OwnLoader(TwoHooks):
+    def val_dataloader(self) -> Any:
+        return Iterated(self.validation)
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch
+
+
 class Streams(TwoHooks):
     """Loaders of streams, which have no order of their own to shuffle."""
 
@@ -380,6 +407,7 @@ FURTHER |= {
         callback={"read": lambda item: (item[0][0], item[1])},
     ),
     "a second validation set of another kind": Recipe(Plain, datamodule=Dark),
+    "a loader of one's own": Recipe(Plain, datamodule=OwnLoader, sentence="is not what the model sees"),
     "streams": Recipe(Streamed, datamodule=Streams),
     "streams, shared out to workers": Recipe(Streamed, datamodule=WithWorkers),
     "streams, read given": Recipe(
