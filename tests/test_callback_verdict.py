@@ -240,3 +240,49 @@ def fit(folder: Path, *callbacks: Any, epochs: int, model: Framed | None = None)
     )  # fmt: skip
     trainer.fit(model or Framed(), DataLoader(TensorDataset(*framed(64, seed=0)), 8))
     return trainer
+
+
+class Narrow(pl.LightningModule):
+    """Two classes or more in ``n_scores`` outputs; one output is a logit of the second class."""
+
+    def __init__(self, n_scores: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.GroupNorm(4, 4), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, n_scores)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net(images)
+
+    def training_step(self, batch: list[Tensor]) -> Tensor:
+        return self(batch[0]).square().mean()
+
+    def validation_step(self, batch: list[Tensor]) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.01)
+
+
+@pytest.mark.parametrize(("n_scores", "label"), [(2, 0), (2, 1), (5, 1), (1, 0), (1, 1)])
+def test_validation_data_of_one_class_are_said_to_be_so(n_scores: int, label: int, tmp_path: Path) -> None:
+    dataset = TensorDataset(torch.rand(16, 3, 16, 16), torch.full((16,), label))
+    callback = CAMCallback(trials=BORDER, sinks=[], verbose=False)
+    loader = DataLoader(dataset, 8)
+    trainer = pl.Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        callbacks=[callback],
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    torch.manual_seed(0)
+    trainer.fit(Narrow(n_scores), loader, loader)
+
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == "INCONCLUSIVE"
+    assert "images of one class alone" in callback.verdict.reason
+    assert "forward" not in callback.verdict.reason

@@ -424,7 +424,7 @@ def test_what_cannot_be_measured_without_masks_does_not_pass() -> None:
     verdict = judge(report(absent("border"), trials=trials))
 
     assert verdict.outcome == "INCONCLUSIVE"
-    assert "not measured without masks of the objects: background; give the probe masks" in verdict.reason
+    assert "not measured without masks of the objects: background; to measure, pass" in verdict.reason
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,8 @@ def final_page(
     title = "Where the model looks, over time"
     strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
     scalars = [reading.scalars for reading in history]
-    text = render.scalar_table(title, [reading.step for reading in history], scalars, opening=[image_hint("LOGS")])
+    opening = [f"{image_hint('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
+    text = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
     return Page(
         prefix,
         last.step,

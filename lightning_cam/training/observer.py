@@ -214,7 +214,9 @@ class Observer:
 
     def _doubted(self, verdict: Verdict, report: Report) -> Verdict:
         """The verdict, or none where the probe is not what the model sees."""
-        width = report.head.remark if report.head is not None and not report.learned else ""
+        # A probe of one class has fewer class names than the model has scores, which says nothing about the scores.
+        may_be_another = not report.learned and not report.has_one_class
+        width = report.head.remark if report.head is not None and may_be_another else ""
         accuracy = self.logged.contradicts(report.logits, self._targets) if self.logged else ""
         doubt = self.doubt or accuracy or width
         return withheld(verdict, doubt) if doubt else verdict

@@ -206,9 +206,9 @@ class Budget:
             ("made without trials, or skipped,", "a full one") if self._has_trials else ("skipped", "one more")
         )
         return (
-            f"looking has taken {self.spent:.0f} s of the fit's {elapsed:.0f} s; checks are {cheaper} while {dearer} "
-            f"would take it above {self._max_overhead:.0%} of the fit; pass every_n_epochs=1 to keep all of them, or a "
-            "larger max_overhead"
+            f"looking has taken {self.spent:.0f} s of the fit's {elapsed:.0f} s, so from here on checks are {cheaper} "
+            f"as long as {dearer} would take it above {self._max_overhead:.0%} of the fit; to keep all of them, pass "
+            "CAMCallback(every_n_epochs=1), or a larger max_overhead"
         )
 
 

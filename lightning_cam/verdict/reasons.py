@@ -10,7 +10,10 @@ from .record import FAIL, PASS, Finding
 
 _MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
 
-_ONE_CLASS = "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more"
+_ONE_CLASS = (
+    "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more: if the "
+    "validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset))"
+)
 _NOT_LEARNED = "the model does not tell the probe's classes apart better than by chance, so there is nothing to judge"
 _NONE_COUNTS = "no cue was tested that may lead to a verdict: there are no trials, or all of their cues are expected"
 _TOO_FEW = (
@@ -70,5 +73,10 @@ def perhaps_object(cues: Sequence[str]) -> str:
 
 def without_masks(cues: Sequence[str]) -> str:
     """An addition where cues could not be swapped."""
-    way_out = "give the probe masks, or name in expected_cues what the model may use"
-    return f"; not measured without masks of the objects: {' and '.join(cues)}; {way_out}" if cues else ""
+    if not cues:
+        return ""
+    return (
+        f"; not measured without masks of the objects: {' and '.join(cues)}; to measure, pass CAMCallback(probe) with "
+        "probe = Probe.from_dataset(dataset, masks=masks); if the model may use what was not measured, pass "
+        f"expected_cues={list(cues)}"
+    )
