@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import pytest
@@ -112,6 +113,14 @@ class Fickle(Listed):
         return super().__getitem__(index)
 
 
+class Locked(Fickle):
+    """It cannot be copied, so what another process says of it is all there is."""
+
+    def __init__(self, items: list[Any]) -> None:
+        super().__init__(items)
+        self.lock = Lock()
+
+
 class Opening(Module):
     def on_train_epoch_start(self) -> None:
         Fickle.is_open = True
@@ -125,6 +134,7 @@ def unreadable(item: Any) -> Any:
     ("items", "read", "words"),
     [
         pytest.param(Fickle, None, "your data set raised ValueError: no such row", id="data set"),
+        pytest.param(Locked, None, "your data set raised ValueError: no such row", id="data set that cannot be copied"),
         pytest.param(Listed, unreadable, "your read= raised ValueError: no such column", id="read"),
     ],
 )
@@ -145,9 +155,10 @@ def torn(pixels: Tensor) -> Tensor:
     raise ValueError("no such channel")
 
 
-def test_an_exception_of_the_users_preprocess_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sanity_steps", [0, 2])
+def test_an_exception_of_the_users_preprocess_is_named(sanity_steps: int, tmp_path: Path) -> None:
     task = Task(lambda: conv(2), classes, TASKS["flattened pictures"].items, ())
-    run, said = trained(task, tmp_path, CAMCallback(preprocess=torn))
+    run, said = trained(task, tmp_path, CAMCallback(preprocess=torn), num_sanity_val_steps=sanity_steps)
 
     assert run.global_step == N_STEPS
     assert any("your preprocess raised ValueError: no such channel" in text for text in said)

@@ -57,7 +57,10 @@ def checked_targets(targets: Tensor, n_images: int) -> Tensor:
     """Class indices ``(N,)``."""
     if not isinstance(targets, Tensor) or targets.shape != (n_images,):
         form = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
-        raise ValueError(f"targets must be a tensor ({n_images},) with one class index per image, got {form}")
+        raise ValueError(
+            f"targets must be a tensor ({n_images},) with one class index per image, got {form}; several labels per "
+            "image are not supported"
+        )
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be integer class indices, got {targets.dtype}; use targets.long()")
     if (targets < 0).any():

@@ -203,15 +203,20 @@ def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None, 
     """Whether the first check can be made before any batch, the same in every process.
 
     If not, the first batch shows how the model is called. Without validation, a module that clearly lacks a usable
-    ``forward`` goes on to the check, which says so before the training.
+    ``forward`` goes on to the check, which says so before the training. So does a probe whose ``preprocess`` raises.
     """
     try:
         forward_of(module, given)
     except ValueError:
         return not validates
     mine = False
-    with suppress(TouchedError), self_checked(module):
-        mine = takes(module, probe.prepare(probe.images[:2]), given)
+    try:
+        inputs = probe.prepare(probe.images[:2])
+    except Exception:  # whatever the user's code raises
+        mine = True
+    else:
+        with suppress(TouchedError), self_checked(module):
+            mine = takes(module, inputs, given)
     return all(from_everyone(mine))
 
 

@@ -135,7 +135,9 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
         except ArgumentError:
             raise
         except Exception as error:  # items of any data set may raise anything
-            why = shortened(str(error) if is_ours(error) else raised(error))
+            why = shortened(
+                str(error) if isinstance(error, (ValueError, TypeError)) and is_ours(error) else raised(error)
+            )
             raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {_way_out(error)}") from error
     raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
 
