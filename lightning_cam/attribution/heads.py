@@ -5,7 +5,7 @@ operation before the output shows the kind: a score after a sigmoid is a probabi
 logit, even if it lies in [0, 1]. Where autograd does not show the operation, the range of the numbers decides.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -130,12 +130,17 @@ def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, st
         ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
         equals = [path for path in ranked if (widths[path], _rank(path)) == (widths[ranked[0]], _rank(ranked[0]))]
         return ranked[0], _several(equals) if len(equals) > 1 and n_classes is not None else ""
-    best = sorted(rows, key=_rank)
-    if len(rows) > 1 and _rank(best[0]) > 1:
+    return _choice_by_name(widths, n_classes)
+
+
+def _choice_by_name(widths: Mapping[Path, int], n_classes: int | None) -> tuple[Path, str]:
+    """As `_choice`, where no tensor is as wide as the class list."""
+    best = sorted(widths, key=_rank)
+    if len(widths) > 1 and _rank(best[0]) > 1:
         listed = " and ".join(str(width) for width in widths.values())
         raise ValueError(
-            f"the model returns {len(rows)} tensors, {listed} numbers wide, and the class list has {n_classes} names; "
-            "pass forward=lambda module, images: class_scores"
+            f"the model returns {len(widths)} tensors, {listed} numbers wide, and the class list has {n_classes} "
+            "names; pass forward=lambda module, images: class_scores"
         )
     return best[0], (
         f"the model gives {widths[best[0]]} scores for {n_classes} classes; if these are no class scores, pass "

@@ -63,22 +63,25 @@ def collect_evidence(
     model = unwrapped(model)
     run = bound(forward, model)
     scores = run if report.head is None else ClassScores(run or model, report.head)
-    material, arms, chances = material_of(probe, report.donors), [], []
-    for r in range(report.donors.same.shape[1]):
-        rows = []
-        for some in in_parts(chosen, probe.images):
-            pictures = torch.stack([probe.images[some], *trial.swap.pictures(material, some, r)], 1)
+    material, n_donors = material_of(probe, report.donors), report.donors.same.shape[1]
+    rows, row_probabilities = [], []
+    for r in range(n_donors):
+        for part in in_parts(chosen, probe.images):
+            pictures = torch.stack([probe.images[part], *trial.swap.pictures(material, part, r)], 1)
             inputs = probe.prepare(pictures.flatten(0, 1))
             logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
-            own = probe.targets[some].repeat_interleave(3)
-            chances.append(logits.softmax(1).gather(1, own[:, None]).reshape(-1, 3))
             rows.append(_small(pictures))
-        arms.append(torch.cat(rows))
-    images = torch.stack(arms, 1)  # (n, R, 3, C, H, W)
-    probabilities = torch.cat(chances).reshape(len(arms), -1, 3).transpose(0, 1)
-    best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(1)
-    each = torch.arange(len(chosen))
-    return Evidence(cue, chosen, images[each, best], probabilities[each, best])
+            row_probabilities.append(_of_own_class(logits, probe.targets[part]))
+    images, probabilities = (
+        torch.cat(each).reshape(n_donors, len(chosen), *each[0].shape[1:]) for each in (rows, row_probabilities)
+    )
+    best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(0), torch.arange(len(chosen))
+    return Evidence(cue, chosen, images[best], probabilities[best])
+
+
+def _of_own_class(logits: Tensor, targets: Tensor) -> Tensor:
+    """Probabilities ``(n, 3)`` of the own class, from logits of three pictures for each image."""
+    return logits.softmax(1).gather(1, targets.repeat_interleave(3)[:, None]).reshape(-1, 3)
 
 
 def _small(pictures: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Two ways to swap a cue: by an edit that takes a property from single donors, and by the levels of a property.
 
-Both have the same methods, because processes share the images of a probe: each asks the model about some of them
-(`answers`), and what all answers together amount to is worked out afterwards (`effects`).
+Both have the same methods, because processes share the images of a probe. Each process asks the model about some of
+them (`answers`). The effects are worked out afterwards, from the answers of all processes (`effects`).
 """
 
 from collections.abc import Callable, Sequence
@@ -90,7 +90,7 @@ class Swap(Protocol):
         """The model's answers for the chosen images ``(n, ...)``. Only `effects` of the same swap reads them."""
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
-        """Effects ``(N,)``, -1 to 1, from the answers for all images; NaN where nothing can be said."""
+        """Effects ``(N,)``, -1 to 1, from the answers for all images; NaN where an image has none."""
 
     def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """The chosen images ``(n,)`` with the cue of their donor ``r`` of the own class, and of another class."""
@@ -128,7 +128,7 @@ class DonorSwap:
         pictures, probabilities, per_donor = session.material.images[chosen], plain, []
         for donor in lenders.T:
             previous, pictures = pictures, self._edited(session, chosen, donor)
-            if not torch.equal(pictures, previous):
+            if not torch.equal(pictures, previous):  # some edits change nothing, and a pass costs more than comparing
                 probabilities = session.probabilities(pictures)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
             per_donor.append(probabilities.gather(1, targets[lenders]).where(counts[:, None], torch.nan))
@@ -148,7 +148,7 @@ class DonorSwap:
         return self.edit(*own, images[same], masks[same]), self.edit(*own, images[other], masks[other])
 
     def is_off_object(self, images: Tensor, masks: Tensor, targets: Tensor) -> bool:
-        """An edit swaps what it swaps, with masks off the object."""
+        """Always: an edit whose trial may convict brings only what lies off the donor's object."""
         return True
 
     def _usable(self, material: Material) -> Tensor:
@@ -172,8 +172,8 @@ class LevelSwap:
 
     Attributes:
         levels_of: Finds the levels among images, masks and targets.
-        differs_off_object: Whether, by images, masks and targets, classes differ in the property where no object is;
-            None where it is read there alone.
+        differs_off_object: Tells from images, masks and targets whether classes differ in the property off the object.
+            None where the property is read there alone, so that it always does.
     """
 
     levels_of: LevelsOf
@@ -202,12 +202,12 @@ class LevelSwap:
         if not reached.any():
             return total
         for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
-            after, moved = session.plain.clone(), reached[chosen, :, level].any(1)
-            if moved.any():
-                parts = in_parts(chosen[moved], material.images)
-                brought = (levels.bring(part, torch.full((len(part),), level)) for part in parts)
-                after[moved] = torch.cat([session.probabilities(each) for each in brought])
-            total += gaps[chosen, :, level] * (after.gather(1, own) - after.gather(1, others)) / 2
+            probabilities, changes = session.plain.clone(), reached[chosen, :, level].any(1)
+            if changes.any():  # an image that is at the level already, or cannot reach it, keeps its plain answer
+                parts = in_parts(chosen[changes], material.images)
+                pictures = (levels.bring(part, torch.full((len(part),), level)) for part in parts)
+                probabilities[changes] = torch.cat([session.probabilities(each) for each in pictures])
+            total += gaps[chosen, :, level] * (probabilities.gather(1, own) - probabilities.gather(1, others)) / 2
         has_donors = donors.same[chosen, :1] != chosen[:, None]
         return total.where(reached[chosen].any(2) & has_donors, torch.nan)
 
@@ -291,7 +291,7 @@ def _shares(levels: Levels, targets: Tensor) -> Tensor:
 
 def _at(levels: Levels, images: Tensor, chosen: Tensor, wanted: Tensor) -> Tensor:
     """The chosen images, each brought to its level where that changes it."""
-    brought, moved = images[chosen], levels.changes[chosen, wanted]
-    if moved.any():
-        brought[moved] = levels.bring(chosen[moved], wanted[moved])
-    return brought
+    pictures, changes = images[chosen], levels.changes[chosen, wanted]
+    if changes.any():
+        pictures[changes] = levels.bring(chosen[changes], wanted[changes])
+    return pictures
