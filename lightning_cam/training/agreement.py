@@ -36,6 +36,8 @@ _STRETCH = 1.8
 # range of the probe's, and a third of that range away; or a tenth of the probe's lies a whole range away. So do pixels
 # in [0, 1] beside normalised ones, bytes or [-1, 1], and these beside pixels.
 _BEYOND, _AWAY = (0.2, 0.1), (0.33, 1.0)
+# Of the same items, as a share of their spread: another way to resize leaves 0.1, a curve or other colours 0.5 or more.
+_OTHER = 0.3
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def agreed(
     are_drawn: bool,
     given: ModuleForward | None,
     n_classes: int,
+    is_steady: Callable[[], bool] = lambda: False,
 ) -> Agreement:
     """Compares what arrives at the first layer in the user's step and by the probe's way. The model stays as it is.
 
@@ -77,6 +80,7 @@ def agreed(
         are_drawn: Whether they are of the same data set at least.
         given: The user's own ``forward=``, which is taken as it is.
         n_classes: Length of the class list.
+        is_steady: Whether the same items arrive as the same numbers again, so that nothing on their way is random.
     """
     expected = batch.at_stem
     if from_first(batch.stem is None or expected is None):
@@ -94,8 +98,11 @@ def agreed(
             is_found = found is not None and expected is not None and is_same(found, expected)
         if from_first(is_found):
             return _checked(Agreement(step, forward), module, inputs, n_classes)
-    if expected is None or (arrived is not None and is_like(arrived, expected)):
-        return Agreement()  # transforms of the data set are random
+    if expected is None:
+        return Agreement()
+    if arrived is not None and is_like(arrived, expected):
+        is_other = are_same and unexplained(arrived, expected) > _OTHER and is_steady()
+        return Agreement(doubt=_other_numbers(batch) if is_other else "")  # else transforms of the data set are random
     return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
@@ -247,6 +254,14 @@ def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: T
         f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
         f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
         f"from pixels in [0, 1] to what the model is given{f'; {close} comes close' if close else ''}."
+    )
+
+
+def _other_numbers(batch: RealBatch) -> str:
+    return (
+        "The probe is not what the model sees. Of the same pictures other numbers arrive at the layer "
+        f"{batch.stem!r} in your validation step, in a similar range. Pass the missing step: "
+        "CAMCallback(preprocess=lambda pixels: ...), from pixels in [0, 1] to what the model is given."
     )
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, loaders_in
 from .failures import Failures
 from .module import forward_of
-from .preprocessing import Both, Step
+from .preprocessing import EXACT, Both, Step, unexplained
 from .ranks import from_everyone, from_first
 from .trainer import Drawing
 
@@ -158,6 +159,7 @@ class Comparison:
                     are_drawn=drawing is not None,
                     given=given,
                     n_classes=len(probe.classes),
+                    is_steady=partial(self._is_steady, module, loader, batch),
                 )
         except TouchedError as error:
             return Agreement(has_touched=str(error))
@@ -186,6 +188,13 @@ class Comparison:
             if ours.at_stem is not None and (batch.at_stem is None or overlaps(ours.at_stem, batch.at_stem)):
                 return ours
         return batch
+
+    def _is_steady(self, module: nn.Module, loader: Any, batch: RealBatch) -> bool:
+        """Whether the batch's items arrive as the same numbers when they are read and prepared again."""
+        with own_seed(1), suppress(Exception):  # see above
+            again = batch_of(module, loader, batch.indices or (), validates=self._validates).at_stem
+            return again is not None and batch.at_stem is not None and unexplained(again, batch.at_stem) <= EXACT
+        return False
 
     def logged(self, metrics: Mapping[str, Any]) -> Logged | None:
         """The accuracy on validation data that the user logs, if there is one."""

@@ -39,6 +39,18 @@ class AlwaysFlipping(Transforms):
     in_validation = Transforms.in_training
 
 
+class Jittering(Transforms):
+    """Random, but of one range."""
+
+    in_training = in_validation = v2.Compose([v2.ColorJitter(0.1, 0.1), v2.RandomHorizontalFlip()])
+
+
+class OtherColours(Plain):
+    def given(self, batch: Any) -> Any:
+        high, low = batch[0].amax(1, keepdim=True), batch[0].amin(1, keepdim=True)
+        return torch.cat([(high - low) / high, high, (batch[0][:, :1] - batch[0][:, 2:]).abs()], 1), batch[1]
+
+
 class TwoHooks(pl.LightningDataModule):
     def __init__(self, training: Any, validation: Any) -> None:
         super().__init__()
@@ -62,6 +74,8 @@ FURTHER |= {
     "random transforms in every hook": Recipe(
         AlwaysFlipping, sentence=r"v2\.Normalize\(\[0\.5, 0\.5, 0\.5\], \[0\.1, 0\.1, 0\.1\]\) comes close"
     ),
+    "a jitter in every hook": Recipe(Jittering),
+    "saturation and lightness in the step": Recipe(OtherColours, sentence="Of the same pictures other numbers arrive"),
     "random transforms in every hook, preprocess given": Recipe(AlwaysFlipping, callback={"preprocess": NORMALIZE}),
     "bytes in one hook, a normalisation in the other": Recipe(
         Plain, lambda: data(lambda images: (images * 255).byte()), datamodule=TwoHooks
