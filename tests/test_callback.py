@@ -441,4 +441,4 @@ def test_a_new_run_does_not_write_over_an_old_one(tmp_path: Path) -> None:
     watched(tmp_path, CAMCallback(probe()), max_epochs=1)
     watched(tmp_path, CAMCallback(probe()), max_epochs=1)
 
-    assert (tmp_path / "cam_report_2" / "evolution.png").exists()
+    assert (tmp_path / "cam_report" / "run_2" / "evolution.png").exists()

@@ -181,7 +181,7 @@ def test_a_new_trainer_and_model_begin_a_new_series(tmp_path: Path) -> None:
         assert [reading.step for reading in callback.history] == [0, 2, 5]
     assert first is not None
     assert (len(first), len(callback.probe or ())) == (8, 6)
-    assert len(read_history(tmp_path / "cam_report_2")) == 3
+    assert len(read_history(tmp_path / "cam_report" / "run_2")) == 3
 
 
 def test_without_training_batches_nothing_is_looked_at(tmp_path: Path) -> None:

@@ -357,6 +357,7 @@ def folder_page() -> Any:
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", '{"a": [1]}', '"text"'])
 def test_a_series_with_values_that_are_none_is_continued(tmp_path: Path, value: str) -> None:
+    FolderSink(tmp_path).write(folder_page())
     (tmp_path / "history.jsonl").write_text(f'{{"step": 1, "epoch": 0, "cam/lift": {value}}}\n')
     FolderSink(tmp_path).write(folder_page())
 

@@ -232,11 +232,12 @@ def test_a_folder_keeps_pictures_strip_and_text(tmp_path: Path) -> None:
 
     assert names == [
         "evolution.png",
+        "run.json",
         f"step_00000012/{folder.safe_name('a')}.png",
         f"step_00000012/{folder.safe_name('b')}.png",
         "summary.md",
     ]
-    np.testing.assert_array_equal(pixels(root / names[1]), picture(12))
+    np.testing.assert_array_equal(pixels(root / names[2]), picture(12))
     np.testing.assert_array_equal(pixels(root / names[0]), picture(3, (60, 90)))
     assert (root / "summary.md").read_text() == last_page(12).text
 
@@ -306,7 +307,7 @@ NASTY = [
 def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
     FolderSink(root).write(check(0, name))
-    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file() and path.name != "run.json")
 
     assert file.resolve().parent == (root / "step_00000000").resolve()
     assert file.name[0] not in "-."
@@ -357,23 +358,6 @@ def test_a_folder_stops_before_the_disk_is_full(tmp_path: Path, monkeypatch: pyt
         FolderSink(tmp_path).write(check(0, "a", lift=0.5))
 
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_finds_its_own_folder_and_never_another_run_s(tmp_path: Path) -> None:
-    first = folder.folder_of_run(tmp_path / "report", "run 1")
-    second = folder.folder_of_run(tmp_path / "report", "run 2")
-
-    assert (first.name, second.name) == ("report", "report_2")
-    assert folder.folder_of_run(tmp_path / "report", "run 2") == second
-    assert folder.folder_of_run(tmp_path / "report", "run 1") == first
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"run": 1}', "x" * 20_000, '{"run": "run 2"}'])
-def test_a_folder_whose_run_cannot_be_told_is_not_taken(tmp_path: Path, content: str) -> None:
-    (tmp_path / "report").mkdir()
-    (tmp_path / "report" / "run.json").write_text(content)
-
-    assert folder.folder_of_run(tmp_path / "report", "run 1").name == "report_2"
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------

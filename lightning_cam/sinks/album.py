@@ -7,10 +7,11 @@ from functools import partial
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict
-from .page import Page, Sink
+from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, shown_probes
 from .worker import Worker
 
+NO_RUN = Run()
 MAX_PENDING = 16  # checks whose pictures may wait; each holds maps of some hundred numbers, not pictures yet
 MAX_FRAMES = 64  # checks kept for the evolution strip; beyond that every second one is left out
 
@@ -23,10 +24,10 @@ class Album:
         name: First part of every key.
         sinks: Receivers of the pages.
         n_images: How many probe images get a picture series.
-        run: Identifier of the run.
+        run: Which fit they are of.
     """
 
-    def __init__(self, probe: Probe, name: str, sinks: Sequence[Sink], n_images: int, *, run: str = "") -> None:
+    def __init__(self, probe: Probe, name: str, sinks: Sequence[Sink], n_images: int, *, run: Run = NO_RUN) -> None:
         self._probe = probe
         self._name = name
         self._run = run

@@ -1,10 +1,8 @@
 """Keeps pages in a folder: pictures, the series of scalars, the summary. Needs no logger."""
 
 import errno
-import glob
 import hashlib
 import importlib.metadata
-import itertools
 import json
 import math
 import os
@@ -12,20 +10,21 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..notices import LightningCAMWarning, warn
 from ..text import words
 from ..verdict import Verdict
-from .page import Page, png
+from .page import Page, Run, png
+from .places import create, free_place, place_of, read_deed, write_deed, write_whole
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
-RUN = "run.json"  # says which run a folder belongs to
-UNFINISHED = ".lightning_cam.tmp"
-MOST_BYTES_OF_RUN = 10_000  # of `RUN`, which holds an identifier
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
@@ -39,13 +38,14 @@ class FolderSink:
     resumed into the same folder continues the series; a step that comes again replaces the earlier one.
 
     Args:
-        path: The folder; made when the first page comes.
+        path: The folder; made when the first page comes. Where it has files of yours with the same names, or another
+            run, a folder ``run_<n>`` in it is taken instead. ``run.json`` lists what a run made; nothing else is
+            written over or removed.
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._root = Path(path)
-        self._lines: dict[int, str] = {}
-        self._ends_whole = False  # whether the history ends where we think it does
+        self._path = Path(path)
+        self._folders: dict[str, _RunFolder] = {}
 
     def write(self, page: Page) -> None:
         """Keeps one page.
@@ -53,36 +53,108 @@ class FolderSink:
         Raises:
             OSError: The folder cannot be written to, or the disk is nearly full.
         """
-        self._root.mkdir(parents=True, exist_ok=True)
-        require_space(self._root)
-        if page.scalars:
-            self._add_to_history(page)
-        for tile in page.tiles:
-            _write_whole(self._root / f"step_{page.step:08d}" / f"{safe_name(tile.name)}.png", tile.png)
-        if page.strip is not None:
-            _write_whole(self._root / "evolution.png", png(page.strip))
-        for cue, picture in page.evidence.items():
-            _write_whole(self._root / f"evidence_{safe_name(cue)}.png", png(picture))
-        if page.verdict is not None:
-            verdict = _verdict_entry(page, page.verdict)
-            _write_whole(self._root / VERDICT, json.dumps(verdict, indent=1, allow_nan=False).encode())
-        if page.text is not None:
-            _write_whole(self._root / "summary.md", page.text.encode("utf-8", "replace"))
+        require_space(self._path)
+        run = page.run
+        if run.name not in self._folders:
+            self._open(run, _RunFolder(place_of(self._path, run)))
+        try:
+            self._folders[run.name].keep(page)
+        except FileExistsError:  # a file of the user's is in the way, or another process has taken the folder over
+            self._open(run, _RunFolder(free_place(self._path, run), self._folders[run.name].lines))
+            self._folders[run.name].keep(page)
 
-    def _add_to_history(self, page: Page) -> None:
+    def _open(self, run: Run, folder: "_RunFolder") -> None:
+        self._folders[run.name] = folder
+        if folder.root != self._path:
+            _say(f"'{self._path}' has files of yours or of another run, so this run is kept in '{folder.root}'")
+
+
+class _RunFolder:
+    """A folder of one run. It writes over the files alone that the run made."""
+
+    def __init__(self, root: Path, lines: Mapping[int, str] | None = None) -> None:
+        self.root = root
+        self.lines = dict(lines or {})
+        self._ends_whole = False  # whether the history ends where we think it does
+
+    def keep(self, page: Page) -> None:
+        """Keeps one page.
+
+        Raises:
+            FileExistsError: The folder is no longer the run's, or there is a file that the run did not make.
+        """
+        require_space(self.root)
+        deed = read_deed(self.root)
+        if deed is None or deed.run != page.run.name:
+            raise FileExistsError(f"'{self.root}' is not of this run any more")
+        files = _files(page)
+        names = dict.fromkeys(name.split("/")[0] for name in [*([HISTORY] if page.scalars else []), *files])
+        new = [name for name in names if name not in deed.files]
+        self._require_absence(new)
+        ended = page.step if page.is_final else deed.ended
+        if new or ended != deed.ended:
+            write_deed(self.root, replace(deed, ended=ended, files=(*deed.files, *new)))
+        if page.scalars:
+            self._add_to_history(page, is_new=HISTORY in new)
+        for name, data in files.items():
+            self._put(name, data, new)
+
+    def _require_absence(self, names: Sequence[str]) -> None:
+        for name in names:
+            if os.path.lexists(self.root / name):
+                raise FileExistsError(f"'{self.root / name}' is there, and this run did not make it")
+
+    def _put(self, name: str, data: bytes, new: Sequence[str]) -> None:
+        path = self.root / name
+        if path.parent != self.root:
+            path.parent.mkdir(exist_ok=True)
+            if path.parent.is_symlink():
+                raise FileExistsError(f"'{path.parent}' leads out of the folder")
+        (create if name in new else write_whole)(path, data)
+
+    def _add_to_history(self, page: Page, *, is_new: bool) -> None:
         """Appends a line, or writes the file anew: the first time, for a step out of order, after a failure."""
-        path = self._root / HISTORY
-        append = self._ends_whole and page.step > max(self._lines) and path.exists()
-        if not self._lines:
-            self._lines = {row["step"]: _line(row) for row in read_history(self._root)}
-        self._lines[page.step] = _line(_row(page))
+        path = self.root / HISTORY
+        append = self._ends_whole and page.step > max(self.lines) and _is_alone(path)
+        if not self.lines and not is_new:
+            self.lines = {row["step"]: _line(row) for row in read_history(self.root)}
+        self.lines[page.step] = _line(_row(page))
         self._ends_whole = False
         if append:
             with path.open("ab") as file:
-                file.write(self._lines[page.step].encode())
+                file.write(self.lines[page.step].encode())
         else:
-            _write_whole(path, "".join(line for _, line in sorted(self._lines.items())).encode())
+            (create if is_new else write_whole)(path, "".join(line for _, line in sorted(self.lines.items())).encode())
         self._ends_whole = True
+
+
+def _files(page: Page) -> dict[str, bytes]:
+    """What a page is as files, without its line of the series. The verdict comes first: the disk may fill."""
+    files = {}
+    if page.verdict is not None:
+        files[VERDICT] = json.dumps(_verdict_entry(page, page.verdict), indent=1, allow_nan=False).encode()
+    for tile in page.tiles:
+        files[f"step_{page.step:08d}/{safe_name(tile.name)}.png"] = tile.png
+    if page.strip is not None:
+        files["evolution.png"] = png(page.strip)
+    for cue, picture in page.evidence.items():
+        files[f"evidence_{safe_name(cue)}.png"] = png(picture)
+    if page.text is not None:
+        files["summary.md"] = page.text.encode("utf-8", "replace")
+    return files
+
+
+def _is_alone(path: Path) -> bool:
+    """Whether bytes added to a file end up there alone: it may be a link, or a copy may share its bytes."""
+    return path.exists() and not path.is_symlink() and path.stat().st_nlink == 1
+
+
+def _say(text: str) -> None:
+    """Warns. In the thread that draws, a filter that makes an error of it would cost the page."""
+    try:
+        warn(text)
+    except LightningCAMWarning:
+        print(f"lightning_cam: {text}", file=sys.stderr)  # noqa: T201 - the only way left to say it
 
 
 def read_history(folder: Path | str) -> list[dict[str, Any]]:
@@ -152,7 +224,7 @@ def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
     """A verdict with what it is worth: of which run and probe, made when and with what, whether the fit had ended."""
     return {
         "final": page.is_final,
-        "run": page.run,
+        "run": page.run.name,
         "probe": page.probe,
         "written": time.time(),
         "versions": {"lightning_cam": _installed_version(), "torch": str(torch.__version__)},
@@ -188,49 +260,3 @@ def _is_finite(value: object) -> bool:
 
 def _line(row: dict[str, Any]) -> str:
     return json.dumps(row, allow_nan=False) + "\n"
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    """Writes beside the file and then puts it in place, so that a killed run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}{UNFINISHED}")
-    try:
-        unfinished.write_bytes(data)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def folder_of_run(folder: Path, run: str) -> Path:
-    """``folder``, or one beside it with a number: the one that this run has, else the next free one.
-
-    Another run's folder is never taken, and the folder is taken at once, so that two runs which start together differ.
-
-    Args:
-        folder: Where a run's pictures go.
-        run: Identifier of the run, the same after it was resumed.
-    """
-    owned = [path for path in sorted(folder.parent.glob(f"{glob.escape(folder.name)}*")) if _owner(path) == run]
-    if owned:
-        return owned[0]
-    for number in itertools.count(1):
-        free = folder if number == 1 else folder.with_name(f"{folder.name}_{number}")
-        try:
-            free.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        break
-    _write_whole(free / RUN, json.dumps({"run": run}).encode())
-    return free
-
-
-def _owner(folder: Path) -> str | None:
-    """The run that a folder belongs to; None where nothing says so."""
-    path = folder / RUN
-    try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES_OF_RUN:
-            return None
-        run = json.loads(path.read_bytes())["run"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return run if isinstance(run, str) else None

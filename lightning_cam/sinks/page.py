@@ -48,6 +48,21 @@ class Tile:
         return png(self.image)
 
 
+@dataclass(frozen=True)
+class Run:
+    """Which fit a page is of.
+
+    Attributes:
+        name: Identifier of the fit.
+        resumes: Of the fit whose checkpoint it resumed; empty for none.
+        first_step: Where it began.
+    """
+
+    name: str = ""
+    resumes: str = ""
+    first_step: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """What one check shows.
@@ -64,7 +79,7 @@ class Page:
         evidence: ``(h, w, 3)`` uint8 pictures by cue: what convicted the model; only the last page of a fit has them.
         text: Markdown; only the last page of a fit has one.
         is_final: Whether the fit has ended, or an alert on this page ends it.
-        run: Identifier of the run.
+        run: Which fit it is of.
         probe: Fingerprint of the probe.
     """
 
@@ -79,7 +94,7 @@ class Page:
     evidence: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     text: str | None = None
     is_final: bool = False
-    run: str = ""
+    run: Run = Run()
     probe: str = ""
 
 

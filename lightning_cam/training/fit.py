@@ -6,6 +6,7 @@ from typing import Any
 
 from ..attribution.self_check import TouchedError
 from ..probe import Probe
+from ..sinks.page import Run
 from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict
 from .agreement import Agreement
@@ -84,7 +85,8 @@ class Fit:
         if trainer.is_global_zero:
             warn_of_copies(probe)
             if not trainer.fast_dev_run:
-                self._gallery.open(trainer, probe, run=self._journal.run)
+                run = Run(self._journal.run, self._journal.resumes, logged_step(trainer))
+                self._gallery.open(trainer, probe, run=run)
         self.settle(module, trainer.val_dataloaders)
         if not self._journal.readings and has_run(module) and self._can_look(trainer, module, probe):
             depth = Depth.MAPS if self._options.trials else Depth.FULL

@@ -6,7 +6,7 @@ from typing import Any
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
-from ..sinks.page import Sink
+from ..sinks.page import Run, Sink
 from ..sinks.pages import last_words
 from ..verdict import Verdict
 from .failures import Failures, warn
@@ -40,7 +40,7 @@ class Gallery:
         """Whether this process keeps pictures."""
         return self._album is not None
 
-    def open(self, trainer: Any, probe: Probe, *, run: str) -> None:
+    def open(self, trainer: Any, probe: Probe, *, run: Run) -> None:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
         folder = f"{self._name}_report" if self._sinks is None else None
         found, self._openings = default_sinks(trainer, folder, self._failures, run=run)

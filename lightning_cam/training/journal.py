@@ -27,6 +27,7 @@ class Journal:
         self.name = name
         self._readings: list[Reading] = []
         self.run = uuid.uuid4().hex  # from the system, not from a generator that a training uses
+        self.resumes = ""  # the run of the checkpoint: from one checkpoint several runs may go on
         self._fingerprint: str | None = None  # of the probe that a checkpoint's readings were taken on
 
     @property
@@ -45,7 +46,7 @@ class Journal:
         self._readings = from_first(self._readings)
 
     def _start_anew(self) -> None:
-        self._readings, self.run = [], uuid.uuid4().hex
+        self._readings, self.run, self.resumes = [], uuid.uuid4().hex, ""
 
     def record(self, scalars: Mapping[str, float], step: int, epoch: int) -> tuple[Reading, Reading]:
         """Adds the reading of a check.
@@ -113,11 +114,12 @@ class Journal:
         try:
             readings = [Reading.from_json(entry) for entry in state["history"]]
             fingerprint = str(state["fingerprint"])
-            run = str(state.get("run") or self.run)
+            run = str(state.get("run") or "")
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             warn(f"the checkpoint's series cannot be read ({error!r}); starting a new one")
             return
-        self._readings, self._fingerprint, self.run = readings, fingerprint, run
+        self._readings, self._fingerprint = readings, fingerprint
+        self.run, self.resumes = uuid.uuid4().hex, run
 
     def _logged(self, scalars: Mapping[str, float]) -> dict[str, float]:
         return {f"{self.name}/{key}": value for key, value in scalars.items()}

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..sinks.folder import FolderSink, folder_of_run
-from ..sinks.page import Sink
+from ..sinks.folder import FolderSink
+from ..sinks.page import Run, Sink
+from ..sinks.places import place_of
 from ..sinks.tensorboard import TensorBoardSink, image_hint
 from ..sinks.wandb import WandbSink
 from .failures import Failures
@@ -32,19 +33,19 @@ def _is_a(class_name: str, logger: Any) -> bool:
     return class_name in {parent.__name__ for parent in type(logger).__mro__}
 
 
-def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: str) -> tuple[list[Sink], list[str]]:
+def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: Run) -> tuple[list[Sink], list[str]]:
     """The sinks that a fit has where the user gives none, and how a person gets to see the pictures.
 
     Args:
         trainer: Whose loggers.
         folder: Name of a folder of pictures beside the loggers' own; None for no folder.
         failures: Counts what cannot be opened.
-        run: Identifier of the run, which a resumed run finds its folder by.
+        run: Which fit it is; a resumed one finds its folder by it.
     """
     folders = []
     with failures.surviving("choosing a folder for pictures"):
         if folder is not None:
-            folders = [folder_of_run(run_folder(trainer) / folder, run)]
+            folders = [place_of(run_folder(trainer) / folder, run)]
     of_loggers, openings = opened(trainer.loggers, failures)
     return [*map(FolderSink, folders), *of_loggers], [*map(str, folders), *openings]
 
