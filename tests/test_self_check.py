@@ -23,6 +23,12 @@ from lightning_cam.attribution.self_check import TouchedError, self_checked
 from lightning_cam.sinks.memory import MemorySink
 
 HIDDEN = np.random.default_rng(0)
+HUMS = [np.random.default_rng(1)]
+NOTES: dict[str, int] = {}
+
+
+class Counting(torch.autograd.Function):
+    n = 0
 
 
 class Holder:
@@ -39,6 +45,8 @@ class Holder:
 class Holding(Net):
     """Keeps state where `untouched` does not look."""
 
+    n_calls = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.holder = Holder()
@@ -47,6 +55,15 @@ class Holding(Net):
 
     def noise(self) -> float:
         return HIDDEN.normal()
+
+    def hum(self) -> float:
+        return HUMS[0].normal()
+
+    def count(self) -> None:
+        Counting.n += 1
+
+    def note(self) -> None:
+        NOTES["n"] = NOTES.get("n", 0) + 1
 
 
 def holding() -> Holding:
@@ -65,6 +82,7 @@ def state(model: Holding) -> dict[str, str]:
     grads = [(id(p.grad), len(p._backward_hooks or ())) for p in model.parameters()]
     return fingerprint(model) | {
         "hidden": repr((generators, own)),
+        "classes": repr((Holding.n_calls, hasattr(Holding, "last"), Counting.n, NOTES, HUMS[0].bit_generator.state)),
         "process": repr((flags, torch.backends.cudnn.benchmark, torch.is_anomaly_enabled())),
         "grads": repr(grads),
     }
@@ -105,6 +123,11 @@ ACTS: dict[str, tuple[Callable[[Any], object], str]] = {
     "numpy's old generator": (lambda m: m.holder.legacy.rand(), "random generator 'holder.legacy' was"),
     "Python's generator": (lambda m: m.holder.python.random(), "random generator 'holder.python' was"),
     "global generator": (lambda m: m.noise(), "random generator 'HIDDEN' was"),
+    "class": (lambda m: setattr(type(m), "n_calls", m.n_calls + 1), "class 'Holding' was"),
+    "new in a class": (lambda m: setattr(type(m), "last", 1.0), "class 'Holding' was"),
+    "class of a function": (lambda m: m.count(), "class 'Counting' was"),
+    "generator in a list": (lambda m: m.hum(), "random generator 'HUMS.0' was"),
+    "global dictionary": (lambda m: m.note(), "variable 'NOTES' was"),
     "torch's random state": (lambda _: torch.rand(1), "torch's random state was"),
     "numpy's random state": (lambda _: np.random.rand(), "numpy's random state was"),
     "Python's random state": (lambda _: random.random(), "Python's random state was"),
@@ -227,6 +250,13 @@ class WritingLater(Writing):
     after_step = 1
 
 
+class WritingFromTheSecondEpochOn(Module):
+    def forward(self, pixels: Tensor) -> Tensor:
+        if not self.training and self.current_epoch:
+            self.head.weight.data.mul_(0.9)
+        return super().forward(pixels)
+
+
 class Drawing(Module):
     def forward(self, pixels: Tensor) -> Tensor:
         noise = 0 if self.training else HIDDEN.normal()
@@ -252,6 +282,9 @@ def trained(build: Callable[[], Module], folder: Path, *callbacks: Any) -> tuple
         pytest.param(Writing, "parameter 'head.weight' was changed", 0, id="before training"),
         pytest.param(WritingLater, "parameter 'head.weight' was changed", 1, id="first with trials"),
         pytest.param(Drawing, "random generator 'HIDDEN' was changed", 0, id="hidden generator"),
+        pytest.param(
+            WritingFromTheSecondEpochOn, "parameter 'head.weight' was changed", 3, id="from the second epoch on"
+        ),
     ],
 )
 def test_the_callback_switches_itself_off_and_the_training_is_the_same(

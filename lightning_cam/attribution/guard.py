@@ -1,18 +1,18 @@
 """A look does not change the model: `untouched` restores everything that a forward pass can change.
 
-It cannot see parameters that the model's own forward writes through ``.data``, nor state in objects that are neither
-modules nor containers held by a module. It leaves out containers of more than ten thousand items and tensors of more
-than 64 MiB: those are data rather than state, and copying them would cost more than looking. The `self_check` covers
-the first two, once in a run, because it takes longer.
+It cannot see parameters that the model's own forward writes through ``.data``, nor state outside of modules, of the
+plain objects and containers that they hold, and of their forward hooks. It leaves out containers of more than ten
+thousand items, and tensors and arrays of more than 64 MiB: those are data rather than state, and copying them would
+cost more than looking. The `self_check` covers some of the rest, a few times in a run, because it takes longer.
 """
 
 import operator
 import random
 import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
+from types import CellType
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-_MOST_ITEMS = 10_000  # of a container; a longer one holds data rather than state, and copying it would be slow
+from .model_state import cells_of, containers_of, values_in
+
 MOST_BYTES = 2**26  # of a tensor that is neither parameter nor buffer; a larger one is data rather than state
 # How the state of a generator is read and written, by its exact type: a subclass may have none.
 GENERATORS: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], object]]] = {
@@ -44,8 +45,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
         RuntimeError: The model has lazy parameters that its first forward has yet to create.
     """
     modules = list(model.modules())
-    containers = _containers(modules)
-    held = [value for container in containers for value in _items(container)]
+    containers = containers_of(modules)
+    held = [value for container in containers for value in values_in(container)]
     tensors = {id(value): value for value in (*model.buffers(), *held) if isinstance(value, Tensor)}.values()
     _refuse_lazy(model, tensors)
     devices = {tensor.device for tensor in tensors}
@@ -55,6 +56,8 @@ def untouched(model: nn.Module) -> Iterator[None]:
         stack.enter_context(_restored_random_states(devices))
         stack.enter_context(_restored_generators([value for value in held if type(value) in GENERATORS]))
         stack.enter_context(_restored_items(containers))
+        stack.enter_context(_restored_cells([cell for module in modules for cell in cells_of(module)]))
+        stack.enter_context(_restored_arrays([value for value in held if _is_array(value)]))
         stack.enter_context(_restored_tensors(list(filter(is_state, tensors))))
         stack.enter_context(_evaluating(modules))
         _mute(modules)
@@ -121,8 +124,30 @@ def _restored_items(containers: Sequence[Any]) -> Iterator[None]:
         yield
     finally:
         for held, items in zip(containers, saved, strict=True):
-            if _has_moved(held, items):
-                _refill(held, items)
+            if has_moved(held, items):
+                refill(held, items)
+
+
+@contextmanager
+def _restored_cells(cells: Sequence[CellType]) -> Iterator[None]:
+    """Variables that hooks share with the function around them, such as a counter."""
+    saved = [cell.cell_contents for cell in cells]
+    try:
+        yield
+    finally:
+        for cell, value in zip(cells, saved, strict=True):
+            cell.cell_contents = value
+
+
+@contextmanager
+def _restored_arrays(arrays: Sequence[Any]) -> Iterator[None]:
+    saved = [array.copy() for array in arrays]
+    try:
+        yield
+    finally:
+        for array, values in zip(arrays, saved, strict=True):
+            if not np.array_equal(array, values):
+                array[...] = values
 
 
 @contextmanager
@@ -190,44 +215,15 @@ def _nothing(*_: Any, **__: Any) -> None:
     """Stands in for a method that logs."""
 
 
-def _containers(modules: Iterable[nn.Module]) -> list[Any]:
-    """Attribute dicts of modules and the containers in them, however deep, each once."""
-    modules = list(modules)
-    containers: list[Any] = [vars(module) for module in modules]
-    containers.append([value for module in modules for value in _closed_over(module)])
-    identities = set(map(id, containers))
-    for container in containers:  # grows while it is walked
-        for value in _items(container):
-            if (
-                isinstance(value, (list, dict, set, deque))
-                and len(value) <= _MOST_ITEMS
-                and id(value) not in identities
-            ):
-                identities.add(id(value))
-                containers.append(value)
-    return containers
-
-
-def _closed_over(module: nn.Module) -> Iterator[Any]:
-    """What the forward hooks of a module close over, such as a list of activations that the loss reads."""
-    for hook in (*module._forward_pre_hooks.values(), *module._forward_hooks.values()):
-        for cell in getattr(hook, "__closure__", None) or ():
-            with suppress(ValueError):  # an empty cell
-                yield cell.cell_contents
-
-
-def _items(container: Any) -> Iterable[Any]:
-    return container.values() if isinstance(container, dict) else container
-
-
-def _has_moved(held: Any, items: Any) -> bool:
+def has_moved(held: Any, items: Any) -> bool:
     """Whether a container has other objects than before. By identity: tensors compared by value give tensors."""
     if len(held) != len(items) or not all(map(operator.is_, held, items)):
         return True
     return isinstance(items, dict) and not all(map(operator.is_, held.values(), items.values()))
 
 
-def _refill(held: Any, items: Any) -> None:
+def refill(held: Any, items: Any) -> None:
+    """Gives a container the items back that it had, in their order."""
     if isinstance(held, dict):
         for key in held.keys() - items.keys():
             del held[key]
@@ -246,6 +242,11 @@ def is_state(tensor: Tensor) -> bool:
     Not a parameter, because only training writes to it. Not a tensor in a graph, which is a result, nor a wrapped one.
     """
     return type(tensor) is Tensor and tensor.grad_fn is None and has_bytes(tensor) and tensor.nbytes <= MOST_BYTES
+
+
+def _is_array(value: Any) -> bool:
+    is_plain = type(value) is np.ndarray and not value.dtype.hasobject
+    return is_plain and value.flags.writeable and value.nbytes <= MOST_BYTES
 
 
 def has_bytes(tensor: Tensor) -> bool:

@@ -5,6 +5,7 @@ through ``.data``, for example. The self-check does, because it reads all parame
 on one CPU thread: too slow for every look, cheap for the first.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .guard import GENERATORS, MOST_BYTES, has_bytes, random_states
-from .model_state import held_by, named_by_methods
+from .guard import GENERATORS, MOST_BYTES, has_bytes, random_states, refill
+from .model_state import MOST_ITEMS, held_by, named_by_methods, own_classes
 
 MOST_COPIED = 2**30  # bytes of a model's state that are copied, to the host, so that they can be put back
+_PLAIN = (bool, int, float, complex, str, bytes)  # texts compare NaN with NaN, and 0.0 with -0.0
 _CHUNK = 2**18  # words that are summed at once: the products take 2 MiB, and each device holds as many factors
 
 
@@ -40,8 +42,9 @@ def self_checked(model: nn.Module) -> Iterator[None]:
     """Compares everything around a look, and puts back what differs, whatever happens inside.
 
     Everything is parameters, buffers and ``.grad`` bit for bit, ``requires_grad``, attributes and hooks of every
-    module, random states, torch's modes and switches, and the tensors and generators that modules hold in objects of
-    other kinds. Of a model of more than `MOST_COPIED` bytes checksums are kept, and its tensors cannot be put back.
+    module, random states, torch's modes and switches, the tensors and generators that modules hold in objects of other
+    kinds, attributes of the user's own classes, and the global containers that their methods name. Of a model of more
+    than `MOST_COPIED` bytes checksums are kept, and its tensors cannot be put back.
 
     Raises:
         TouchedError: Something differs. An exception from inside goes first.
@@ -83,10 +86,17 @@ def _parts(model: nn.Module) -> Iterator[_Part]:
         yield from _roles(name, parameter)
     for name, module in model.named_modules():
         yield _Part(f"attributes or hooks of {name or type(model).__name__!r}", partial(_attributes, module))
-    for name, value in {id(value): (name, value) for name, value in (*named_by_methods(model), *held)}.values():
+    named = list(named_by_methods(model))
+    inside = [(f"{name}.{key}", item) for name, value in named for key, item in _pairs(value)]
+    for name, value in {id(value): (name, value) for name, value in (*named, *inside, *held)}.values():
         if type(value) in GENERATORS:
             read, write = GENERATORS[type(value)]
             yield _Part(f"random generator {name!r}", partial(read, value), partial(write, value))
+    for name, value in named:
+        if isinstance(value, (list, dict, set, deque)) and len(value) <= MOST_ITEMS:
+            yield _Part(f"variable {name!r}", partial(_Items.of, value), partial(_put_items_back, value))
+    for kind in own_classes(model):
+        yield _Part(f"class {kind.__name__!r}", partial(_Items.of_class, kind), partial(_put_class_back, kind))
     for name, read_state, write_state in random_states(devices):
         yield _Part(name, read_state, write_state)
     yield from _switches({device.type for device in devices})
@@ -171,6 +181,54 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
     }
 
 
+def _pairs(value: Any) -> list[tuple[Any, Any]]:
+    """Keys and items of a short dictionary or list."""
+    if not isinstance(value, (dict, list)) or len(value) > MOST_ITEMS:
+        return []
+    return list(value.items() if isinstance(value, dict) else enumerate(value))
+
+
+@dataclass(frozen=True, eq=False)
+class _Items:
+    """Keys and values, kept alive. Numbers and texts are compared by value, all else by identity."""
+
+    keys: list[Any]
+    values: list[Any]
+
+    @classmethod
+    def of(cls, container: Any) -> "_Items":
+        """The items of a container; without keys where it has none."""
+        if isinstance(container, dict):
+            return cls(list(container), list(container.values()))
+        return cls([], list(container))
+
+    @classmethod
+    def of_class(cls, kind: type) -> "_Items":
+        """Attributes of a class itself, without Python's own."""
+        return cls.of({name: value for name, value in vars(kind).items() if not name.startswith("__")})
+
+    def is_like(self, other: "_Items") -> bool:
+        """Whether nothing has come, gone or become another."""
+        return len(self.values) == len(other.values) and all(
+            one is another or (type(one) is type(another) and type(one) in _PLAIN and repr(one) == repr(another))
+            for one, another in zip(self.keys + self.values, other.keys + other.values, strict=True)
+        )
+
+
+def _put_items_back(container: Any, items: _Items) -> None:
+    is_dictionary = isinstance(container, dict)
+    refill(container, dict(zip(items.keys, items.values, strict=True)) if is_dictionary else items.values)
+
+
+def _put_class_back(kind: type, items: _Items) -> None:
+    before = dict(zip(items.keys, items.values, strict=True))
+    for name in {name for name in vars(kind) if not name.startswith("__")} - before.keys():
+        type.__delattr__(kind, name)
+    for name, value in before.items():
+        if vars(kind).get(name) is not value:
+            type.__setattr__(kind, name, value)
+
+
 def _switches(device_types: Iterable[str]) -> Iterator[_Part]:
     """What a forward can set for the whole process."""
     cudnn = torch.backends.cudnn
@@ -202,6 +260,8 @@ def _same(one: Any, other: Any) -> bool:
     """Equality that goes into the arrays and tensors of which random states are made."""
     if isinstance(one, Tensor):
         return torch.equal(one, other)
+    if isinstance(one, _Items):
+        return one.is_like(other)
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)
     if isinstance(one, (tuple, list)):
