@@ -668,3 +668,32 @@ def test_scripted_part_is_passed_over() -> None:
     part = torch.jit.script(nn.Sequential(conv(8, 8), nn.ReLU()))
 
     assert find_layer(nn.Sequential(conv(3, 8), part, head(8192)), images()) == "0"
+
+
+class Latents(nn.Module):
+    """Learned vectors, as many as fit a grid, that read an image by attention, as in a Perceiver."""
+
+    def __init__(self, *, read_late: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+        self.latents = nn.Parameter(torch.randn(1, 16, 8))
+        self.before, self.after = nn.LayerNorm(8), nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.head = nn.Linear(8, 3)
+        self.read_late = read_late
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        queries = self.before(tokens[:, :16] if self.read_late else self.latents.expand(len(images), -1, -1))
+        return self.head(self.after(self.attention(queries, tokens, tokens, need_weights=False)[0]).mean(1))
+
+
+def test_latents_as_many_as_fit_a_grid_are_no_map_of_the_image() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="name the layer"):
+        find_layer(Latents(read_late=False), torch.rand(2, 3, 32, 32))
+    assert find_layer(Latents(read_late=True), torch.rand(2, 3, 32, 32)) == "after"
+
+
+def test_images_that_are_alike_hide_no_map() -> None:
+    assert find_layer(Latents(read_late=True), torch.zeros(2, 3, 32, 32)) == "after"

@@ -105,11 +105,13 @@ class _Trace:
     def __init__(self, images: Tensor) -> None:
         self.n_images = len(images)
         self.image_size = (images.shape[-2], images.shape[-1])
+        self.images_differ = not _are_alike(images)
         self.thread = threading.get_ident()
         self.starts: list[Tensor] = []
         self.maps: list[_Map] = []
         self.n_calls: Counter[str] = Counter()
         self.outputs: dict[tuple[int, int], Tensor] = {}  # by identity and version; kept, or identities would recur
+        self.is_of_latents: dict[tuple[int, int], bool] = {}  # by grid: whether its first values are of no image
         self.pooled: set[tuple[int, int]] = set()
         self.collapsed: list[str] = []
         self.head_input: Tensor | None = None
@@ -165,6 +167,9 @@ class _Trace:
         if min(layout.size) == 1:
             self.collapsed += [] if isinstance(module, nn.Sequential) else [f"{name}."]
         elif _normalises_channels(module, layout, output):
+            # Learned latents that read an image, as in a Perceiver, may be as many as fit a grid, and are no map of it.
+            starts_alike = self.images_differ and _are_alike(layout.grid(output))
+            self.is_of_latents.setdefault(layout.size, starts_alike)
             candidate = _Map(name, (id(output), output._version), layout, self.n_calls.total())
             self.maps.append(candidate)
             output.register_hook(candidate.receive)  # type: ignore[no-untyped-call]  # torch has no types here
@@ -188,7 +193,8 @@ class _Trace:
             return None
         # The result is not needed: on the way back to the images, each map's hook receives its gradient.
         torch.autograd.grad(_summed(scores), self.starts, retain_graph=True, allow_unused=True)
-        candidates = [candidate for candidate in self.maps if candidate.reach > _LEAST_REACH]
+        maps = (candidate for candidate in self.maps if not self.is_of_latents[candidate.layout.size])
+        candidates = [candidate for candidate in maps if candidate.reach > _LEAST_REACH]
         ranked = [(*self._merits(candidate, n_classes), position) for position, candidate in enumerate(candidates)]
         last = candidates[max(ranked)[-1]] if ranked else None
         return None if last is None or self._is_embedding(last) else last.name
@@ -215,6 +221,11 @@ class _Trace:
         # Of a stage that ends in a single cell.
         is_inside_collapsed_stage = candidate.name.startswith(tuple(self.collapsed))
         return (not is_of_scores, not is_inside_collapsed_stage, self.n_calls[candidate.name] == 1)
+
+
+def _are_alike(rows: Tensor) -> bool:
+    """Whether all rows of several are the same."""
+    return len(rows) > 1 and bool((rows.detach() == rows[:1].detach()).all())
 
 
 def _is_projection(module: nn.Module) -> bool:
