@@ -157,14 +157,16 @@ class Property(Zip):
         return [index % 2 for index in range(N)]
 
 
-def weights(folder: Path, kind: type[Drawn], callbacks: list[Any], **options: Any) -> dict[str, Tensor]:
+def weights(
+    folder: Path, kind: type[Drawn], callbacks: list[Any], *, shuffles: bool = False, **options: Any
+) -> dict[str, Tensor]:
     folder.mkdir()
     torch.manual_seed(0)
     data = kind(folder)
     train, val = random_split(data, [N - 32, 32], torch.Generator().manual_seed(0))
     model = Net()
     run = trainer(folder, *callbacks, max_epochs=2, num_sanity_val_steps=0)
-    run.fit(model, DataLoader(train, 8, shuffle=True, **options), DataLoader(val, 8, **options))
+    run.fit(model, DataLoader(train, 8, shuffle=True, **options), DataLoader(val, 8, shuffle=shuffles, **options))
     return model.state_dict()
 
 
@@ -181,6 +183,14 @@ def assert_untouched(folder: Path, kind: type[Drawn], **options: Any) -> None:
 @pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, OpenZip, Generator, Counter, Closure, Property])
 def test_a_training_without_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads from a copy, which has no copy of closures and open files")
+@pytest.mark.filterwarnings("ignore:Your `val_dataloader`'s sampler has shuffling enabled")
+@pytest.mark.parametrize("kind", [Zip, Generator, Counter])
+def test_a_training_with_shuffled_validation_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
+    """The items of its batches are not known, so the comparison of the probe with a batch reads some of its own."""
+    assert_untouched(tmp_path, kind, shuffles=True)
 
 
 @pytest.mark.parametrize("kind", [Zip, Sqlite, Property])
