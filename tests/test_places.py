@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, TensorDataset
 
-from house.pages import picture
+from house.pages import check, picture
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from lightning_cam import CAMCallback
 from lightning_cam.sinks import FolderSink, Page, folder
@@ -78,6 +78,19 @@ def test_a_file_that_the_user_makes_while_it_trains_stays(tmp_path: Path, name: 
     kept = tmp_path if name == "step_00000004" else tmp_path / "run_2"
     assert steps(kept) == [3, 4]
     assert (kept / "summary.md").read_text() == "words"
+
+
+def test_a_picture_in_a_folder_that_the_user_made_stays(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(check(3, "a"))
+    own = tmp_path / "step_00000004" / f"{folder.safe_name('a')}.png"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.warns(UserWarning, match=MOVED):
+        sink.write(check(4, "a"))
+
+    assert own.read_text() == "mine"
+    assert (tmp_path / "run_2" / "step_00000004" / own.name).exists()
 
 
 def test_a_file_made_between_look_and_write_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
