@@ -84,6 +84,8 @@ def test_an_argument_that_cannot_be_sent_to_processes_is_named(tmp_path: Path) -
 
 def test_only_what_cannot_be_pickled_is_named() -> None:
     assert cannot_be_sent({"probe": probe(), "forward": lambda m, x: m(x), "sinks": None}) == ["forward"]
+    options = CAMCallback(read=lambda item: item, preprocess=lambda images: images).options
+    assert cannot_be_sent(options.functions) == ["read", "preprocess"]
 
 
 class Sharded(Strategy):

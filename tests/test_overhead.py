@@ -25,9 +25,10 @@ from lightning_cam.intervention import DonorSwap
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
 from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.folder import read_history
+from lightning_cam.training.clock import Clock as FitClock
 from lightning_cam.training.failures import Failures
-from lightning_cam.training.observer import Observer
-from lightning_cam.training.rhythm import ALWAYS_SPARED, Account, Depth, affordable, spare
+from lightning_cam.training.observer import Judged, Observer
+from lightning_cam.training.rhythm import ALWAYS_SPARED, Account, Depth, Rhythm, affordable, spare
 
 EPOCHS, BATCHES = 12, 6
 
@@ -120,7 +121,9 @@ def test_a_long_last_check_is_announced(
     callback = CAMCallback(probe(), layer="body", forward=forward, **options)
     trainer(tmp_path, Batches(clock), callback, max_epochs=1).fit(Net(), loader(), loader())
 
-    assert ("last check of the fit, about 4 s" in capsys.readouterr().out) == expected
+    said = capsys.readouterr().out
+    assert ("last check of the fit" in said) == expected
+    assert ("about 4 s" in said) == expected
 
 
 @pytest.mark.parametrize("options", [{"every_n_epochs": 1}, {"max_overhead": 1}, {"max_overhead": 0.5}], ids=str)
@@ -468,6 +471,68 @@ def test_what_is_concluded_is_the_verdict_of_the_last_check_with_trials(slow: Sl
 
     assert verdict is not None
     assert [finding.cue for finding in verdict.findings] == ["border"]
+
+
+def test_one_check_at_the_end_convicts(slow: Slow) -> None:
+    """Two in a row are asked for during the training, where there are many."""
+    observer = Observer(
+        layer="net.2", method=cams.grad_cam, forward=None, batch_size=32, limits={}, failures=Failures(raises=True)
+    )
+    model = slow.trainer.lightning_module
+    outcome = observer.check(model, framed_probe(), BORDER, judges=True, lets_through=lambda _: True)
+    verdict = observer.conclude()
+
+    assert isinstance(outcome, Judged)
+    assert outcome.verdict is not None
+    assert verdict is not None
+    assert [outcome.verdict.outcome, verdict.outcome] == ["WARN", "FAIL"]
+
+
+# ---- short fits ------------------------------------------------------------------------------------------------------
+
+
+def in_two_minutes(folder: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[list[int], list[str]]:
+    """Sizes of the forward passes with swaps of a fit where every pass takes two seconds, and the warnings."""
+    clock, frames = Clock(), DataLoader(TensorDataset(*framed(8 * BATCHES, seed=0)), 8)
+    sizes: list[int] = []
+    monkeypatch.setattr("lightning_cam.training.clock.time", clock)
+    monkeypatch.setattr("lightning_cam.training.rhythm.MOST_OF_A_SHORT_FIT", 0.18)
+
+    def forward(module: nn.Module, images: Tensor) -> Tensor:
+        clock.seconds += 2 * (len(images) > 3)
+        sizes.append(len(images))
+        return module(images)
+
+    callback = CAMCallback(framed_probe(), trials=BORDER, sinks=[], forward=forward, batch_size=64, **options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(folder, Batches(clock), callback, max_epochs=2).fit(Framed(), frames)
+    return sizes, [str(w.message) for w in caught if "lightning_cam" in str(w.message)]
+
+
+def test_what_earlier_fits_have_done_is_no_part_of_this_ones_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit that goes on at half of the epochs, and is at three quarters after a minute."""
+    time, done = Clock(), iter([0.5, 0.75])
+    monkeypatch.setattr("lightning_cam.training.clock.time", time)
+    monkeypatch.setattr("lightning_cam.training.clock.progress", lambda _: next(done))
+    clock = FitClock(Rhythm(), 0.02, has_trials=True, failures=Failures(raises=True))
+    clock.start(None)
+    time.seconds += 60
+
+    assert clock._expected(None) == 120
+
+
+def test_in_a_short_fit_fewer_images_are_swapped_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, said = in_two_minutes(tmp_path, monkeypatch)
+    everything, nothing_said = in_two_minutes(tmp_path, monkeypatch, max_overhead=1.0)
+
+    assert sum(sizes) < sum(everything)
+    assert 16 in sizes
+    assert 16 not in everything
+    assert any("the last check swaps cues on 16 of the 64 probe images" in text for text in said)
+    assert not any("the last check swaps" in text for text in nothing_said)
 
 
 def test_a_completed_check_has_one_column_in_the_strip() -> None:

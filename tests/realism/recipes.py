@@ -507,6 +507,9 @@ RECIPES |= {
     "a dataclass of features and logits": Recipe(InDataclass),
     "an auxiliary head": Recipe(WithAuxiliary),
     "two heads of one width": Recipe(AuxiliaryFirst, sentence="other numbers are its class scores"),
+    "two heads of one width, one epoch": Recipe(
+        AuxiliaryFirst, sentence="other numbers are its class scores", trainer={"max_epochs": 1}
+    ),
     "an embedding": Recipe(Embedding, sentence=r"16 scores for 2 classes|other numbers are its class scores"),
     "an embedding, forward given": Recipe(Embedding, callback={"forward": lambda module, x: module.logits(x)}),
 }
