@@ -21,7 +21,7 @@ from ..notices import LightningCAMWarning, warn
 from ..text import words
 from ..verdict import Verdict
 from .page import Page, Run, png
-from .places import create, free_place, place_of, read_deed, write_deed, write_whole
+from .places import create, free_place, place_of, read_owner, write_owner, write_whole
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
@@ -84,16 +84,16 @@ class _RunFolder:
             FileExistsError: The folder is no longer the run's, or there is a file that the run did not make.
         """
         require_space(self.root)
-        deed = read_deed(self.root)
-        if deed is None or deed.run != page.run.name:
+        owner = read_owner(self.root)
+        if owner is None or owner.run != page.run.name:
             raise FileExistsError(f"'{self.root}' is not of this run any more")
         files = _files(page)
         names = dict.fromkeys(name.split("/")[0] for name in [*([HISTORY] if page.scalars else []), *files])
-        new = [name for name in names if name not in deed.files]
+        new = [name for name in names if name not in owner.files]
         self._require_absence(new)
-        ended = page.step if page.is_final else deed.ended
-        if new or ended != deed.ended:
-            write_deed(self.root, replace(deed, ended=ended, files=(*deed.files, *new)))
+        ended = page.step if page.is_final else owner.ended
+        if new or ended != owner.ended:
+            write_owner(self.root, replace(owner, ended=ended, files=(*owner.files, *new)))
         if page.scalars:
             self._add_to_history(page, is_new=HISTORY in new)
         for name, data in files.items():

@@ -18,8 +18,8 @@ MOST_BYTES = 10_000_000  # of `RUN`: a check adds 17 bytes, so half a million ch
 
 
 @dataclass(frozen=True)
-class Deed:
-    """What `RUN` says of a folder.
+class Owner:
+    """Whose a folder is, as its `RUN` says.
 
     Attributes:
         run: Identifier of the run that writes into it.
@@ -44,13 +44,13 @@ def place_of(path: Path, run: Run) -> Path:
 
     It is taken at once, so that two runs which start together differ.
     """
-    deeds = [(place, deed) for place in _taken(path) for deed in [read_deed(place)] if deed is not None]
-    for place, deed in reversed(deeds):
-        if deed.run == run.name:
+    owners = [(place, owner) for place in _taken(path) for owner in [read_owner(place)] if owner is not None]
+    for place, owner in reversed(owners):
+        if owner.run == run.name:
             return place
-    for place, deed in reversed(deeds):
-        if deed.continued_by(run):
-            write_deed(place, replace(deed, run=run.name, earlier=(*deed.earlier, deed.run)))
+    for place, owner in reversed(owners):
+        if owner.continued_by(run):
+            write_owner(place, replace(owner, run=run.name, earlier=(*owner.earlier, owner.run)))
             return place
     return free_place(path, run)
 
@@ -61,14 +61,14 @@ def free_place(path: Path, run: Run) -> Path:
         if not _is_free(place):
             continue
         try:
-            create(place / RUN, _as_json(Deed(run.name)))
+            create(place / RUN, _as_json(Owner(run.name)))
         except FileExistsError:  # another process was faster
             continue
         return place
     raise AssertionError("there is always a next number")
 
 
-def read_deed(folder: Path) -> Deed | None:
+def read_owner(folder: Path) -> Owner | None:
     """What a folder says of itself; None where it says nothing that can be read."""
     path = folder / RUN
     try:
@@ -81,12 +81,12 @@ def read_deed(folder: Path) -> Deed | None:
     texts = [run, *earlier, *files] if isinstance(earlier, list) and isinstance(files, list) else [None]
     if not all(isinstance(text, str) for text in texts) or not isinstance(ended, int | None):
         return None
-    return Deed(run, tuple(earlier), ended, tuple(files))
+    return Owner(run, tuple(earlier), ended, tuple(files))
 
 
-def write_deed(folder: Path, deed: Deed) -> None:
+def write_owner(folder: Path, owner: Owner) -> None:
     """Replaces what a folder says of itself."""
-    write_whole(folder / RUN, _as_json(deed))
+    write_whole(folder / RUN, _as_json(owner))
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -144,5 +144,5 @@ def _is_free(place: Path) -> bool:
     return not any(fnmatch(name, ours) for name in names for ours in NAMES)
 
 
-def _as_json(deed: Deed) -> bytes:
-    return json.dumps(asdict(deed)).encode()
+def _as_json(owner: Owner) -> bytes:
+    return json.dumps(asdict(owner)).encode()
