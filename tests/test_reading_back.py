@@ -174,7 +174,7 @@ def stop_here(verdict: Any) -> None:
     raise RuntimeError("a user's own way to end a fit")
 
 
-@pytest.mark.parametrize("alarm", ["raise", "stop", stop_here], ids=str)
+@pytest.mark.parametrize("alarm", ["raise", "stop", stop_here], ids=["raise", "stop", "function"])
 def test_a_fail_that_ended_the_fit_is_a_fail(tmp_path: Path, alarm: Any) -> None:
     with nullcontext() if alarm == "stop" else pytest.raises(RuntimeError):
         trained_on_frames(tmp_path, epochs=30, on_shortcut=alarm)
