@@ -168,8 +168,9 @@ class _Trace:
             self.collapsed += [] if isinstance(module, nn.Sequential) else [f"{name}."]
         elif _normalises_channels(module, layout, output):
             # Learned latents that read an image, as in a Perceiver, may be as many as fit a grid, and are no map of it.
-            starts_alike = self.images_differ and _are_alike(layout.grid(output))
-            self.is_of_latents.setdefault(layout.size, starts_alike)
+            grid = layout.grid(output)
+            are_learned = self.images_differ and _are_alike(grid) and not _are_alike(grid.flatten(2).movedim(2, 0))
+            self.is_of_latents.setdefault(layout.size, are_learned)
             candidate = _Map(name, (id(output), output._version), layout, self.n_calls.total())
             self.maps.append(candidate)
             output.register_hook(candidate.receive)  # type: ignore[no-untyped-call]  # torch has no types here

@@ -1,5 +1,6 @@
 """What is tried in a process of its own: it is killed, interrupted, or may write only so much."""
 
+import itertools
 import json
 import os
 import random
@@ -93,14 +94,12 @@ class Signalled(Net):
 
     signal = signal.SIGINT
     in_a_check = True
-    n_looks = 0
+    looks = itertools.count(1)  # out of reach of the self-check, which would see a number and switch off
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.body(images)
-        if len(images) == 6:
-            type(self).n_looks += 1
-            if self.n_looks == 3 and self.in_a_check:
-                os.kill(os.getpid(), self.signal)
+        if len(images) == 6 and next(self.looks) == 3 and self.in_a_check:
+            os.kill(os.getpid(), self.signal)
         return self.head(features.mean((2, 3)))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
