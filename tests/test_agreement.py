@@ -1,5 +1,6 @@
 """What compares the probe with a real batch: what it notices, what it leaves alone, and that its hooks are gone."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.attribution.arrivals import Arrivals, Enough
-from lightning_cam.training.agreement import overlaps
+from lightning_cam.training import comparison
+from lightning_cam.training.agreement import agreed, overlaps
 from lightning_cam.training.batches import first_items
 from lightning_cam.training.comparison import Logged
 
@@ -78,6 +80,58 @@ def test_a_probe_of_the_users_own_in_another_range_leaves_no_verdict(tmp_path: P
     assert callback.verdict is not None
     assert callback.verdict.outcome == "INCONCLUSIVE"
     assert "is not what the model sees" in callback.verdict.reason
+
+
+class LateScale(Net):
+    """What it divides by is known when the training starts, after the sanity check."""
+
+    scale = 0.0
+
+    def on_train_start(self) -> None:
+        self.scale = 0.5
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        super().validation_step([batch[0] / self.scale, batch[1]], batch_idx)
+
+
+@pytest.mark.parametrize(("kind", "n_comparisons"), [(Net, 1), (LateScale, 2)], ids=["the same", "another"])
+def test_the_first_batch_of_the_training_is_compared_where_it_arrives_otherwise(
+    kind: type[Net], n_comparisons: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    monkeypatch.setattr(comparison, "agreed", lambda *args, **kwargs: calls.append(1) or agreed(*args, **kwargs))
+    callback = CAMCallback(trials=(), sinks=[], verbose=False, every_n_epochs=1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer(tmp_path, callback, max_epochs=4).fit(kind(), loader(), loader(8))
+
+    assert len(calls) == n_comparisons
+    words = [str(each.message) for each in caught if "verdict" in str(each.message)]
+    assert len(words) == (2 if kind is LateScale else 0)
+    assert all("there will be" in each for each in words)
+    assert callback.probe is not None
+    step = callback.probe.preprocess
+    assert (step is None) == (kind is Net)
+    assert step is None or torch.allclose(step(PIXELS), PIXELS / 0.5)
+
+
+def test_a_second_comparison_that_fails_leaves_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Scaled(LateScale):
+        scale = 0.25
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.setattr(comparison, "agreed", None)
+        return agreed(*args, **kwargs)
+
+    monkeypatch.setattr(comparison, "agreed", once)
+    callback = CAMCallback(trials=(), sinks=[], verbose=False, every_n_epochs=1)
+    with pytest.warns(UserWarning, match="comparing the probe with a batch failed"):
+        trainer(tmp_path, callback).fit(Scaled(), loader(), loader(8))
+
+    assert callback.probe is not None
+    assert callback.probe.preprocess is not None
+    assert torch.allclose(callback.probe.preprocess(PIXELS), PIXELS / 0.25)
 
 
 def hooks(module: nn.Module) -> int:

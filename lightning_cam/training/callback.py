@@ -207,7 +207,7 @@ class CAMCallback(Callback):
     def on_validation_batch_start(
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Watches what the first batch of a fit gives to the model."""
+        """Watches what the first batch gives to the model, before the training and once in it."""
         if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._fit.is_off:
             self._fit.comparison.begin(pl_module, trainer.val_dataloaders, validates=True)
 

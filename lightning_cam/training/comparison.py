@@ -1,4 +1,4 @@
-"""Once in a fit: is the probe what the model sees? At every check: do probe and user agree about the accuracy?"""
+"""Before the training and once in it: is the probe what the model sees? At every check: do the accuracies agree?"""
 
 import math
 import re
@@ -76,7 +76,10 @@ class Comparison:
 
     def __init__(self, failures: Failures) -> None:
         self.is_settled = False
+        self._awaits_batch = True
         self._catcher = Catcher()
+        self._compared_with: RealBatch | None = None
+        self._agreement = Agreement()
         self._failures = failures
         self._shares: Mapping[int, float] = {}
         self._validates = True  # whether the batch is one of validation
@@ -91,7 +94,7 @@ class Comparison:
 
     def begin(self, module: nn.Module, loaders: Any, *, validates: bool) -> None:
         """Before a step of the user's own, of validation or of training."""
-        if not self.is_settled:
+        if self._awaits_batch:
             self._validates = validates
             with self._failures.surviving("watching a batch"):
                 self._catcher.begin(module, loaders)
@@ -100,6 +103,10 @@ class Comparison:
         """After that step, or where it raised."""
         with self._failures.surviving("watching a batch"):
             self._catcher.end()
+
+    def await_another(self) -> None:
+        """When the training begins: it may set the constants and running means that a sanity check ran without."""
+        self._awaits_batch, self._catcher.batch = True, None
 
     def settle(
         self,
@@ -110,26 +117,30 @@ class Comparison:
         drawing: Drawing | None,
         given: ModuleForward | None,
     ) -> Agreement | None:
-        """What came of the comparison, the same in every process; None as long as there is no batch.
+        """What came of the comparison, the same in every process; None without a batch, or where it is as before.
 
         Args:
             module: As it is now.
-            probe: To be looked at.
+            probe: As drawn or given, without a step that an earlier comparison found.
             loaders: Of the batch.
             drawing: How the probe was drawn from their data set; None where the user made the probe.
             given: The user's own ``forward=``.
         """
-        if self.is_settled or not all(from_everyone(self._catcher.batch is not None)):
+        if not self._awaits_batch or not all(from_everyone(self._catcher.batch is not None)):
             return None
-        self.is_settled, self._is_drawn = True, drawing is not None
-        mine = Agreement()
+        self.is_settled, self._awaits_batch, self._is_drawn = True, False, drawing is not None
         batch, self._catcher.batch = self._catcher.batch, None
+        before, self._compared_with = self._compared_with, batch
+        if all(from_everyone(_is_as_before(batch, before))):
+            return None
+        mine = self._agreement  # a second comparison that fails changes nothing
         with self._failures.surviving("comparing the probe with a batch"):
             if batch is not None:
                 mine = self._compared(module, probe, loaders, batch, drawing, given=given)
         touched = next(filter(None, from_everyone(mine.has_touched)), "")
         step, doubt = from_first((mine.step, mine.doubt))
-        return replace(mine, step=step, doubt=doubt, has_touched=touched)
+        self._agreement = replace(mine, step=step, doubt=doubt, has_touched=touched)
+        return self._agreement
 
     def _compared(
         self,
@@ -149,7 +160,7 @@ class Comparison:
                 with self._failures.surviving("comparing the probe with a batch"):
                     at_hand = self._at_hand(module, probe, loader, batch, drawing)
                 if not all(from_everyone(at_hand is not None)) or at_hand is None:
-                    return Agreement()
+                    return self._agreement
                 batch, inputs, are_same = at_hand
                 return agreed(
                     module,
@@ -206,6 +217,13 @@ class Comparison:
             if _VALIDATION.search(name) and _ACCURACY.search(name) and 0 <= number <= 100:
                 return Logged(key, number if number <= 1 else number / 100, self._shares)
         return None
+
+
+def _is_as_before(batch: RealBatch | None, before: RealBatch | None) -> bool:
+    """Whether the same numbers arrived at the same layer, so that there is nothing new to compare."""
+    if batch is None or before is None or batch.at_stem is None or before.at_stem is None:
+        return False
+    return batch.stem == before.stem and torch.equal(batch.at_stem, before.at_stem)
 
 
 def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None, *, validates: bool) -> bool:

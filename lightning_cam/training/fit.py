@@ -60,6 +60,7 @@ class Fit:
             limits=options.limits,
             failures=failures,
         )
+        self._plain = self.probe  # without what comparisons with batches add
         self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
@@ -75,7 +76,7 @@ class Fit:
             self.switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
             self._journal.keep_monitors_alive(trainer)
             return
-        self.probe = probe = self._options.probe or self._drawn(trainer)
+        self.probe = self._plain = probe = self._options.probe or self._drawn(trainer)
         if probe is None:
             return
         self._observer.meet(probe)
@@ -88,18 +89,19 @@ class Fit:
                 run = Run(self._journal.run, self._journal.resumes, logged_step(trainer))
                 self._gallery.open(trainer, probe, run=run)
         self.settle(module, trainer.val_dataloaders)
+        self.comparison.await_another()
         if not self._journal.readings and has_run(module) and self._can_look(trainer, module, probe):
             depth = Depth.MAPS if self._options.trials else Depth.FULL
             self._look(trainer, module, Occasion(depth, logged_step(trainer), before_training=True))
 
     def settle(self, module: Any, loaders: Any) -> None:
-        """Once: the probe goes the way of a batch of ``loaders``, or a doubt says which step is missing."""
-        if self.is_off or self.probe is None or self.comparison.is_settled:
+        """The probe goes the way of a batch of ``loaders``, or a doubt says which step is missing."""
+        if self.is_off or self._plain is None:
             return
         drawing = self._options.drawing if self._options.probe is None else None
         with self.clock.counting():
             agreement = self.comparison.settle(
-                module, self.probe, loaders, drawing=drawing, given=self._options.forward
+                module, self._plain, loaders, drawing=drawing, given=self._options.forward
             )
         if agreement is not None:
             self._follow(agreement)
@@ -175,11 +177,12 @@ class Fit:
             if self._options.on_error == "raise":
                 raise TouchedError(agreement.has_touched)
             self.switch_off(agreement.has_touched)
-        self._observer.doubt = agreement.doubt
-        if agreement.forward is not None:
-            self._observer.call_with(agreement.forward)
-        if agreement.step is not None and self.probe is not None:
-            self.probe = with_step(self.probe, agreement.step)
+        if self._observer.doubt not in ("", UNSEEN) and not agreement.doubt:
+            self._failures.say_once("no doubt", "there will be a verdict, since the probe is now what the model sees")
+        self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt)
+        self.probe = self._plain
+        if agreement.step is not None and self._plain is not None:
+            self.probe = with_step(self._plain, agreement.step)
 
     def _look_affordably(self, trainer: Any, module: Any, step: int, *, after_epoch: bool = False) -> None:
         """As deep as the time allows, or not at all."""

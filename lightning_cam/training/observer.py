@@ -104,9 +104,10 @@ class Observer:
         """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
 
-    def call_with(self, forward: Callable[[nn.Module, Tensor], Any]) -> None:
-        """How the model is called from now on."""
-        self._forward = forward
+    def adopt(self, forward: Callable[[nn.Module, Tensor], Any] | None, doubt: str) -> None:
+        """How the model is called from now on, and why that gives no verdict. Checks so far convict nobody any more."""
+        self._forward, self.doubt = forward, doubt
+        self._running = RunningVerdict(self._limits)
 
     def check(
         self,

@@ -51,6 +51,35 @@ class OtherColours(Plain):
         return torch.cat([(high - low) / high, high, (batch[0][:, :1] - batch[0][:, 2:]).abs()], 1), batch[1]
 
 
+class LateConstants(Plain):
+    """Constants of the data, which the sanity check runs without."""
+
+    mean, std = 0.0, 1.0
+
+    def on_train_start(self) -> None:
+        self.mean, self.std = MEAN, STD
+
+    def given(self, batch: Any) -> Any:
+        return (batch[0] - self.mean) / self.std, batch[1]
+
+
+class LateInHook(LateConstants):
+    def given(self, batch: Any) -> Any:
+        return batch
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return LateConstants.given(self, batch)
+
+
+class RunningMeans(Plain):
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalise = nn.BatchNorm2d(3, affine=False)
+
+    def given(self, batch: Any) -> Any:
+        return self.normalise(batch[0]), batch[1]
+
+
 class TwoHooks(pl.LightningDataModule):
     def __init__(self, training: Any, validation: Any) -> None:
         super().__init__()
@@ -70,6 +99,10 @@ class TwoHooks(pl.LightningDataModule):
 
 
 FURTHER |= {
+    "constants set when training starts": Recipe(LateConstants),
+    "constants set when training starts, in a hook": Recipe(LateInHook),
+    "constants set when training starts, shuffled validation": Recipe(LateConstants, validation={"shuffle": True}),
+    "running means of the input": Recipe(RunningMeans),
     "random transforms in training's hook": Recipe(Transforms),
     "random transforms in every hook": Recipe(
         AlwaysFlipping, sentence=r"v2\.Normalize\(\[0\.5, 0\.5, 0\.5\], \[0\.1, 0\.1, 0\.1\]\) comes close"

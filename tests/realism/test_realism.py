@@ -25,6 +25,7 @@ FAST = (
     "bytes, divided in the step",
     "a processor in collate_fn",
     "a step that is no map of the channels",
+    "constants set when training starts",
     "forward takes the dict",
     "images and a table",
     "a sigmoid (N, 1)",
