@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -170,7 +171,7 @@ def _audit(options: argparse.Namespace) -> int:
     except (ValueError, OSError) as error:
         print(f"lightning-cam audit: {printable(error)}", file=sys.stderr)
         return UNUSABLE
-    print(json.dumps(result.as_json(), indent=2) if options.json else result.as_table())
+    _print(json.dumps(result.as_json(), indent=2) if options.json else result.as_table())
     return result.exit_code
 
 
@@ -194,6 +195,14 @@ def _read_back(command: str, folder: Path, describe: Callable[[Kept], list[str]]
     except (ValueError, OSError) as error:
         print(f"lightning-cam {command}: {printable(error)}", file=sys.stderr)
         return CONTRADICTION if isinstance(error, ContradictoryError) else UNUSABLE
-    encoding = sys.stdout.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding))  # an encoding error would exit with 1, the code of FAIL
+    _print(text)
     return kept
+
+
+def _print(text: str) -> None:
+    """Prints what can be printed: an encoding error, or a reader such as ``head`` that has gone, would exit with 1."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "replace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends

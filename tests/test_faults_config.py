@@ -50,6 +50,26 @@ def test_a_rhythm_that_cannot_be_is_refused_at_construction(options: dict[str, A
         CAMCallback(probe(), **options)
 
 
+def test_a_probe_without_preprocess_takes_the_callbacks() -> None:
+    halved = CAMCallback(probe(), preprocess=lambda images: images / 2).probe
+
+    assert halved is not None
+    assert torch.equal(halved.prepare(halved.images), halved.images / 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param({"preprocess": nn.Identity()}, "has a preprocess of its own", id="two"),
+        pytest.param({"size": (8, 8)}, "read= and size= are for a probe that is drawn", id="size"),
+        pytest.param({"read": list}, "read= and size= are for a probe that is drawn", id="read"),
+    ],
+)
+def test_what_a_given_probe_cannot_take_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CAMCallback(probe().with_preprocess(nn.Identity()), **options)
+
+
 def test_two_callbacks_of_one_name_are_refused_before_the_fit(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"more than one stateful callback of type `CAMCallback`"):
         trainer(tmp_path, CAMCallback(probe()), CAMCallback(probe()))

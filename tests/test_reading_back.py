@@ -56,6 +56,17 @@ def test_a_shortcut_is_exit_code_1_and_says_what_to_do(biased: Path, capsys: Cap
     assert printed.err == ""
 
 
+@pytest.mark.parametrize("command", ["check", "report"])
+def test_a_reader_that_has_gone_changes_no_exit_code(biased: Path, command: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([sys.executable, "-m", "lightning_cam", command, str(biased)], stdout=writing, stderr=-1)
+    os.close(writing)
+
+    assert ended.returncode == (1 if command == "check" else 0)
+    assert ended.stderr == b""
+
+
 @pytest.mark.parametrize("where", [".", "version_0", "version_0/cam_report"])
 def test_a_verdict_is_found_at_or_below(run: Path, where: str) -> None:
     assert cli.main(["check", str(run / where)]) == 1

@@ -363,7 +363,7 @@ def test_a_strip_holds_images_of_other_shapes() -> None:
         render.Row("x", photo(0.5, size, channels=1), [EVEN], torch.ones(size) > 0) for size in ((20, 80), (300, 100))
     )
 
-    assert render.strip([flat, tall], [3], title="cam").shape == (92 + 2 * (22 + 4 + 8) + 28 + 112, 608, 3)
+    assert render.strip([flat, tall], [3], title="cam").shape == (92 + 2 * (22 + 4 + 8) + 28 + 112, 848, 3)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 9, 10, 11, 1000])

@@ -771,3 +771,14 @@ def test_what_was_not_measured_is_listed() -> None:
     assert "cast" in verdict.untested
     assert "background" not in verdict.untested
     assert repr(verdict).startswith("Verdict(FAIL, score ")
+
+
+def test_where_some_images_were_left_out_the_way_to_all_is_said() -> None:
+    effects = torch.full((8,), math.nan)
+    effects[:3] = 0.0
+    some = replace(report(reliance("border", 0.0, -0.5, 0.5)), effects={"border": effects}, logits=torch.zeros(8, 2))
+
+    reason = judge(some).reason
+
+    assert reason.startswith("cues were swapped on 3 of the 8 probe images alone, too few to rule out")
+    assert "max_overhead=1" in reason

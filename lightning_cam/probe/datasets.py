@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,11 @@ def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -
     if len(dataset) == 0:
         raise ValueError("a probe needs at least one image, got an empty data set")
     for name, regions in (("masks", masks), ("boxes", boxes)):
+        if isinstance(regions, (str, PathLike)):
+            raise ValueError(
+                f"{name} must be a sequence or a function from index to mask, got the path {str(regions)!r}; "
+                "for folders of pictures and masks use Probe.from_folder(folder, masks=...)"
+            )
         if regions is not None and not callable(regions) and len(regions) != len(dataset):
             raise ValueError(
                 f"{name} must hold one entry or None per item, got {len(regions)} for {len(dataset)} items"

@@ -36,6 +36,9 @@ class Row:
     correct: Sequence[bool] = ()
 
 
+LEAST_WIDTH = 7 * PITCH + GAP  # the title and the legend stand side by side
+
+
 def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str) -> Picture:
     """A row per probe: its input, then its map at up to 10 of the ``steps``, the first and the last among them.
 
@@ -44,7 +47,7 @@ def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str) -> Picture:
     shown, columns = rows[:MAX_ROWS], select_steps(len(steps), MAX_COLUMNS)
     photos = [photo_of(row.image, CELL) for row in shown]
     heights = [LABEL + len(photo) + BAR + GAP for photo in photos]
-    width = max(GAP + (1 + len(columns)) * PITCH, 5 * PITCH + GAP)
+    width = max(GAP + (1 + len(columns)) * PITCH, LEAST_WIDTH)
     canvas = Image.new("RGB", (width, HEAD + sum(heights)), PAPER)
     cut = f" (first {len(shown)} of {len(rows)})" if len(shown) < len(rows) else ""
     _write_head(canvas, title + cut, [steps[i] for i in columns], explain=any(row.correct for row in shown))

@@ -20,7 +20,7 @@ from .failures import explain_pickling
 from .fit import Fit
 from .journal import Journal
 from .namespaces import Callback
-from .options import OnError, Options, known_trials
+from .options import OnError, Options, known_trials, prepared
 from .rhythm import Rhythm
 from .trainer import Drawing, logged_step, validates
 
@@ -53,8 +53,8 @@ class CAMCallback(Callback):
         layer: Dotted name of the layer; None finds the last one with a spatial map.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         forward: ``(module, inputs) -> class scores``, for modules whose ``forward`` gives something else.
-        preprocess: Pixels in [0, 1] to model input, for a drawn probe. None finds it: in the data set's transform, and
-            by a comparison with the first validation batch that reaches the model.
+        preprocess: Pixels in [0, 1] to model input, for a probe that has none. None finds it for a drawn probe: in the
+            data set's transform, and by a comparison with the first validation batch that reaches the model.
         read: Item of the data set to ``(image, target)`` or ``(image, target, mask)``, for a drawn probe.
         size: ``(height, width)`` of the images of a drawn probe; None leaves them as they are.
         batch_size: Probe images in one forward pass.
@@ -118,13 +118,14 @@ class CAMCallback(Callback):
         n_images: int = 16,
         name: str = "cam",
     ) -> None:
+        drawing = Drawing(read, size, preprocess)
         chosen = chosen_trials(trials, known_trials(audit))
         self.options = Options(
-            probe=probe,
+            probe=prepared(probe, drawing),
             layer=layer,
             method=method,
             forward=forward,
-            drawing=Drawing(read, size, preprocess),
+            drawing=drawing,
             batch_size=batch_size,
             rhythm=Rhythm(every_n_epochs, every_n_train_steps),
             max_overhead=max_overhead,

@@ -11,6 +11,8 @@ from .ranks import from_first
 from .rhythm import Budget, Depth, Effort, Rhythm
 from .trainer import progress
 
+WORTH_A_WORD = 2.0  # seconds of checks; in a fit that is shorter nobody minds that checks are left out
+
 
 class Clock:
     """Times one fit and its checks.
@@ -70,7 +72,7 @@ class Clock:
         elapsed = self.elapsed
         allowed = self._budget.affordable(elapsed, expected=self._expected(trainer), after_epoch=after_epoch)
         depth = from_first(allowed)
-        if depth is not Depth.FULL:
+        if depth is not Depth.FULL and self._budget.spent > WORTH_A_WORD:
             self._failures.say_once("overhead", self._budget.explanation(elapsed))
         return depth
 

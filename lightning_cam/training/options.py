@@ -64,6 +64,23 @@ class Options:
         return {name: getattr(self, name) for name in names} | vars(self.drawing)
 
 
+def prepared(probe: Probe | None, drawing: Drawing) -> Probe | None:
+    """A probe that was given, with the ``preprocess`` that was given beside it.
+
+    Raises:
+        ValueError: The probe has one of its own, or is told how to be drawn.
+    """
+    if not isinstance(probe, Probe):
+        return probe
+    if drawing.read is not None or drawing.size is not None:
+        raise ValueError("read= and size= are for a probe that is drawn from the data; leave them out beside probe=")
+    if drawing.preprocess is None:
+        return probe
+    if probe.preprocess is not None:
+        raise ValueError("the probe has a preprocess of its own; leave out preprocess=, or make the probe without")
+    return probe.with_preprocess(drawing.preprocess)
+
+
 def _check_options(given: Options) -> None:
     """Refuses options that cannot be, before anything is trained."""
     if given.probe is not None and not isinstance(given.probe, Probe):

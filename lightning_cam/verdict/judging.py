@@ -3,6 +3,8 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+import torch
+
 from .. import statistics
 from ..audit import AuditResult
 from ..cues import cue_named
@@ -70,7 +72,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
     findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
-    outcome, reason = _outcome(findings, counted, missing)
+    outcome, reason = _outcome(findings, counted, missing, report)
     score = max(reliance.low for reliance in counted)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
@@ -140,13 +142,21 @@ def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
     )
 
 
-def _outcome(findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str]) -> tuple[Outcome, str]:
+def _outcome(
+    findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str], report: Report
+) -> tuple[Outcome, str]:
     if findings:
         return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
     unsettled = [r for r in counted if not statistics.equivalent((r.low, r.high), MARGIN)]
     if unsettled:
-        return INCONCLUSIVE, reasons.unsettled(unsettled)
+        return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
     return (INCONCLUSIVE if missing else PASS), reasons.below_margin(counted)
+
+
+def _n_swapped(report: Report) -> int:
+    """Of how many images at least one cue was swapped."""
+    effects = list(report.effects.values())
+    return int((~torch.stack(effects).isnan()).any(0).sum()) if effects else 0
 
 
 def _missing(report: Report, uncounted: Collection[str]) -> list[str]:

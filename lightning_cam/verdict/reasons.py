@@ -58,11 +58,20 @@ def below_margin(counted: Sequence[Reliance]) -> str:
     return f"swapping any of {cues} costs the right class less than {MARGIN:.2f} of its probability"
 
 
-def unsettled(reliances: Sequence[Reliance]) -> str:
-    """How many images would settle what these reliances leave open."""
+def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> str:
+    """How many images would settle what these reliances leave open.
+
+    Args:
+        reliances: Whose intervals reach above the margin.
+        n_swapped: Probe images that had cues swapped.
+        n_images: Probe images.
+    """
     widest = max(reliances, key=lambda reliance: reliance.needed_n)
     number = f"{widest.needed_n:.0f} probe images" if widest.needed_n < _MOST_NAMED else "many more probe images"
     cues = " or ".join(reliance.cue for reliance in reliances)
+    if n_swapped < n_images:
+        few = f"cues were swapped on {n_swapped} of the {n_images} probe images alone, too few"
+        return f"{few} to rule out that the model relies on {cues}; max_overhead=1 swaps them on all"
     return f"the probe has too few images to rule out that the model relies on {cues}; {number} would be enough"
 
 
