@@ -695,5 +695,16 @@ def test_latents_as_many_as_fit_a_grid_are_no_map_of_the_image() -> None:
     assert find_layer(Latents(read_late=True), torch.rand(2, 3, 32, 32)) == "after"
 
 
+def test_a_reentrant_checkpoint_is_said() -> None:
+    class Reentrant(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self[1](checkpoint(self[0], x, use_reentrant=True))
+
+    model = Reentrant(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+    with pytest.raises(RuntimeError, match="use_reentrant=False, or look at a layer behind it"):
+        find_layer(model, torch.rand(2, 3, 8, 8))
+
+
 def test_images_that_are_alike_hide_no_map() -> None:
     assert find_layer(Latents(read_late=True), torch.zeros(2, 3, 32, 32)) == "after"

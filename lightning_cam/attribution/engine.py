@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import inference
+from .backward import gradients_of
 from .guard import untouched
 from .layers import check_layer, module_of
 from .layouts import layout_of
@@ -193,8 +194,7 @@ def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
     """
     if not scores.requires_grad:
         return None
-    # The graph is kept for the next target. `torch.autograd.grad` writes to no ``.grad``, unlike `backward`.
-    (gradient,) = torch.autograd.grad(scores.sum(), leaf, retain_graph=True, allow_unused=True)
+    (gradient,) = gradients_of(scores.sum(), [leaf])
     return gradient
 
 

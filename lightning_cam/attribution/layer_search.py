@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import inference
+from .backward import gradients_of
 from .layers import class_name, named_layers, outermost
 from .layouts import Layout, layout_of
 from .outputs import scores_in
@@ -193,7 +194,7 @@ class _Trace:
         if not scores.requires_grad:
             return None
         # The result is not needed: on the way back to the images, each map's hook receives its gradient.
-        torch.autograd.grad(_summed(scores), self.starts, retain_graph=True, allow_unused=True)
+        gradients_of(_summed(scores), self.starts)
         maps = (candidate for candidate in self.maps if not self.is_of_latents[candidate.layout.size])
         candidates = [candidate for candidate in maps if candidate.reach > _LEAST_REACH]
         ranked = [(*self._merits(candidate, n_classes), position) for position, candidate in enumerate(candidates)]
@@ -209,7 +210,7 @@ class _Trace:
             return False
         (height, width), (h, w) = self.image_size, candidate.layout.size
         cell = candidate.layout.grid(self.outputs[candidate.identity])[:, :, h // 2, w // 2]
-        (gradient,) = torch.autograd.grad(_summed(cell), self.starts[:1], retain_graph=True, allow_unused=True)
+        (gradient,) = gradients_of(_summed(cell), self.starts[:1])
         if gradient is None:  # a `no_grad` block of the model hides the images
             return False
         dependent = (gradient != 0).any(1).any(0)
