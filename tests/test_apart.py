@@ -3,8 +3,6 @@
 import functools
 import gc
 import itertools
-import mmap
-import multiprocessing
 import sqlite3
 import sys
 import tarfile
@@ -138,42 +136,6 @@ class Counter(Drawn):
         return super().pixels(index) * min(1.0, 0.3 + self.n_given / 300)
 
 
-class SharedCounter(Drawn):
-    """The same for all workers together."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.n_given = multiprocessing.get_context("spawn").Value("i", 0)
-
-    def pixels(self, index: int) -> Tensor:
-        with self.n_given.get_lock():
-            self.n_given.value += 1
-        return super().pixels(index) * min(1.0, 0.3 + self.n_given.value / 300)
-
-
-class SharedTensor(Drawn):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.n_given = torch.zeros(1).share_memory_()
-
-    def pixels(self, index: int) -> Tensor:
-        self.n_given += 1
-        return super().pixels(index) * min(1.0, 0.3 + float(self.n_given) / 300)
-
-
-class SharedBlock(Drawn):
-    """In memory that is none of torch's."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.block = mmap.mmap(-1, 8)
-
-    def pixels(self, index: int) -> Tensor:
-        n_given = int.from_bytes(self.block[:], "little") + 1
-        self.block[:] = n_given.to_bytes(8, "little")
-        return super().pixels(index) * min(1.0, 0.3 + n_given / 300)
-
-
 class Closure(Drawn):
     """State that no attribute holds."""
 
@@ -193,9 +155,6 @@ class Property(Zip):
     def targets(self) -> list[int]:
         self.pixels(0)
         return [index % 2 for index in range(N)]
-
-
-SHARED = (SharedCounter, SharedTensor, SharedBlock)
 
 
 def weights(
@@ -221,7 +180,7 @@ def assert_untouched(folder: Path, kind: type[Drawn], **options: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads from a copy, which has no copy of closures and open files")
-@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, OpenZip, Generator, Counter, Closure, Property, *SHARED])
+@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, OpenZip, Generator, Counter, Closure, Property])
 def test_a_training_without_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind)
 
@@ -234,14 +193,14 @@ def test_a_training_with_shuffled_validation_is_the_same(kind: type[Drawn], tmp_
     assert_untouched(tmp_path, kind, shuffles=True)
 
 
-@pytest.mark.parametrize("kind", [Zip, Sqlite, Property, SharedCounter, SharedTensor])
+@pytest.mark.parametrize("kind", [Zip, Sqlite, Property])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_training_with_forked_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="fork", persistent_workers=kind is Zip)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", [Zip, Generator, SharedTensor])
+@pytest.mark.parametrize("kind", [Zip, Generator])
 def test_a_training_with_spawned_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="spawn", persistent_workers=True)
 
@@ -339,42 +298,6 @@ def test_a_process_that_is_stuck_is_given_up(tmp_path: Path, monkeypatch: pytest
     data = Stuck(tmp_path)
 
     assert list(apart.Source(data, DataLoader(data)).read(read_item, [3])) == [1]
-
-
-class Locked(SharedCounter):
-    """Takes a long time for its second item, with the lock in its hands."""
-
-    def pixels(self, index: int) -> Tensor:
-        with self.n_given.get_lock():
-            time.sleep(60 * (multiprocessing.parent_process() is not None and index > 0))
-        return super().pixels(index)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
-def test_a_process_that_is_killed_takes_no_lock_along(tmp_path: Path) -> None:
-    data = Locked(tmp_path)
-    reading = apart.Source(data, DataLoader(data)).read(read_item, [0, 1])
-    next(reading)
-    time.sleep(0.2)  # it reads on
-
-    reading.close()
-
-    assert data.n_given.get_lock().acquire(timeout=1)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
-def test_large_shared_memory_is_data_and_is_not_copied(tmp_path: Path) -> None:
-    data = Drawn(tmp_path)
-    data.block = mmap.mmap(-1, 2**27)
-    data.block[2**26] = 7
-
-    assert list(apart.Source(data, DataLoader(data)).read(beyond, [0])) == [7]
-    assert data.block[0] == 1
-
-
-def beyond(dataset: Any, index: int) -> int:
-    dataset.block[0] = 1
-    return dataset.block[2**26]
 
 
 def test_progress_is_said_once_where_reading_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,17 @@ them, so that nothing comes back but the items. If that fails, or without a trai
 
 import copy
 import multiprocessing
+import os
 import pickle
+import stat
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -22,7 +26,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..origins import raised
-from .inherited import reopen_files, unshare_memory
 from .streams import FirstItems, indexed
 
 T = TypeVar("T")
@@ -158,8 +161,7 @@ class _Through(Dataset[bytes]):
 
 def _begin(own_start: Callable[[int], None] | None, dataset: Any, worker: int) -> None:
     """Starts as a worker of the training does: its data set is in `get_worker_info`, where many open their file."""
-    reopen_files()
-    unshare_memory(keeps_locks=True)  # of the queues between workers and us
+    _reopen_files()
     object.__setattr__(get_worker_info(), "dataset", dataset)  # it refuses any other way
     if own_start is not None:
         own_start(worker)
@@ -207,8 +209,7 @@ def _forked(dataset: Any, read: ReadItem[T], indices: Sequence[int], _loader: An
 
 def _send(pipe: Any, dataset: Any, read: ReadItem[Any], indices: Sequence[int]) -> None:
     torch.set_num_threads(1)  # threads of the parent are not here, and waiting for them would have no end
-    reopen_files()
-    unshare_memory(keeps_locks=False)
+    _reopen_files()
     for index in indices:
         pipe.send_bytes(_outcome(dataset, read, index))
 
@@ -230,3 +231,23 @@ def _result(outcome: bytes) -> Any:
     if not is_read:
         raise result
     return result
+
+
+def _reopen_files() -> None:
+    """Opens inherited files again, because after a fork both processes share one position in each open file."""
+    folder = Path("/proc/self/fd")
+    for path in list(folder.iterdir()) if folder.is_dir() else ():
+        with suppress(OSError):  # closed since, or deleted
+            _reopen(int(path.name), path)
+
+
+def _reopen(number: int, path: Path) -> None:
+    import fcntl  # here, since Windows has none
+
+    is_read_only = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    if is_read_only and stat.S_ISREG(os.fstat(number).st_mode):
+        place = os.lseek(number, 0, os.SEEK_CUR)
+        again = os.open(path, os.O_RDONLY)
+        os.lseek(again, place, os.SEEK_SET)
+        os.dup2(again, number, inheritable=False)
+        os.close(again)
