@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from . import __version__
+from .finished import command as finished
 from .sinks.consistency import ContradictoryError
 from .sinks.reading_back import CONTRADICTION, EXIT_CODES, Kept, newest, report_lines, verdict_lines
 from .text import printable
@@ -42,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_audit(commands)
+    _add_examine(commands)
     _add_check(commands)
     _add_report(commands)
     return parser
@@ -92,6 +94,14 @@ def _add_audit(commands: "_Commands") -> None:
     _add_number(audit, "--workers", "how many threads read files (default: one per processor, at most 8)", 1)
     _add_number(audit, "--seed", "another number chooses other pictures and other random splits", 0, default=0)
     audit.set_defaults(run=_audit)
+
+
+def _add_examine(commands: "_Commands") -> None:
+    about = "test a finished model, from its checkpoint and a folder of pictures"
+    codes = "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE, 2 if no verdict could be made."
+    command = _command(commands, "examine", about, codes)
+    finished.add_options(command)
+    command.set_defaults(run=_examine)
 
 
 def _add_check(commands: "_Commands") -> None:
@@ -173,6 +183,19 @@ def _audit(options: argparse.Namespace) -> int:
         return UNUSABLE
     _print(json.dumps(result.as_json(), indent=2) if options.json else result.as_table())
     return result.exit_code
+
+
+def _examine(options: argparse.Namespace) -> int:
+    def say(text: str) -> None:
+        print(f"lightning-cam examine: {printable(text)}", file=sys.stderr)
+
+    try:
+        result, outcome = finished.run(options, say)
+    except (ValueError, OSError) as error:
+        say(str(error))
+        return UNUSABLE
+    _print("\n".join(result))
+    return EXIT_CODES[outcome]
 
 
 def _check(options: argparse.Namespace) -> int:

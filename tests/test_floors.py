@@ -24,7 +24,7 @@ FLOORS = [
     ["sinks"],
     ["training"],
     ["__init__"],  # the public names
-    ["demo"],
+    ["demo", "finished"],
     ["cli"],
     ["__main__"],
 ]

@@ -1,0 +1,1 @@
+"""A finished model, without a trainer: from a checkpoint on disk to a verdict."""

@@ -1,0 +1,212 @@
+"""``lightning-cam examine``: options to a model and a probe, what was measured to words and files."""
+
+import argparse
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+from ..datasets.normalization import Normalize
+from ..examination import Evidence, Reading, Report, collect_evidence, examine
+from ..intervention import chosen_trials
+from ..notices import LightningCAMWarning
+from ..origins import is_ours, raised
+from ..probe import Probe
+from ..probe.drawn import Preprocess
+from ..sinks.album import Album
+from ..sinks.folder import FolderSink
+from ..sinks.page import Run
+from ..sinks.wording import lines
+from ..text import printable, shortened
+from ..training.fit import MAX_EVIDENCE
+from ..training.remarks import warn_of_copies
+from ..verdict import Outcome, Verdict, judge, limits, withheld
+from .loading import function_named, importing_from, load_model
+from .wording import as_options
+
+N_IMAGES = 128  # 64 of each of two classes; with 32 of each most verdicts are settled, and time grows with the number
+N_SHOWN = 16  # images that get a picture, as in a training
+PREFIX = "cam"
+SECONDS_TO_DRAW = 120.0
+
+Say = Callable[[str], None]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    name = "package.module:Name"
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file of Lightning, or of torch.save")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar=name,
+        help="a LightningModule, or a class or function that builds the module without arguments; modules in the "
+        "current folder are found",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="pictures that the model was not trained on, in one folder for each class",
+    )
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="pictures of the same names, white on the object")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
+    parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
+    parser.add_argument("--std", type=float, nargs="+", metavar="S", help="of the training's Normalize, with --mean")
+    parser.add_argument("--preprocess", metavar=name, help="a function: pixels (N, C, H, W) from 0 to 1 to model input")
+    parser.add_argument("--forward", metavar=name, help="a function: (model, inputs) to class scores")
+    parser.add_argument("--layer", metavar="NAME", help="the layer to look at (default: the last one with a map)")
+    parser.add_argument(
+        "--n", type=int, default=N_IMAGES, metavar="N", help="pictures to look at (default: %(default)s)"
+    )
+    parser.add_argument("--expect", nargs="+", default=[], metavar="CUE", help="cues that the model may rely on")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep pictures, numbers and the verdict in this folder")
+    parser.add_argument(
+        "--unpickle",
+        action="store_true",
+        help="load Python objects from the checkpoint, which can run any code: only for files that you trust",
+    )
+
+
+def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
+    """Examines a finished model. Returns the lines that say the result, and the outcome.
+
+    Args:
+        options: As `add_options` has them.
+        say: Gets remarks while it runs.
+
+    Raises:
+        ValueError: No verdict could be made; the message is a sentence for the user.
+        OSError: A file cannot be read.
+    """
+    with importing_from(Path.cwd()), _warnings_to(say), _in_options():
+        limits(chosen_trials(None), options.expect, ())  # before minutes have passed
+        preprocess = _preprocess(options)
+        forward = function_named(options.forward, "--forward") if options.forward else None
+        build = function_named(options.model, "--model")
+        model, step, epoch = load_model(options.checkpoint, build, unpickle=options.unpickle)
+        probe = _probe(options, preprocess)
+        say(f"looking at {len(probe)} pictures of {len(probe.classes)} classes")
+        with _explained():
+            report = examine(model, probe, layer=options.layer, forward=forward)
+            verdict = _verdict(report, options.expect)
+            cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if options.out else []
+            evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in cues]
+        kept = []
+        if options.out:
+            scalars = {**report.scalars, "shortcut_score": verdict.score}
+            reading = Reading(step, epoch, {f"{PREFIX}/{key}": value for key, value in scalars.items()})
+            kept = _keep(options.out, probe, report, reading, verdict, evidence, say)
+    return [*lines(verdict), *_remarks(options, probe, report), *kept], verdict.outcome
+
+
+def _preprocess(options: argparse.Namespace) -> Preprocess | None:
+    if (options.mean is None) != (options.std is None):
+        raise ValueError("--mean and --std belong together; pass both, or neither")
+    if options.mean is None:
+        return function_named(options.preprocess, "--preprocess") if options.preprocess else None
+    if options.preprocess:
+        raise ValueError("--preprocess replaces --mean and --std; pass one or the other")
+    if len(options.mean) != len(options.std) or len(options.mean) not in (1, 3) or not all(options.std):
+        raise ValueError("--mean and --std need one number each, or three for the colours; no std may be 0")
+    return Normalize(tuple(options.mean), tuple(options.std))
+
+
+def _probe(options: argparse.Namespace, preprocess: Preprocess | None) -> Probe:
+    size = tuple(options.size) if options.size else None
+    probe = Probe.from_folder(options.data, options.n, masks=options.masks, size=size, preprocess=preprocess)
+    warn_of_copies(probe)
+    return probe
+
+
+def _verdict(report: Report, expected: Sequence[str]) -> Verdict:
+    """As the callback judges: a model that may be one of other classes gets none."""
+    verdict = judge(report, expected)
+    remark = report.head.remark if report.head and not report.learned and not report.has_one_class else ""
+    verdict = withheld(verdict, remark) if remark else verdict
+    return replace(verdict, reason=as_options(verdict.reason))
+
+
+def _keep(
+    out: Path,
+    probe: Probe,
+    report: Report,
+    reading: Reading,
+    verdict: Verdict,
+    evidence: Sequence[Evidence],
+    say: Say,
+) -> list[str]:
+    """Writes what a training leaves in its folder."""
+    album = Album(probe, PREFIX, [FolderSink(out)], N_SHOWN, run=Run(uuid.uuid4().hex))
+    album.add(report, reading, verdict, alert=False)
+    album.finish([reading], verdict, evidence, alert=False)
+    losses = album.close(SECONDS_TO_DRAW)
+    for loss in losses:
+        say(loss)
+    return [] if losses else [f"kept in {out}"]
+
+
+def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[str]:
+    """What was looked at, and how: a verdict is worth no more than that."""
+    accuracy = report.scalars["probe_accuracy"]
+    right = round(accuracy * len(probe))
+    remarks = [f"right on {right} of {len(probe)} pictures; looked at layer {report.layer!r} of {options.model}"]
+    if probe.preprocess is None:
+        remarks.append(
+            "the model got the pixels as they are, from 0 to 1; if your training normalizes, pass --mean and --std, or "
+            "--preprocess"
+        )
+    if options.size is None:
+        height, width = report.size
+        remarks.append(f"the pictures have {height}x{width} pixels; if your training resizes them, pass --size H W")
+    if probe.masks is None:
+        remarks.append("no masks of the objects: pass --masks DIR, or --expect background if the model may use it")
+    return [printable(f"  {remark}") for remark in remarks]
+
+
+@contextmanager
+def _in_options() -> Iterator[None]:
+    """What a function of ours says of its arguments is said of options."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(as_options(str(error))) from error
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Whatever the user's model raises is one sentence."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and is_ours(error):
+            raise
+        raise ValueError(_failed(error)) from error
+
+
+def _failed(error: Exception) -> str:
+    return (
+        f"the model could not be looked at: {shortened(raised(error))}; check --size, --mean and --std, or pass "
+        "--preprocess or --forward"
+    )
+
+
+@contextmanager
+def _warnings_to(say: Say) -> Iterator[None]:
+    """Our own warnings are lines for a person, without the place in the code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LightningCAMWarning)
+        show = warnings.showwarning
+
+        def showing(text: Any, category: type[Warning], *place: Any, **more: Any) -> Any:
+            if issubclass(category, LightningCAMWarning):
+                say(str(text).removeprefix("lightning_cam: "))
+            else:
+                show(text, category, *place, **more)
+
+        warnings.showwarning = cast(Any, showing)
+        yield
