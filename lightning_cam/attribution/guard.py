@@ -265,3 +265,14 @@ def _rewrite(tensors: Sequence[Tensor], saved: Tensor, shapes: Sequence[torch.Si
         if not torch.equal(_bytes([tensor]), part):
             with torch.inference_mode(tensor.is_inference()):  # torch forbids writes to an inference tensor elsewhere
                 tensor.resize_(shape).copy_(part.clone().view(tensor.dtype).view(shape))
+
+
+@contextmanager
+def switches_kept(module: nn.Module) -> Iterator[None]:
+    """A step of a GAN that ends early leaves the parameters of its other network switched off."""
+    switches = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, is_on in switches:
+            parameter.requires_grad_(is_on)

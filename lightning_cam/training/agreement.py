@@ -103,6 +103,8 @@ def agreed(
     if arrived is not None and is_like(arrived, expected):
         is_other = are_same and unexplained(arrived, expected) > _OTHER and is_steady()
         return Agreement(doubt=_other_numbers(batch) if is_other else "")  # else transforms of the data set are random
+    if given is None and (name := _network_past_forward(batch)):
+        return Agreement(doubt=_takes_no_images(name))
     return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
@@ -235,6 +237,13 @@ def _depends(module: nn.Module, replay: Replay, inputs: Tensor, n_classes: int) 
         return False
 
 
+def _network_past_forward(batch: RealBatch) -> str:
+    """Name of the network that is given images, where ``forward`` is not, as in a GAN; else empty."""
+    whole = batch.calls.get("")
+    name = next((name for name, _ in batch.entries), "")
+    return name if whole is not None and whole.images is None else ""
+
+
 # ---- words -----------------------------------------------------------------------------------------------------------
 
 
@@ -254,6 +263,13 @@ def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: T
         f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
         f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
         f"from pixels in [0, 1] to what the model is given{f'; {close} comes close' if close else ''}."
+    )
+
+
+def _takes_no_images(name: str) -> str:
+    return (
+        f"Your step gives no images to forward(), but to module.{name}, and the probe's are not like those. "
+        f"If its output is the class scores, pass CAMCallback(forward=lambda module, images: module.{name}(images))."
     )
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
 from ..attribution.engine import placed
-from ..attribution.guard import untouched
+from ..attribution.guard import switches_kept, untouched
 from ..datasets.apart import Source, item_at
 
 _IN_ORDER = ("DistributedSampler", "UnrepeatedDistributedSampler")  # torch's, and Lightning's own of that shape
@@ -88,7 +88,7 @@ def batch_of(module: Any, loader: Any, indices: Sequence[int], *, validates: boo
     """
     step = partial(module.validation_step, **_second_loader(module)) if validates else module.training_step
     items = list(Source(loader.dataset, loader).read(item_at, indices))
-    with untouched(module):
+    with untouched(module), switches_kept(module):
         batch = module._apply_batch_transfer_handler(loader.collate_fn(items), device=module.device)
         with Arrivals(module, stops=True, runs_eagerly=True) as arrivals, suppress(Enough):
             step(batch, 0)

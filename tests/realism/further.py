@@ -80,6 +80,35 @@ class RunningMeans(Plain):
         return self.normalise(batch[0]), batch[1]
 
 
+class Gan(Plain):
+    """Its ``forward`` takes noise, and its discriminator, ``net``, classifies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = nn.Linear(4, 3 * 16 * 16)
+        self.automatic_optimization = False
+
+    def forward(self, noise: Tensor) -> Tensor:
+        return self.generator(noise).view(-1, 3, 16, 16)
+
+    def training_step(self, batch: Any, index: int) -> None:
+        noise = torch.randn(len(batch[1]), 4)
+        for optimizer, images in zip(self.optimizers(), (None, normal(batch[0])), strict=True):
+            self.toggle_optimizer(optimizer)
+            scores = self.net(self(noise) if images is None else images)
+            optimizer.zero_grad()
+            self.manual_backward(F.cross_entropy(scores, batch[1]))
+            optimizer.step()
+            self.untoggle_optimizer(optimizer)
+        self.log("val_acc", 0.5)
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_acc", self.net(self(torch.randn(8, 4))).argmax(1).float().mean())
+
+    def configure_optimizers(self) -> Any:
+        return [torch.optim.Adam(each.parameters(), 1e-2) for each in (self.generator, self.net)], []
+
+
 class TwoHooks(pl.LightningDataModule):
     def __init__(self, training: Any, validation: Any) -> None:
         super().__init__()
@@ -103,6 +132,8 @@ FURTHER |= {
     "constants set when training starts, in a hook": Recipe(LateInHook),
     "constants set when training starts, shuffled validation": Recipe(LateConstants, validation={"shuffle": True}),
     "running means of the input": Recipe(RunningMeans),
+    "a GAN": Recipe(Gan, sentence=r"forward=lambda module, images: module\.net\(images\)"),
+    "a GAN without validation": Recipe(Gan, sentence=r"module\.net\(images\)", trainer={"limit_val_batches": 0}),
     "random transforms in training's hook": Recipe(Transforms),
     "random transforms in every hook": Recipe(
         AlwaysFlipping, sentence=r"v2\.Normalize\(\[0\.5, 0\.5, 0\.5\], \[0\.1, 0\.1, 0\.1\]\) comes close"
