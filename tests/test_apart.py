@@ -106,6 +106,42 @@ class Sqlite(Drawn):
         return torch.from_numpy(np.frombuffer(read, np.uint8).reshape(3, SIDE, SIDE).copy()).float() / 255
 
 
+class Lmdb(Drawn):
+    """Opened at the first item."""
+
+    file = None
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with (
+            pytest.importorskip("lmdb").open(str(folder / "lmdb"), map_size=2**24) as file,
+            file.begin(write=True) as t,
+        ):
+            for index in range(N):
+                t.put(str(index).encode(), RAW[index].tobytes())
+
+    def pixels(self, index: int) -> Tensor:
+        if self.file is None:
+            self.file = pytest.importorskip("lmdb").open(str(self.folder / "lmdb"), readonly=True, lock=False)
+        with self.file.begin() as transaction:
+            read = np.frombuffer(transaction.get(str(index).encode()), np.uint8).reshape(3, SIDE, SIDE)
+            return torch.from_numpy(read.copy()).float() / 255
+
+
+class Hdf5(Drawn):
+    """Opened when it is made, which only works without workers."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(folder / "a.h5", "w") as file:
+            file["x"] = RAW
+        self.file = h5py.File(folder / "a.h5", "r")
+
+    def pixels(self, index: int) -> Tensor:
+        return torch.from_numpy(self.file["x"][index]).float() / 255
+
+
 class OpenZip(Zip):
     """Opened when it is made, which only works without workers."""
 
@@ -180,7 +216,7 @@ def assert_untouched(folder: Path, kind: type[Drawn], **options: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads from a copy, which has no copy of closures and open files")
-@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, OpenZip, Generator, Counter, Closure, Property])
+@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, Lmdb, Hdf5, OpenZip, Generator, Counter, Closure, Property])
 def test_a_training_without_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind)
 
@@ -193,7 +229,7 @@ def test_a_training_with_shuffled_validation_is_the_same(kind: type[Drawn], tmp_
     assert_untouched(tmp_path, kind, shuffles=True)
 
 
-@pytest.mark.parametrize("kind", [Zip, Sqlite, Property])
+@pytest.mark.parametrize("kind", [Zip, Sqlite, Lmdb, Property])
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 def test_a_training_with_forked_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="fork", persistent_workers=kind is Zip)
