@@ -1,14 +1,17 @@
 """Large images: fewer are tested, in parts, with the same results."""
 
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_cam import Probe, examine
 from lightning_cam.examination import collect_evidence
 from lightning_cam.intervention import filters, swaps
+from lightning_cam.intervention.edits import move_object
 
 LOOK, EVIDENCE = (sys.modules[f"lightning_cam.examination.{name}"] for name in ("look", "evidence"))
 
@@ -96,3 +99,25 @@ def test_large_images_go_one_by_one_and_small_ones_all_at_once() -> None:
     assert [len(part) for part in swaps.in_parts(rows, torch.empty(4, 3, 2048, 2048, device="meta"))] == [1] * 4
     assert [len(part) for part in swaps.in_parts(rows, torch.empty(64, 3, 224, 224, device="meta"))] == [4]
     assert [len(part) for part in swaps.in_parts(rows[:0], torch.empty(4, 3, 2048, 2048, device="meta"))] == [0]
+
+
+class Largest(TorchDispatchMode):
+    """Keeps how many values the largest tensor has that is made under it."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        if isinstance(made, Tensor):
+            self.values = max(self.values, made.numel())
+        return made
+
+
+def test_a_picture_is_moved_without_a_larger_one() -> None:
+    images, unknown = probe_of(4).images, torch.zeros(4, 32, 32, dtype=torch.bool)
+    own, donors = move_object.read(images, unknown)
+    with Largest() as largest:
+        moved = move_object.give(images, own, tuple(each.flip(0) for each in donors))
+
+    assert not torch.equal(moved, images)
+    assert largest.values == images.numel()

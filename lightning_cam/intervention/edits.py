@@ -222,10 +222,17 @@ def _centre(images: Tensor) -> Tensor:
 
 def _move_picture(images: Tensor, offsets: Tensor) -> Tensor:
     """Whole pictures moved by rows and columns ``(N, 2)``, mirrored at their edges."""
-    height, width = images.shape[2:]
-    wide = F.pad(images, (width - 1, width - 1, height - 1, height - 1), mode="reflect")
-    starts = [(height - 1 - y, width - 1 - x) for y, x in offsets.round().int().tolist()]
-    return torch.stack([w[:, y : y + height, x : x + width] for w, (y, x) in zip(wide, starts, strict=True)])
+    moved = []
+    for image, (y, x) in zip(images, offsets.round().int().tolist(), strict=True):
+        rows, columns = (_mirrored(side, by, image) for side, by in zip(image.shape[1:], (y, x), strict=True))
+        moved.append(image[:, rows][:, :, columns])
+    return torch.stack(moved)
+
+
+def _mirrored(side: int, by: int, like: Tensor) -> Tensor:
+    """Which row of a picture each row of the moved one shows. Padding would make a picture nine times as large."""
+    last = side - 1
+    return last - (last - (torch.arange(side, device=like.device) - by).abs()).abs()
 
 
 move_object = TwoStepEdit(_read_position, _give_position)

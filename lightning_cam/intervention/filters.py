@@ -80,4 +80,4 @@ def mean_of(images: Tensor, weights: Tensor) -> Tensor:
 
 def spread_of(images: Tensor, weights: Tensor) -> Tensor:
     """Standard deviation of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
-    return mean_of((images - mean_of(images, weights)) ** 2, weights).sqrt()
+    return mean_of((images - mean_of(images, weights)).square_(), weights).sqrt()
