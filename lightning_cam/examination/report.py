@@ -1,7 +1,8 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,10 @@ from ..probe import Probe
 from ..spatial import upsample
 from ..statistics import has_learned
 from .look import Look, ScoresOf, look, material_of
+from .table import as_dataframe
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +42,9 @@ class Report:
         head: Where in the model's output the class scores were, and what they are.
         has_one_class: Whether all probe images are of one class: then there is nothing to tell apart.
         size: ``(H, W)`` of the probe's images.
+        names: Of the images.
+        classes: Names of the probe's classes.
+        targets: ``(N,)`` class indices of the images.
     """
 
     layer: str
@@ -55,11 +63,25 @@ class Report:
     head: Head | None = None
     has_one_class: bool = False
     size: tuple[int, int] = (0, 0)
+    names: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    targets: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
     @property
     def maps(self) -> Tensor:
         """``(N, H, W)`` float32, `grid_maps` at image size. Made anew each time: it is as large as a probe."""
         return upsample(self.grid_maps, self.size)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """One row for each probe image, as a pandas table.
+
+        Columns: ``name``, ``class``, ``predicted``, ``probability`` (of the true class), every measure under its own
+        name, and ``effect/<cue>`` for every cue that was swapped. NaN where a value is undefined.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        return as_dataframe(self)
 
     def __repr__(self) -> str:
         cues = ", ".join(self.effects) or "no cue"
@@ -142,6 +164,9 @@ def report_on(
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
         size=(probe.images.shape[-2], probe.images.shape[-1]),
+        names=probe.names,
+        classes=probe.classes,
+        targets=probe.targets,
     )
 
 

@@ -1,0 +1,33 @@
+"""A report as a table: one row for each probe image, to sort, filter and plot."""
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    import pandas
+
+    from .report import Report
+
+
+def as_dataframe(report: "Report") -> "pandas.DataFrame":
+    """See `Report.to_dataframe`."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise ImportError("to_dataframe needs pandas, which is not installed; run: pip install pandas") from error
+    probabilities, predicted = report.logits.double().softmax(1), report.logits.argmax(1)
+    columns = {
+        "name": list(report.names),
+        "class": [_class_name(report, index) for index in report.targets.tolist()],
+        "predicted": [_class_name(report, index) for index in predicted.tolist()],
+        "probability": probabilities[torch.arange(len(predicted)), report.targets].numpy(),
+        **{key: column.double().numpy() for key, column in report.values.items()},
+        **{f"effect/{cue}": column.double().numpy() for cue, column in report.effects.items()},
+    }
+    return pandas.DataFrame(columns)
+
+
+def _class_name(report: "Report", index: int) -> str:
+    """A model may have more classes than the probe names."""
+    return report.classes[index] if index < len(report.classes) else f"class {index}"
