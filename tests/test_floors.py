@@ -21,6 +21,7 @@ FLOORS = [
     ["attribution", "intervention", "audit"],
     ["examination", "metrics"],
     ["verdict"],
+    ["front"],  # what a person sees, of nothing but its own files
     ["sinks"],
     ["training"],
     ["__init__"],  # the public names
@@ -42,6 +43,7 @@ GUARDED = {  # who may import a package from outside
     "lightning": {"training"},
     "tensorboard": {"sinks"},
     "wandb": {"sinks", "demo"},
+    "jinja2": {"front"},
 }
 
 

@@ -17,7 +17,10 @@ from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.places import free_place, place_of
 from lightning_cam.verdict import Verdict
 
-OURS = ["history.jsonl", "verdict.json", "evolution.png", "summary.md", "run.json", "evidence_x.png", "step_00000003"]
+OURS = [
+    *("history.jsonl", "verdict.json", "report.html", "evolution.png", "summary.md", "run.json"),
+    *("evidence_x.png", "step_00000003"),
+]
 UNSURE = Verdict("INCONCLUSIVE", 0.0, (), (), "")
 ONE = Run("one")
 MOVED = "has files of yours or of another run, so this run is kept in"

@@ -4,21 +4,26 @@ All pictures share one colour scale, see `scale`. Works on any thread and uses n
 """
 
 from .evidence import SwapRow, evidence
-from .scale import BAND_NAMES, Picture, bands, density
+from .paint import outlined, photo_of
+from .scale import BAND_NAMES, COLOURS, Picture, bands, density, strength
 from .strips import Row, select_steps, strip
 from .summaries import scalar_table
 from .tiles import tile, tile_lines
 
 __all__ = [
     "BAND_NAMES",
+    "COLOURS",
     "Picture",
     "Row",
     "SwapRow",
     "bands",
     "density",
     "evidence",
+    "outlined",
+    "photo_of",
     "scalar_table",
     "select_steps",
+    "strength",
     "strip",
     "tile",
     "tile_lines",

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict
 from .page import Page, Run, Sink
-from .pages import Frame, check_page, final_page, shown_probes
+from .pages import Frame, check_page, final_page, portraits_of, shown_probes, snapshot_of
+from .snapshot import Portraits
 from .worker import Worker
 
 NO_RUN = Run()
@@ -53,8 +54,17 @@ class Album:
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
-        page = partial(check_page, self._probe, frame, self._name, verdict, alert=alert)
+        page = partial(self._check_page, frame, verdict, alert=alert)
         self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
+
+    def _check_page(self, frame: Frame, verdict: Verdict | None, *, alert: bool) -> Page:
+        page = check_page(self._probe, frame, self._name, verdict, alert=alert)
+        return replace(page, snapshot=snapshot_of(frame, self._portraits)) if len(frame.shown) else page
+
+    @cached_property
+    def _portraits(self) -> Portraits:
+        """Encoded once, by the thread that draws."""
+        return portraits_of(self._probe, self._shown)
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool

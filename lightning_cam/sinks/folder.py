@@ -22,20 +22,24 @@ from ..text import words
 from ..verdict import Verdict
 from .page import Page, Run, png
 from .places import create, free_place, place_of, read_owner, write_owner, write_whole
+from .report_page import RunPage, read_back
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
+REPORT = "report.html"
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
+MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
 class FolderSink:
     """Keeps pictures, the series of scalars, the verdict and a summary as files.
 
-    ``step_00000012/<probe>.png``, ``history.jsonl`` (a line per check) and ``verdict.json`` at each check; at the end
-    ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. A file is either whole or not there. A run that is
-    resumed into the same folder continues the series; a step that comes again replaces the earlier one.
+    ``step_00000012/<probe>.png``, ``history.jsonl`` (a line per check), ``verdict.json`` and ``report.html`` (the run
+    as one page) at each check; at the end ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. A file is
+    either whole or not there. A run that is resumed into the same folder continues the series; a step that comes again
+    replaces the earlier one.
 
     Args:
         path: The folder; made when the first page comes. Where it has files of yours with the same names, or another
@@ -60,7 +64,8 @@ class FolderSink:
         try:
             self._folders[run.name].keep(page)
         except FileExistsError:  # a file of the user's is in the way, or another process has taken the folder over
-            self._open(run, _RunFolder(free_place(self._path, run), self._folders[run.name].lines))
+            earlier = self._folders[run.name]
+            self._open(run, _RunFolder(free_place(self._path, run), earlier.lines, earlier.page))
             self._folders[run.name].keep(page)
 
     def _open(self, run: Run, folder: "_RunFolder") -> None:
@@ -72,8 +77,9 @@ class FolderSink:
 class _RunFolder:
     """A folder of one run. It writes over the files alone that the run made."""
 
-    def __init__(self, root: Path, lines: Mapping[int, str] | None = None) -> None:
+    def __init__(self, root: Path, lines: Mapping[int, str] | None = None, page: RunPage | None = None) -> None:
         self.root = root
+        self.page = page
         self.lines = dict(lines or {})
         self._ends_whole = False  # whether the history ends where we think it does
 
@@ -87,7 +93,7 @@ class _RunFolder:
         owner = read_owner(self.root)
         if owner is None or owner.run != page.run.name:
             raise FileExistsError(f"'{self.root}' is not of this run any more")
-        files = _files(page)
+        files = {**_files(page), **self._report(page, is_new=REPORT not in owner.files)}
         names = dict.fromkeys(name.split("/")[0] for name in [*([HISTORY] if page.scalars else []), *files])
         new = [name for name in names if name not in owner.files]
         self._require_absence(new)
@@ -98,6 +104,15 @@ class _RunFolder:
             self._add_to_history(page, is_new=HISTORY in new)
         for name, data in files.items():
             self._put(name, data, new)
+
+    def _report(self, page: Page, *, is_new: bool) -> dict[str, bytes]:
+        """The page of the run, where there is something for a person to see."""
+        if page.snapshot is None and page.verdict is None and not page.is_final:
+            return {}
+        if self.page is None:
+            self.page = RunPage() if is_new else _earlier_page(self.root / REPORT)
+        self.page.add(page)
+        return {REPORT: self.page.html(page, _versions()).encode("utf-8", "replace")}
 
     def _require_absence(self, names: Sequence[str]) -> None:
         for name in names:
@@ -142,6 +157,13 @@ def _files(page: Page) -> dict[str, bytes]:
     if page.text is not None:
         files["summary.md"] = page.text.encode("utf-8", "replace")
     return files
+
+
+def _earlier_page(path: Path) -> RunPage:
+    """What the run that this one resumes had drawn."""
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > MOST_BYTES_OF_REPORT:
+        return RunPage()
+    return read_back(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _is_alone(path: Path) -> bool:
@@ -227,13 +249,17 @@ def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
         "run": page.run.name,
         "probe": page.probe,
         "written": time.time(),
-        "versions": {"lightning_cam": _installed_version(), "torch": str(torch.__version__)},
+        "versions": _versions(),
         "step": page.step,
         "epoch": page.epoch,
         **verdict.as_json(),
         "tested": list(verdict.tested),
         "untested": list(verdict.untested),
     }
+
+
+def _versions() -> dict[str, str]:
+    return {"lightning_cam": _installed_version(), "torch": str(torch.__version__)}
 
 
 def _installed_version() -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..verdict import Verdict
+from .snapshot import Snapshot
 
 # Encoding is the dearest part of a picture. Twenty tiles of 472x315: 5.3 ms each at Pillow's own level 6, 2.5 ms at 1,
 # for files that are a sixth larger.
@@ -81,6 +82,7 @@ class Page:
         is_final: Whether the fit has ended, or an alert on this page ends it.
         run: Which fit it is of.
         probe: Fingerprint of the probe.
+        snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
     """
 
     prefix: str
@@ -96,6 +98,7 @@ class Page:
     is_final: bool = False
     run: Run = Run()
     probe: str = ""
+    snapshot: Snapshot | None = None
 
 
 class Sink(Protocol):

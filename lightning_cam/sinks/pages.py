@@ -13,6 +13,7 @@ from ..spatial import upsample
 from ..text import printable
 from ..verdict import Verdict
 from .page import Page, Tile
+from .snapshot import MOST_PROBES, Portraits, Snapshot
 from .tensorboard import image_hint
 from .wording import lines, markdown
 
@@ -53,6 +54,16 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
     """
     place_in_class = torch.stack([(targets[:i] == targets[i]).sum() for i in range(len(targets))])
     return place_in_class.argsort(stable=True)[:n_images].sort().values
+
+
+def portraits_of(probe: Probe, shown: Tensor) -> Portraits:
+    """Of the shown probes; where they are many, of the same number of each class."""
+    return Portraits.of(probe, shown, shown_probes(probe.targets[shown], MOST_PROBES))
+
+
+def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
+    """A check of all shown probes, as numbers."""
+    return Snapshot.of(portraits, frame.maps, frame.probabilities, frame.background)
 
 
 def check_page(probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False) -> Page:

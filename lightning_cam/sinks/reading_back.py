@@ -19,7 +19,7 @@ from .wording import lines
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
 CONTRADICTION = 5  # exit code of a verdict that contradicts itself
 MOST_BYTES = 10_000_000  # of a verdict, which has some kB, or some hundred with a thousand classes
-PICTURES = ("evolution.png", "evidence_*.png", "step_*", "summary.md")
+PICTURES = ("report.html", "evolution.png", "evidence_*.png", "step_*", "summary.md")
 
 Record = TypeVar("Record", Finding, Reliance, Remedy, Verdict)
 

@@ -1,0 +1,227 @@
+"""A run as one page that asks for nothing: its verdict in words, and the checks as numbers that the page draws."""
+
+import base64
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import front
+from ..cues import cue_named
+from ..intervention import MARGIN, Reliance
+from ..render import COLOURS
+from ..text import printable
+from ..verdict import FAIL, Finding, Verdict
+from .page import Page
+from .snapshot import Portraits, Snapshot, data_uri
+
+MOST_CHECKS = 100  # on the slider; of more, every second one is left out
+CURVES = ("background_attention_ratio", "probe_accuracy", "attention_drift")  # beside the reliances
+WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
+_BLOCK = re.compile(r'<script type="application/json" id="(portraits|checks)">(.*?)</script>', re.DOTALL)
+HEADLINES = {
+    "PASS": "No shortcut found among the cues that were tested",
+    "WARN": "The model may rely on a shortcut",
+    "FAIL": "The model relies on a shortcut",
+    "INCONCLUSIVE": "Nothing can be said yet",
+}
+NOT_JUDGED = "No verdict: no cue was swapped in this run."
+WHY_NO_FINDING = {
+    "object": "A property of the object itself: it never leads to a finding.",
+    "shared": "In part the object's own: it leads to a warning at most.",
+}
+
+
+@dataclass
+class RunPage:
+    """What the page of a run has so far; each page of the fit adds to it.
+
+    Attributes:
+        checks: A line of JSON by step, encoded once.
+        portraits: The probes as a line of JSON.
+        shown: Whose line that is; None where an earlier run wrote it.
+        verdict: The last one there was.
+        evidence: Data URIs by cue.
+    """
+
+    checks: dict[int, str] = field(default_factory=dict)
+    portraits: str = "null"
+    shown: Portraits | None = None
+    verdict: Verdict | None = None
+    evidence: dict[str, str] = field(default_factory=dict)
+
+    def add(self, page: Page) -> None:
+        """Takes over what a page says. A check that comes again without pictures keeps those it had."""
+        if page.snapshot is not None and page.snapshot.portraits is not self.shown:
+            self._show(page.snapshot.portraits)
+        if page.snapshot is not None or (page.scalars and page.step not in self.checks):
+            self.checks[page.step] = embedded(check_entry(page))
+        if len(self.checks) > MOST_CHECKS:
+            self.checks = thinned(self.checks)
+        self.verdict = page.verdict or self.verdict
+        self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
+
+    def _show(self, portraits: Portraits) -> None:
+        """Checks of other probes cannot be shown beside these."""
+        line = embedded(portraits_entry(portraits))
+        self.checks = self.checks if line == self.portraits else {}
+        self.portraits, self.shown = line, portraits
+
+    def html(self, page: Page, versions: Mapping[str, str]) -> str:
+        """The page as it stands after ``page``."""
+        facts = {
+            "step": page.step,
+            "epoch": page.epoch,
+            "run": page.run.name,
+            "probe fingerprint": page.probe,
+            **versions,
+        }
+        return front.report(
+            {
+                "is_final": page.is_final,
+                "verdict": verdict_entry(self.verdict),
+                "evidence": self.evidence,
+                "facts": {key: printable(value) for key, value in facts.items() if value != ""},
+                "margin": MARGIN,
+                "portraits": self.portraits,
+                "checks": "[\n" + ",\n".join(line for _, line in sorted(self.checks.items())) + "\n]",
+            }
+        )
+
+
+def read_back(text: str) -> RunPage:
+    """The checks on a page that an earlier run left, for the run that resumes it; none where it cannot be read."""
+    blocks = dict(_BLOCK.findall(text))
+    try:
+        checks = {int(check["step"]): embedded(check) for check in json.loads(blocks["checks"])}
+        return RunPage(checks, embedded(json.loads(blocks["portraits"])))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return RunPage()
+
+
+def embedded(entry: object) -> str:
+    r"""JSON in one line that cannot leave the element that holds it.
+
+    >>> embedded("</script>")
+    '"\\u003c/script>"'
+    """
+    return json.dumps(entry, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def thinned(checks: Mapping[int, str]) -> dict[int, str]:
+    """Every second check; the first and the last stay."""
+    steps = sorted(checks)
+    return {step: checks[step] for step in [*steps[:-1:2], steps[-1]]}
+
+
+def portraits_entry(portraits: Portraits) -> dict[str, Any]:
+    """The probes for the page: names, pictures, classes, and the colours of its maps."""
+    probes = [
+        {
+            "name": name,
+            "picture": portraits.pictures[i],
+            "outline": portraits.outlines[i],
+            "target": portraits.targets[i],
+            "area": _number(math.nan if area is None else area),
+        }
+        for i, (name, area) in enumerate(zip(portraits.names, portraits.areas, strict=True))
+    ]
+    return {"classes": list(portraits.classes), "probes": probes, "ramp": COLOURS.tolist(), "margin": MARGIN}
+
+
+def check_entry(page: Page) -> dict[str, Any]:
+    """A check for the page: the scalars of its curves, and the maps of the portraits."""
+    scalars = {key.removeprefix(f"{page.prefix}/"): value for key, value in page.scalars.items()}
+    drawn = {key: _number(value) for key, value in scalars.items() if key in CURVES or key.startswith("reliance/")}
+    maps = {} if page.snapshot is None else _maps_entry(page.snapshot)
+    return {"step": page.step, "epoch": page.epoch, "values": drawn, **maps}
+
+
+def _maps_entry(snapshot: Snapshot) -> dict[str, Any]:
+    return {
+        "size": list(snapshot.grids.shape[1:]),
+        "maps": base64.b64encode(snapshot.grids.tobytes()).decode(),
+        "predicted": list(snapshot.predicted),
+        "certainty": [_number(value) for value in snapshot.certainty],
+        "own": [_number(value) for value in snapshot.own],
+        "outside": [_number(value) for value in snapshot.outside],
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON knows neither NaN nor infinity."""
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
+    """A verdict in the words of the page."""
+    if verdict is None:
+        return {"outcome": "", "headline": NOT_JUDGED, "reason": "", "findings": [], "cues": [], "untested": []}
+    found = {finding.cue for finding in verdict.findings}
+    measured = [reliance for reliance in verdict.measured if reliance.cue in verdict.tested]
+    return {
+        "outcome": verdict.outcome,
+        "headline": HEADLINES[verdict.outcome],
+        "reason": _sentence(verdict.reason),
+        "findings": [_finding(finding) for finding in verdict.findings],
+        "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
+        "untested": untested(verdict),
+    }
+
+
+def _sentence(text: str) -> str:
+    """One line that begins and ends like a sentence."""
+    line = printable(text)
+    return line and f"{line[0].upper()}{line[1:]}{'' if line.endswith('.') else '.'}"
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "cue": printable(finding.cue),
+        "weight": "relied on" if finding.outcome == FAIL else "perhaps relied on",
+        "text": _sentence(finding.text.removeprefix(f"{finding.cue}: ")),
+        "classes": ", ".join(map(printable, finding.classes)),
+        "what": printable(finding.remedy.what),
+        "code": "\n".join(map(printable, finding.remedy.code.splitlines())),
+    }
+
+
+def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
+    """A row of the table, with the places of its picture in per cent of the width."""
+    above = reliance.mean > MARGIN and not is_found
+    return {
+        "name": printable(reliance.cue),
+        "text": f"{reliance.mean:.2f} ({reliance.low:.2f} to {reliance.high:.2f})",
+        "note": WHY_NO_FINDING.get(cue_named(reliance.cue).owner, "Not beyond doubt with so few images.")
+        if above
+        else "",
+        "is_found": is_found,
+        **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
+        "zero": place(0.0),
+        "margin": place(MARGIN),
+    }
+
+
+def place(value: float) -> float:
+    """Where a reliance lies in the picture of an interval, 0 to 100.
+
+    >>> place(-0.25), place(1.0), place(2.0)
+    (0.0, 100.0, 100.0)
+    """
+    return round(100 * min(max((value - WORST) / (BEST - WORST), 0.0), 1.0), 2)
+
+
+def untested(verdict: Verdict) -> list[dict[str, str]]:
+    """The cues of which nothing is known, and why."""
+    tried = {reliance.cue for reliance in verdict.measured}
+    return [{"cue": cue, "why": _why_untested(cue, tried)} for cue in verdict.untested]
+
+
+def _why_untested(cue: str, tried: Sequence[str] | set[str]) -> str:
+    if cue in tried:
+        return "It was swapped, but too few images have an effect for an interval."
+    if cue == "background":
+        return "It was not swapped: that takes masks of the objects, and trials that name it."
+    return "No trial of this run swaps it."

@@ -1,0 +1,129 @@
+"""What one check saw on the shown probes, as numbers. A page colours them itself, so one file holds a whole run."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from .. import render
+from ..probe import Probe
+from ..text import printable
+
+LONGEST = 128  # pixels a side of a picture; 64 of them as JPEG take 0.3 MB
+LOSSLESS = 64  # pixels a side up to which a picture is kept as PNG: JPEG smears small ones
+MOST_PROBES = 64  # on a page; with `MOST_CELLS` and 100 checks the file has 3 MB
+MOST_CELLS = 16  # cells a side of a map; finer ones are averaged, which keeps their mass
+
+
+@dataclass(frozen=True, eq=False)
+class Portraits:
+    """The shown probes themselves, the same at every check.
+
+    Attributes:
+        rows: ``(n,)`` which of the shown probes they are.
+        names: Of the probes.
+        pictures: Data URIs.
+        outlines: Data URIs of the object's outline on nothing; None without a mask.
+        targets: Index of the true class.
+        areas: Share of the picture outside the object; None without a mask.
+        classes: Names by index.
+    """
+
+    rows: Tensor
+    names: tuple[str, ...]
+    pictures: tuple[str, ...]
+    outlines: tuple[str | None, ...]
+    targets: tuple[int, ...]
+    areas: tuple[float | None, ...]
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, probe: Probe, shown: Tensor, rows: Tensor) -> "Portraits":
+        """Of the probes ``shown[rows]``."""
+        indices = shown[rows].tolist()
+        masks = [None if probe.masks is None or not probe.masks[i].any() else probe.masks[i] for i in indices]
+        return cls(
+            rows,
+            tuple(printable(probe.names[i]) for i in indices),
+            tuple(_portrait(probe.images[i]) for i in indices),
+            tuple(None if mask is None else _outline(mask) for mask in masks),
+            tuple(int(probe.targets[i]) for i in indices),
+            tuple(None if mask is None else 1 - float(mask.float().mean()) for mask in masks),
+            tuple(map(printable, probe.classes)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One check of the portraits' probes.
+
+    Attributes:
+        portraits: Whose check it is.
+        grids: ``(n, h, w)`` uint8, place of the density on the scale of `render.strength`: the same for all runs.
+        predicted: Index of the predicted class.
+        certainty: Probability of the predicted class.
+        own: Probability of the true class.
+        outside: Share of the attention outside the object, NaN where undefined.
+    """
+
+    portraits: Portraits
+    grids: NDArray[np.uint8]
+    predicted: Sequence[int]
+    certainty: Sequence[float]
+    own: Sequence[float]
+    outside: Sequence[float]
+
+    @classmethod
+    def of(cls, portraits: Portraits, maps: Tensor, probabilities: Tensor, outside: Tensor) -> "Snapshot":
+        """From the values of all shown probes."""
+        rows = portraits.rows
+        chances = probabilities[rows]
+        return cls(
+            portraits,
+            places(maps[rows]),
+            chances.argmax(1).tolist(),
+            chances.amax(1).tolist(),
+            [float(chances[i, target]) for i, target in enumerate(portraits.targets)],
+            outside[rows].tolist(),
+        )
+
+
+def places(maps: Tensor) -> NDArray[np.uint8]:
+    """Maps ``(n, h, w)`` as bytes: 80 is the even share, 255 eight times as much and more, 0 none.
+
+    >>> import torch
+    >>> places(torch.tensor([[[0.0, 1.0], [1.0, 2.0]]]))
+    array([[[  0,  80],
+            [ 80, 128]]], dtype=uint8)
+    """
+    height, width = (min(side, MOST_CELLS) for side in maps.shape[1:])
+    small = F.adaptive_avg_pool2d(maps[:, None].float(), (height, width))[:, 0]
+    return np.stack([np.round(255 * render.strength(render.density(each))).astype(np.uint8) for each in small])
+
+
+def data_uri(picture: NDArray[np.uint8], *, lossless: bool = False) -> str:
+    """A picture ``(h, w, 3)``, or with transparency ``(h, w, 4)``, as an address that holds it."""
+    kind, options = ("png", {}) if lossless else ("jpeg", {"quality": 85})
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format=kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _portrait(image: Tensor) -> str:
+    side = max(image.shape[-2:])
+    return data_uri(render.photo_of(image, min(side, LONGEST)), lossless=side <= LOSSLESS)
+
+
+def _outline(mask: Tensor) -> str:
+    """Drawn on two grounds: where they stay apart, there is no line."""
+    scale = LONGEST / max(mask.shape)
+    size = max(round(mask.shape[0] * scale), 1), max(round(mask.shape[1] * scale), 1)
+    black, white = (render.outlined(np.full((*size, 3), ground, np.uint8), mask) for ground in (0, 255))
+    line = black == white
+    return data_uri(np.concatenate([black, 255 * line[..., :1].astype(np.uint8)], axis=-1), lossless=True)

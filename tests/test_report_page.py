@@ -1,0 +1,394 @@
+"""`report.html`: one file that asks for nothing, in which names are text, and whose verdict needs no JavaScript."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from house.pages import bad_news, check, convicted, picture
+from house.trainings import Net, loader, probe
+from lightning_cam import CAMCallback, Probe, front
+from lightning_cam.intervention import Reliance
+from lightning_cam.sinks import FolderSink, Page
+from lightning_cam.sinks.page import Run
+from lightning_cam.sinks.report_page import MOST_CHECKS, RunPage, read_back, verdict_entry
+from lightning_cam.sinks.snapshot import MOST_CELLS, Portraits, Snapshot, places
+from lightning_cam.verdict import Verdict
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def random(*size: int, seed: int = 0) -> Tensor:
+    return torch.rand(*size, generator=torch.Generator().manual_seed(seed))
+
+
+def portraits(n: int = 4, side: int = 32, classes: Sequence[str] = ("cat", "dog")) -> Portraits:
+    blocks = random(n, 3, side // 8, side // 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    masks = torch.zeros(n, side, side, dtype=torch.bool)
+    masks[: n - 1, side // 4 : side // 2, side // 4 :] = True
+    names = [f"{classes[i % 2]}_{i}" for i in range(n)]
+    everything = torch.arange(n)
+    return Portraits.of(
+        Probe(blocks, everything % 2, masks=masks, classes=classes, names=names), everything, everything
+    )
+
+
+def page(step: int, of: Portraits, cells: int = 7, **scalars: float) -> Page:
+    """A check whose first half of the probes is right."""
+    n = len(of.names)
+    right = torch.nn.functional.one_hot(torch.arange(n) % 2, 2).float()
+    probabilities = torch.where(torch.arange(n)[:, None] < n // 2, right, 1 - right) * 0.8 + 0.1
+    snapshot = Snapshot.of(of, random(n, cells, cells, seed=step), probabilities, random(n, seed=step))
+    values = {f"cam/{key}": value for key, value in scalars.items()}
+    return Page("cam", step, step // 4, values, snapshot=snapshot, run=Run("a run"), probe="abc")
+
+
+def report(*pages: Page) -> str:
+    run = RunPage()
+    for each in pages:
+        run.add(each)
+    return run.html(pages[-1], {"torch": "2.0"})
+
+
+def block(html: str, name: str) -> object:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    return json.loads(found[1])
+
+
+class Elements(HTMLParser):
+    """Every element of a page, and the text that a person reads without JavaScript."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._skipped = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._skipped = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skipped = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._skipped else data
+
+
+def test_the_verdict_is_read_without_javascript() -> None:
+    text = Elements(report(page(3, portraits()), bad_news(3))).text
+
+    assert "FAIL" in text
+    assert "The model relies on border." in text
+    assert "blur at random" in text
+    assert "transform = 1" in text
+    assert "0.50 (0.25 to 0.75)" in text
+
+
+def test_what_was_not_tested_is_named_with_the_reason() -> None:
+    rows = {row["cue"]: row["why"] for row in verdict_entry(convicted())["untested"]}
+
+    assert "too few images" in rows["tone"]
+    assert "masks" in rows["background"]
+    assert set(rows) == set(convicted().untested)
+    assert rows["tone"] in Elements(report(bad_news(1))).text
+
+
+def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:
+    measured = tuple(Reliance(cue, 0.2, 0.15, 0.25, 0.01, {}, 8.0) for cue in ("tone", "position", "border"))
+    rows = {row["name"]: row["note"] for row in verdict_entry(Verdict("PASS", 0, (), measured, "none"))["cues"]}
+
+    assert "object itself" in rows["tone"]
+    assert "warning at most" in rows["position"]
+    assert "doubt" in rows["border"]
+
+
+def test_a_run_without_a_verdict_says_so() -> None:
+    assert "no cue was swapped" in Elements(report(page(3, portraits()))).text
+
+
+def test_hostile_names_are_text() -> None:
+    shown = portraits(classes=(HOSTILE, "dog"))
+    html = report(page(1, shown), bad_news(1, convicted(HOSTILE, (HOSTILE,))))
+    parsed = Elements(html)
+
+    assert [tag for tag, _ in parsed.tags].count("script") == 4
+    assert not [attribute for _, attributes in parsed.tags for attribute in attributes if attribute.startswith("on")]
+    assert "<script>alert(1)</script>" in parsed.text
+    assert block(html, "portraits")["probes"][0]["name"].startswith("</script><script>alert(1)")  # type: ignore[index]
+    assert "\u202e" not in html
+    assert "\x1b" not in html
+
+
+def test_nothing_is_fetched_and_nothing_but_our_code_runs() -> None:
+    html = report(page(1, portraits()), bad_news(1))
+    parsed = Elements(html)
+    (policy,) = [attributes["content"] for _, attributes in parsed.tags if "http-equiv" in attributes]
+    addresses = [attributes[key] for _, attributes in parsed.tags for key in ("src", "href") if key in attributes]
+    parts = re.findall(r"<(style|script)>(.*?)</\1>", html, re.DOTALL)
+    digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for _, text in parts]
+
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert "unsafe" not in policy
+    assert all(f"'sha256-{digest}'" in policy for digest in digests)
+    assert len(digests) == 3
+    assert all(str(address).startswith("data:image/") for address in addresses)
+    assert re.search(r"https?:|//[a-z]+\.|url\(|@import|innerHTML|eval\(|fetch\(", html) is None
+    assert not any("style" in attributes for _, attributes in parsed.tags)
+
+
+def test_the_code_is_small() -> None:
+    assert sum(len(front.source(name)) for name in ("page.css", "page.js", "boot.js", "report.html.j2")) < 100_000
+
+
+def test_64_probes_and_100_checks_fit_in_five_megabytes_and_a_check_takes_no_time() -> None:
+    shown, run, seconds = portraits(64, 128), RunPage(), []
+    for step in range(100):
+        each = page(step, shown, MOST_CELLS + 4, **{f"reliance/{cue}": 0.123456 for cue in "abcdefghij"})
+        start = time.process_time()
+        run.add(each)
+        html = run.html(each, {})
+        seconds.append(time.process_time() - start)
+
+    assert len(html.encode()) < 5_000_000
+    assert sorted(seconds)[50] < 0.05
+
+
+def test_of_more_checks_every_second_one_is_left_out() -> None:
+    run, shown = RunPage(), portraits()
+    for step in range(3 * MOST_CHECKS):
+        run.add(page(step, shown))
+
+    assert MOST_CHECKS // 2 <= len(run.checks) <= MOST_CHECKS
+    assert min(run.checks) == 0
+    assert max(run.checks) == 3 * MOST_CHECKS - 1
+
+
+def test_a_check_that_comes_again_without_pictures_keeps_its_maps() -> None:
+    html = report(page(5, portraits(), pointing_accuracy=0.5), check(5, probe_accuracy=0.5))
+
+    assert [entry["step"] for entry in block(html, "checks") if "maps" in entry] == [5]  # type: ignore[attr-defined]
+
+
+def test_maps_are_on_the_scale_of_the_pictures() -> None:
+    maps = torch.tensor([[[0.0, 1.0], [1.0, 30.0]], [[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]])
+
+    none, even, twice = 0, 80, 128  # 255 log(1 + d) / log(9)
+    assert places(maps)[1].tolist() == [[none] * 2] * 2
+    assert places(maps)[2].tolist() == [[even] * 2] * 2
+    assert places(torch.tensor([[[0.0, 1.0], [1.0, 2.0]]]))[0].tolist() == [[none, even], [even, twice]]
+
+
+def test_fine_maps_are_averaged() -> None:
+    assert places(random(2, 56, 40)).shape == (2, MOST_CELLS, MOST_CELLS)
+    assert places(random(2, 7, 5)).shape == (2, 7, 5)
+
+
+def test_a_probe_without_a_mask_has_no_outline_and_no_share() -> None:
+    shown = portraits(4)
+
+    assert shown.areas[-1] is None
+    assert shown.outlines[-1] is None
+    assert shown.areas[0] == pytest.approx(1 - 0.25 * 0.75)
+
+
+def test_what_is_not_finite_is_null() -> None:
+    shown = portraits()
+    nothing = Snapshot.of(
+        shown, torch.full((4, 7, 7), torch.nan), torch.full((4, 2), torch.nan), torch.full((4,), torch.nan)
+    )
+    html = report(Page("cam", 1, 0, {"cam/probe_accuracy": float("nan")}, snapshot=nothing))
+
+    (entry,) = block(html, "checks")  # type: ignore[misc]
+    assert entry["outside"] == [None] * 4
+    assert entry["values"] == {"probe_accuracy": None}
+
+
+def test_a_page_is_read_back_by_the_run_that_resumes_it() -> None:
+    shown = portraits()
+    html = report(page(1, shown), page(2, shown))
+    resumed = read_back(html)
+    resumed.add(page(3, portraits()))
+
+    assert sorted(resumed.checks) == [1, 2, 3]
+    assert resumed.html(page(3, shown), {"torch": "2.0"}).count('"maps"') == 3
+
+
+def test_checks_of_other_probes_are_not_shown_beside_these() -> None:
+    resumed = read_back(report(page(1, portraits())))
+    resumed.add(page(3, portraits(6)))
+
+    assert sorted(resumed.checks) == [3]
+
+
+@pytest.mark.parametrize("text", ["", "<html>", '<script type="application/json" id="checks">[1]</script>', "[" * 9999])
+def test_a_page_that_cannot_be_read_has_no_checks(text: str) -> None:
+    assert read_back(text).checks == {}
+
+
+def test_a_fit_leaves_the_page(tmp_path: Path) -> None:
+    cam = CAMCallback(probe(12), n_images=4, sinks=[FolderSink(tmp_path)], verbose=False, every_n_epochs=1)
+    trainer = pl.Trainer(
+        max_epochs=2, callbacks=[cam], logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, default_root_dir=tmp_path,
+    )  # fmt: skip
+    trainer.fit(Net(), loader(), loader())
+    html = (tmp_path / "report.html").read_text()
+
+    checks = block(html, "checks")
+    assert [entry["step"] for entry in checks] == [reading.step for reading in cam.history]  # type: ignore[attr-defined]
+    assert len(block(html, "portraits")["probes"]) == 4  # type: ignore[index,call-overload]
+    assert cam.verdict is not None
+    assert cam.verdict.reason[1:] in unescape(html)
+    assert "report.html" in json.loads((tmp_path / "run.json").read_text())["files"]
+
+
+def test_the_page_of_an_interim_check_says_so(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(page(3, portraits()))
+    interim = Elements((tmp_path / "report.html").read_text()).text
+    sink.write(Page("cam", 4, 1, strip=picture(1), is_final=True, run=Run("a run")))
+    final = Elements((tmp_path / "report.html").read_text()).text
+
+    assert "the fit had not ended at step 3" in interim
+    assert "At the end of the fit" in final
+
+
+# ---- in a browser ----
+
+in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+
+
+def opened(file: Path, address: str = "", *options: str) -> tuple[str, list[str]]:
+    """The page as Chromium has it after a while, and what its console says."""
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={file.parent / 'chromium'}",
+        "--enable-logging=stderr", "--virtual-time-budget=3000", *options, "--dump-dom", f"file://{file}{address}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def written(folder: Path, html: str) -> Path:
+    file = folder / "report.html"
+    file.write_text(html, encoding="utf-8")
+    return file
+
+
+def driven(html: str, code: str) -> str:
+    """The page without its policy, and with a script behind it."""
+    return re.sub(r'<meta http-equiv="[^>]*>', "", html).replace("</body>", f"<script>{code}</script></body>")
+
+
+def a_run(classes: Sequence[str] = ("cat", "dog")) -> str:
+    shown = portraits(6, 64, classes)
+    low_high = {"reliance/border": 0.5, "reliance/border_low": 0.25, "reliance/border_high": 0.75}
+    return report(*(page(step, shown, **low_high, probe_accuracy=step / 10) for step in (1, 4, 9)), bad_news(9))
+
+
+@in_chromium
+def test_chromium_opens_it_from_disk_without_a_word_in_the_console(tmp_path: Path) -> None:
+    dom, console = opened(written(tmp_path, a_run()))
+
+    assert console == []
+    assert dom.count('class="probe ') == 6
+    assert "check 3 of 3, step 9, epoch 2" in dom
+    assert "lost with another border" in dom
+
+
+@in_chromium
+def test_the_policy_stops_what_is_not_ours(tmp_path: Path) -> None:
+    planted = a_run().replace(
+        "</main>", "<script>document.title = 'mine'</script><img src='http://127.0.0.1:9/'></main>"
+    )
+    dom, console = opened(written(tmp_path, planted))
+
+    assert "<title>mine" not in dom
+    assert len(console) >= 2
+    assert all("Content Security Policy" in line for line in console)
+
+
+@in_chromium
+def test_hostile_names_run_nothing_in_chromium(tmp_path: Path) -> None:
+    html = driven(a_run((HOSTILE, "dog")), "document.title = 'alive'")
+    dom, console = opened(written(tmp_path, html))
+
+    assert console == []
+    assert "<title>alive" in dom
+    assert "right: &lt;/script&gt;&lt;script&gt;alert(1)" in dom
+    assert '<img src="x"' not in dom
+
+
+@in_chromium
+@pytest.mark.parametrize(
+    ("address", "expected", "n_shown"),
+    [
+        pytest.param("#check=1", "check 1 of 3, step 1, epoch 0", 6, id="a check"),
+        pytest.param("#check=2&wrong=1", "check 2 of 3", 3, id="wrong only"),
+        pytest.param("#class=1&sort=outside&view=spot", "check 3 of 3", 3, id="a class"),
+        pytest.param("#check=77&class=9&view=toString&sort=<b>", "check 3 of 3", 6, id="nonsense"),
+    ],
+)
+def test_the_address_keeps_what_is_shown(tmp_path: Path, address: str, expected: str, n_shown: int) -> None:
+    dom, console = opened(written(tmp_path, a_run()), address)
+
+    assert console == []
+    assert expected in dom
+    assert len(re.findall('<li class="probe (?:right|wrong)">', dom)) == n_shown
+
+
+@in_chromium
+def test_keys_move_the_slider_and_the_maps(tmp_path: Path) -> None:
+    code = """
+      const label = () => document.querySelector("output").textContent;
+      const shown = () => label() + document.querySelector(".probe canvas").toDataURL();
+      const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      const seen = [shown()];
+      for (const key of ["ArrowLeft", "Home", "ArrowRight", "End"]) { press(key); seen.push(shown()); }
+      press(" ");
+      setTimeout(() => {
+        document.body.dataset.steps = seen.map((text) => text.match(/check (\\d)/)[1]).join("");
+        document.body.dataset.pictures = new Set(seen.map((text) => text.split("data:")[1])).size;
+        document.body.dataset.played = label();
+        document.body.dataset.hash = location.hash;
+      }, 2000);
+    """
+    dom, console = opened(written(tmp_path, driven(a_run(), code)))
+
+    assert console == []
+    assert 'data-steps="32123"' in dom
+    assert 'data-pictures="3"' in dom
+    assert 'data-played="check 3 of 3' in dom
+    assert 'data-hash="#check=3' in dom
+
+
+@in_chromium
+def test_nothing_is_wider_than_a_telephone(tmp_path: Path) -> None:
+    frame = tmp_path / "frame.html"
+    code = "document.title = 'width ' + document.documentElement.scrollWidth"
+    written(
+        tmp_path, driven(a_run(("a class with a name of many_letters_in_one_word_indeed_without_end", "dog")), code)
+    )
+    code = "onload = () => { document.title = frames[0].document.title }"
+    frame.write_text(f'<iframe src="report.html" width="390" height="900"></iframe><script>{code}</script>')
+    dom, _ = opened(frame, "", "--allow-file-access-from-files")
+
+    width = re.search(r"<title>width (\d+)</title>", dom)
+    assert width is not None
+    assert int(width[1]) <= 390
