@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -228,6 +229,21 @@ def test_a_page_is_read_back_by_the_run_that_resumes_it() -> None:
 
     assert sorted(resumed.checks) == [1, 2, 3]
     assert resumed.html(page(3, shown), {"torch": "2.0"}).count('"maps"') == 3
+
+
+def test_a_resumed_run_continues_the_page_of_its_folder(tmp_path: Path) -> None:
+    FolderSink(tmp_path).write(page(1, portraits()))
+    FolderSink(tmp_path).write(replace(page(3, portraits()), run=Run("later", resumes="a run", first_step=1)))
+
+    checks = block((tmp_path / "report.html").read_text(), "checks")
+    assert [entry["step"] for entry in checks] == [1, 3]  # type: ignore[attr-defined]
+
+
+def test_a_reliance_of_nearly_nothing_has_no_sign() -> None:
+    nothing = Reliance("border", -0.001, -0.002, -0.0, 1.0, {}, 8.0)
+    (row,) = verdict_entry(Verdict("PASS", 0, (), (nothing,), "none"))["cues"]
+
+    assert row["text"] == "0.00 (0.00 to 0.00)"
 
 
 def test_checks_of_other_probes_are_not_shown_beside_these() -> None:

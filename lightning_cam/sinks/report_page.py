@@ -193,7 +193,9 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
     above = reliance.mean > MARGIN and not is_found
     return {
         "name": printable(reliance.cue),
-        "text": f"{reliance.mean:.2f} ({reliance.low:.2f} to {reliance.high:.2f})",
+        "text": "{:.2f} ({:.2f} to {:.2f})".format(
+            *(round(value, 2) + 0.0 for value in (reliance.mean, reliance.low, reliance.high))
+        ),
         "note": WHY_NO_FINDING.get(cue_named(reliance.cue).owner, "Not beyond doubt with so few images.")
         if above
         else "",
