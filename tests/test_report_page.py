@@ -14,12 +14,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from house.pages import bad_news, check, convicted, picture
-from house.trainings import Net, loader, probe
+from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, Probe, front
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import FolderSink, Page
@@ -260,11 +259,7 @@ def test_a_page_that_cannot_be_read_has_no_checks(text: str) -> None:
 
 def test_a_fit_leaves_the_page(tmp_path: Path) -> None:
     cam = CAMCallback(probe(12), n_images=4, sinks=[FolderSink(tmp_path)], verbose=False, every_n_epochs=1)
-    trainer = pl.Trainer(
-        max_epochs=2, callbacks=[cam], logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, default_root_dir=tmp_path,
-    )  # fmt: skip
-    trainer.fit(Net(), loader(), loader())
+    trainer(tmp_path, cam).fit(Net(), loader(), loader())
     html = (tmp_path / "report.html").read_text()
 
     checks = block(html, "checks")
@@ -273,6 +268,13 @@ def test_a_fit_leaves_the_page(tmp_path: Path) -> None:
     assert cam.verdict is not None
     assert cam.verdict.reason[1:] in unescape(html)
     assert "report.html" in json.loads((tmp_path / "run.json").read_text())["files"]
+
+
+def test_the_terminal_names_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path, CAMCallback(probe(12), n_images=2)).fit(Net(), loader(), loader())
+    (file,) = tmp_path.rglob("report.html")
+
+    assert str(file) in capsys.readouterr().out
 
 
 def test_the_page_of_an_interim_check_says_so(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..sinks.folder import FolderSink
+from ..sinks.folder import REPORT, FolderSink
 from ..sinks.page import Run, Sink
 from ..sinks.places import place_of
 from ..sinks.tensorboard import TensorBoardSink, image_hint
@@ -47,7 +47,7 @@ def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: 
         if folder is not None:
             folders = [place_of(run_folder(trainer) / folder, run)]
     of_loggers, openings = opened(trainer.loggers, failures)
-    return [*map(FolderSink, folders), *of_loggers], [*map(str, folders), *openings]
+    return [*map(FolderSink, folders), *of_loggers], [*(str(each / REPORT) for each in folders), *openings]
 
 
 def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:
