@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset, default_collate
 
-from house.trainings import Net, loader, probe, trainer
+from house.trainings import Net, loader, pictures, probe, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.attribution.arrivals import Arrivals, Enough
 from lightning_cam.training import comparison
@@ -45,6 +47,13 @@ def test_an_accuracy_far_below_the_users_is_said_with_both_numbers() -> None:
 )
 def test_accuracies_that_go_together_are_no_news(own: float, shares: dict[int, float], logits: Tensor) -> None:
     assert Logged("val_acc", own, shares).contradicts(logits, LABELS) == ""
+
+
+def test_where_the_shares_are_not_known_an_accuracy_may_be_of_images_or_of_classes() -> None:
+    rare = (torch.arange(64) >= 60).long()  # and all of the rare class is wrong: 0.94 of images, 0.5 of classes
+    logits = torch.tensor([[1.0, 0.0]] * 64)
+
+    assert Logged("val_acc", 0.94, {}).contradicts(logits, rare) == ""
 
 
 def test_a_few_pictures_contradict_nobody() -> None:
@@ -193,3 +202,62 @@ def test_items_of_the_first_batch_are_known_in_order_alone() -> None:
     assert first_items(DataLoader(data, 4, shuffle=True)) is None
     assert first_items(DataLoader(data, 4, sampler=RandomSampler(data))) is None
     assert first_items(DataLoader(data, batch_sampler=[[0, 1], [2, 3]])) is None
+
+
+# ---- what a repeated step would change ------------------------------------------------------------------------------
+
+
+class Noisy:
+    """Adds noise from a generator of its own to every batch of both loaders."""
+
+    def __init__(self) -> None:
+        self.random = np.random.default_rng(0)
+
+    def __call__(self, items: list[Any]) -> Any:
+        images, targets = default_collate(items)
+        return images + torch.from_numpy(self.random.normal(0, 0.1, images.shape)).float(), targets
+
+
+class NoisyData(pl.LightningDataModule):
+    """Adds that noise in its transfer hook."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noisy = Noisy()
+
+    def train_dataloader(self) -> Any:
+        return loader()
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(pictures(), 8, shuffle=True)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return [batch[0] + torch.from_numpy(self.noisy.random.normal(0, 0.1, batch[0].shape)).float(), batch[1]]
+
+
+class Cooling(Net):
+    """Lowers the learning rate at the top of its step."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        self.optimizers().param_groups[0]["lr"] *= 0.5
+        return super().training_step(batch, batch_idx)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["collate_fn", "data module", "training step"])
+def test_what_has_a_state_of_its_own_is_not_run_again(kind: str, tmp_path: Path) -> None:
+    weights = []
+    for callbacks in ([], [CAMCallback(trials=(), sinks=[], verbose=False)]):
+        torch.manual_seed(0)
+        run, noisy = trainer(tmp_path, *callbacks), Noisy()
+        model = Cooling() if kind == "training step" else Net()
+        if kind == "data module":
+            run.fit(model, datamodule=NoisyData())
+        elif kind == "training step":
+            run.fit(model, DataLoader(pictures(), 8, shuffle=True))
+        else:
+            train, val = (DataLoader(pictures(), 8, shuffle=True, collate_fn=noisy) for _ in range(2))
+            run.fit(model, train, val)
+        weights.append({name: tensor.tolist() for name, tensor in model.state_dict().items()})
+
+    assert weights[0] == weights[1]

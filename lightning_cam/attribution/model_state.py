@@ -126,7 +126,7 @@ def named_by_methods(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for kind in kinds:
         if kind.__module__.partition(".")[0] not in _LIBRARIES | {"builtins"}:
             for method in filter(inspect.isfunction, vars(kind).values()):
-                yield from _named_by(inspect.unwrap(method)).items()
+                yield from variables_of(inspect.unwrap(method)).items()
 
 
 def own_classes(model: nn.Module) -> set[type]:
@@ -138,7 +138,8 @@ def own_classes(model: nn.Module) -> set[type]:
     return set()
 
 
-def _named_by(function: Any) -> dict[str, Any]:
+def variables_of(function: Any) -> dict[str, Any]:
+    """Global and enclosing variables that a function names, by name."""
     try:
         variables = inspect.getclosurevars(function)
     except (TypeError, ValueError):  # no Python function, or one that names what does not exist yet

@@ -1,21 +1,26 @@
 """A real validation batch: which items of the data set are in it, and what arrived at the model's modules."""
 
 import inspect
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
 from ..attribution.engine import placed
 from ..attribution.guard import switches_kept, untouched
+from ..attribution.model_state import variables_of
 from ..datasets.apart import Source, item_at
 
+_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+_TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _IN_ORDER = ("DistributedSampler", "UnrepeatedDistributedSampler")  # torch's, and Lightning's own of that shape
 
 
@@ -78,21 +83,51 @@ class Catcher:
             self._arrivals = None
 
 
-def batch_of(module: Any, loader: Any, indices: Sequence[int], *, validates: bool) -> RealBatch:
-    """What the user's validation or training step would give to the model for items of our choice.
+def can_be_repeated(module: Any, loader: Any) -> bool:
+    """Whether `batch_of` leaves all as it is.
 
-    It ends at the model's first layer.
-
-    The loader's ``collate_fn``, the transfer hooks and the step run as they are written, and what they do to the
-    module and to random states is undone.
+    The hooks of a data module and the ``collate_fn`` may draw from no generator of their own, which would go on from
+    another state. A ``training_step`` may step an optimizer, and is never repeated.
     """
-    step = partial(module.validation_step, **_second_loader(module)) if validates else module.training_step
+    datamodule, collate = module.trainer.datamodule, getattr(loader, "collate_fn", None)
+    if collate is None:  # a loader of the user's own
+        return False
+    hooks = [getattr(type(datamodule), name, None) for name in _TRANSFER_HOOKS]
+    values = [
+        value for function in (*hooks, collate, type(collate).__call__) for value in variables_of(function).values()
+    ]
+    values += [*_attributes(datamodule).values(), *_attributes(collate).values()]
+    return not any(isinstance(each, _GENERATORS) for value in values for each in (value, *_attributes(value).values()))
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    return getattr(value, "__dict__", {})
+
+
+def batch_of(module: Any, loader: Any, indices: Sequence[int]) -> RealBatch:
+    """What the user's validation step would give to the model for items of our choice; see `can_be_repeated`.
+
+    It ends at the model's first layer. The loader's ``collate_fn``, the transfer hooks and the step run as they are
+    written, and what they do to the module and to random states is undone.
+    """
     items = list(Source(loader.dataset, loader).read(item_at, indices))
-    with untouched(module), switches_kept(module):
+    with untouched(module), switches_kept(module), _rebound(module.trainer.datamodule), _rebound(loader.collate_fn):
         batch = module._apply_batch_transfer_handler(loader.collate_fn(items), device=module.device)
         with Arrivals(module, stops=True, runs_eagerly=True) as arrivals, suppress(Enough):
-            step(batch, 0)
+            module.validation_step(batch, 0, **_second_loader(module))
     return RealBatch(arrivals.calls, arrivals.stem, indices)
+
+
+@contextmanager
+def _rebound(thing: Any) -> Iterator[None]:
+    """Attributes of an object, such as a counter, are bound to what they were bound to before."""
+    attributes = _attributes(thing)
+    before = dict(attributes)
+    try:
+        yield
+    finally:
+        attributes.clear()
+        attributes.update(before)
 
 
 def _second_loader(module: Any) -> dict[str, int]:

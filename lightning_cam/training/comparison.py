@@ -21,7 +21,7 @@ from ..datasets.normalization import Normalize
 from ..datasets.streams import FirstItems
 from ..probe import Probe
 from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
-from .batches import Catcher, RealBatch, batch_of, loaders_in
+from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
 from .failures import Failures
 from .module import forward_of
 from .preprocessing import EXACT, Both, Step, unexplained
@@ -57,6 +57,8 @@ class Logged:
         per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}
         shares = {c: self.shares.get(c, 0.0) for c in per_class} if self.shares else dict.fromkeys(per_class, 1.0)
         expected = sum(per_class[c] * shares[c] for c in per_class) / (sum(shares.values()) or 1.0)
+        if not self.shares:  # the user's accuracy may be of images or of classes
+            expected = max(expected, float(right.mean()))
         margin = max(CLEARLY, 3 * math.sqrt(0.25 / len(targets)))
         if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - margin:
             return ""
@@ -191,19 +193,24 @@ class Comparison:
 
         Of compiled code nothing was seen, so that nothing is known which the other batch could contradict.
         """
-        if batch.indices is not None and batch.at_stem is not None:
+        if (batch.indices is not None and batch.at_stem is not None) or not self._may_repeat(module, loader):
             return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
             indices = _some_of(Source(loader.dataset).items)
-            ours = batch_of(module, loader, batch.indices or indices, validates=self._validates)
+            ours = batch_of(module, loader, batch.indices or indices)
             if ours.at_stem is not None and (batch.at_stem is None or overlaps(ours.at_stem, batch.at_stem)):
                 return ours
         return batch
 
+    def _may_repeat(self, module: nn.Module, loader: Any) -> bool:
+        return self._validates and can_be_repeated(module, loader)
+
     def _is_steady(self, module: nn.Module, loader: Any, batch: RealBatch) -> bool:
         """Whether the batch's items arrive as the same numbers when they are read and prepared again."""
+        if not self._may_repeat(module, loader):
+            return False
         with own_seed(1), suppress(Exception):  # see above
-            again = batch_of(module, loader, batch.indices or (), validates=self._validates).at_stem
+            again = batch_of(module, loader, batch.indices or ()).at_stem
             return again is not None and batch.at_stem is not None and unexplained(again, batch.at_stem) <= EXACT
         return False
 
