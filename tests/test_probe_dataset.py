@@ -137,7 +137,7 @@ def test_of_very_many_classes_some_have_images_enough_to_swap() -> None:
         (3000, 300, 124),
         (3000, 512, 64),
         (3000, 1024, 16),
-        (3000, 2048, 4),
+        pytest.param(3000, 2048, 4, marks=pytest.mark.slow),
     ],
     ids=["few", "small", "an eighth", "many", "large images", "512 pixels", "1024 pixels", "2048 pixels"],
 )
