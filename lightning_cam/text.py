@@ -6,9 +6,19 @@ r"""Text that others wrote, made harmless: names of classes, files, layers and c
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _JOINERS = "\u200c\u200d"  # without width; Persian and the scripts of India need them between letters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula (OWASP, "CSV Injection")
+
+
+def class_name(classes: Sequence[str], index: int) -> str:
+    """A model may have more classes than there are names.
+
+    >>> class_name(["cat", "dog"], 2)
+    'class 2'
+    """
+    return classes[index] if index < len(classes) else f"class {index}"
 
 
 def printable(text: object) -> str:

@@ -48,7 +48,7 @@ def _state_of(value: Any) -> Any:
         return value
     with suppress(TypeError):  # a class whose own class has no hash
         kind: type = type(value)
-        return _dictionary(value) if is_plain_class(kind) else None
+        return attributes_of(value) if is_plain_class(kind) else None
     return None
 
 
@@ -149,11 +149,11 @@ def variables_of(function: Any) -> dict[str, Any]:
 
 def _inside(value: Any) -> Any:
     """The container that an object is or has, unless it is as long as data."""
-    inside = value if isinstance(value, (dict, list, tuple, set, deque)) else _dictionary(value)
+    inside = value if isinstance(value, (dict, list, tuple, set, deque)) else attributes_of(value)
     return inside if len(inside) <= _MOST_OBJECTS else None
 
 
-def _dictionary(value: Any) -> dict[str, Any]:
+def attributes_of(value: Any) -> dict[str, Any]:
     """Instance attributes, past any `__getattr__` of the object's own."""
     try:
         attributes = object.__getattribute__(value, "__dict__")

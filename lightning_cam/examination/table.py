@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..text import class_name
+
 if TYPE_CHECKING:
     import pandas
 
@@ -19,15 +21,10 @@ def as_dataframe(report: "Report") -> "pandas.DataFrame":
     probabilities, predicted = report.logits.double().softmax(1), report.logits.argmax(1)
     columns = {
         "name": list(report.names),
-        "class": [_class_name(report, index) for index in report.targets.tolist()],
-        "predicted": [_class_name(report, index) for index in predicted.tolist()],
+        "class": [class_name(report.classes, index) for index in report.targets.tolist()],
+        "predicted": [class_name(report.classes, index) for index in predicted.tolist()],
         "probability": probabilities[torch.arange(len(predicted)), report.targets].numpy(),
         **{key: column.double().numpy() for key, column in report.values.items()},
         **{f"effect/{cue}": column.double().numpy() for cue, column in report.effects.items()},
     }
     return pandas.DataFrame(columns)
-
-
-def _class_name(report: "Report", index: int) -> str:
-    """A model may have more classes than the probe names."""
-    return report.classes[index] if index < len(report.classes) else f"class {index}"

@@ -10,7 +10,7 @@ from .. import render
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..spatial import upsample
-from ..text import printable
+from ..text import class_name, printable
 from ..verdict import Verdict
 from .page import Page, Tile
 from .snapshot import MOST_PROBES, Portraits, Snapshot
@@ -121,7 +121,10 @@ def last_words(
 def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
     swaps = [
         render.SwapRow(
-            probe.names[index], _class_name(probe, int(probe.targets[index])), tuple(panels), tuple(chances.tolist())
+            probe.names[index],
+            class_name(probe.classes, int(probe.targets[index])),
+            tuple(panels),
+            tuple(chances.tolist()),
         )
         for index, panels, chances in zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
     ]
@@ -134,7 +137,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor) -> Tile:
     mask = _mask(probe, index)
     lines = render.tile_lines(
         probe.classes[true],
-        _class_name(probe, predicted),
+        class_name(probe.classes, predicted),
         float(frame.probabilities[i, predicted]),
         None if mask is None else float(frame.background[i]),
         frame.reading.step,
@@ -158,8 +161,3 @@ def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
 def _mask(probe: Probe, index: int) -> Tensor | None:
     """A probe may lack its mask, which is all False then."""
     return None if probe.masks is None or not probe.masks[index].any() else probe.masks[index]
-
-
-def _class_name(probe: Probe, index: int) -> str:
-    """A model may have more classes than the probe names."""
-    return probe.classes[index] if index < len(probe.classes) else f"class {index}"

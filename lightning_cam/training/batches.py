@@ -1,25 +1,21 @@
 """A real validation batch: which items of the data set are in it, and what arrived at the model's modules."""
 
 import inspect
-import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
 from ..attribution.engine import placed
-from ..attribution.guard import switches_kept, untouched
-from ..attribution.model_state import variables_of
+from ..attribution.guard import GENERATORS, switches_kept, untouched
+from ..attribution.model_state import attributes_of, variables_of
 from ..datasets.apart import Source, item_at
 
-_GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 _TRANSFER_HOOKS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _IN_ORDER = ("DistributedSampler", "UnrepeatedDistributedSampler")  # torch's, and Lightning's own of that shape
 
@@ -96,12 +92,10 @@ def can_be_repeated(module: Any, loader: Any) -> bool:
     values = [
         value for function in (*hooks, collate, type(collate).__call__) for value in variables_of(function).values()
     ]
-    values += [*_attributes(datamodule).values(), *_attributes(collate).values()]
-    return not any(isinstance(each, _GENERATORS) for value in values for each in (value, *_attributes(value).values()))
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    return getattr(value, "__dict__", {})
+    values += [*attributes_of(datamodule).values(), *attributes_of(collate).values()]
+    return not any(
+        isinstance(each, tuple(GENERATORS)) for value in values for each in (value, *attributes_of(value).values())
+    )
 
 
 def batch_of(module: Any, loader: Any, indices: Sequence[int]) -> RealBatch:
@@ -121,7 +115,7 @@ def batch_of(module: Any, loader: Any, indices: Sequence[int]) -> RealBatch:
 @contextmanager
 def _rebound(thing: Any) -> Iterator[None]:
     """Attributes of an object, such as a counter, are bound to what they were bound to before."""
-    attributes = _attributes(thing)
+    attributes = attributes_of(thing)
     before = dict(attributes)
     try:
         yield

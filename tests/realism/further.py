@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 import torchmetrics
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, default_collate, get_worker_info
 from torchvision.transforms import v2
 
-from .parts import MEAN, STD, TRAINING, VALIDATION, Plain, Recipe, data, items, network, normal
+from .parts import MEAN, STD, TRAINING, VALIDATION, DataModule, Plain, Recipe, data, items, network, normal
 
 FURTHER: dict[str, Recipe] = {}
 NORMALIZE = v2.Normalize([MEAN] * 3, [STD] * 3)
@@ -109,22 +108,9 @@ class Gan(Plain):
         return [torch.optim.Adam(each.parameters(), 1e-2) for each in (self.generator, self.net)], []
 
 
-class TwoHooks(pl.LightningDataModule):
-    def __init__(self, training: Any, validation: Any) -> None:
-        super().__init__()
-        self.training, self.validation = training, validation
-
-    def train_dataloader(self) -> Any:
-        return self.training
-
-    def val_dataloader(self) -> Any:
-        return self.validation
-
+class TwoHooks(DataModule):
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return batch[0].float() / 255, batch[1]
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return normal(batch[0]), batch[1]
 
 
 FURTHER |= {

@@ -132,3 +132,18 @@ class Recipe:
             DataLoader(training, 16, shuffle=True, **self.loader),
             DataLoader(validation, **{"batch_size": 16, **self.loader, **self.validation}),
         )
+
+
+class DataModule(pl.LightningDataModule):
+    def __init__(self, training: Any, validation: Any) -> None:
+        super().__init__()
+        self.training, self.validation = training, validation
+
+    def train_dataloader(self) -> Any:
+        return self.training
+
+    def val_dataloader(self) -> Any:
+        return self.validation
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return normal(batch[0]), batch[1]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, WeightedRandomSampler
 from torchvision.transforms import v2
 
-from .parts import MEAN, STD, TRAINING, VALIDATION, Items, Plain, Recipe, data, items, network, normal
+from .parts import MEAN, STD, TRAINING, VALIDATION, DataModule, Items, Plain, Recipe, data, items, network, normal
 
 RECIPES: dict[str, Recipe] = {}
 
@@ -43,21 +43,6 @@ class BeforeTransfer(Plain):
 class InTransfer(Plain):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return normal(batch[0].to(device)), batch[1].to(device)
-
-
-class DataModule(pl.LightningDataModule):
-    def __init__(self, training: Any, validation: Any) -> None:
-        super().__init__()
-        self.training, self.validation = training, validation
-
-    def train_dataloader(self) -> Any:
-        return self.training
-
-    def val_dataloader(self) -> Any:
-        return self.validation
-
-    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return normal(batch[0]), batch[1]
 
 
 class BytesInForward(Plain):
