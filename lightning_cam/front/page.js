@@ -1,5 +1,6 @@
 "use strict";
 /* One run over time. mount(element, source) draws it into an element; source = { portraits, checks }.
+   A page of several runs leads them: led by show(...), a run has no slider, keys and place in the address of its own.
    Text of others reaches the page as text alone: through append and setAttribute, never as markup. */
 
 const SVG = new DOMParser().parseFromString("<svg></svg>", "text/html").querySelector("svg").namespaceURI;
@@ -244,12 +245,12 @@ function player(bar, step, rest) {
 
 /* ---- the whole ---- */
 
-function mount(element, source) {
+function mount(element, source, { led = false, end = scaleEnd(source.checks.map(decoded)) } = {}) {
   const { portraits, checks } = source;
-  if (!portraits || !checks.length) return;
-  const maps = checks.map(decoded), end = scaleEnd(maps), palette = palettes(portraits.ramp, end);
+  if (!portraits || !checks.length) return null;
+  const maps = checks.map(decoded), palette = palettes(portraits.ramp, end);
   const classes = [...new Set(portraits.probes.map((probe) => probe.target))].sort((a, b) => a - b);
-  let state = readState(checks.length, classes);
+  let state = led ? { at: checks.length - 1, view: "heat", order: "drawn", of: null, wrong: false } : readState(checks.length, classes);
   const tiles = portraits.probes.map((probe, i) => tile(probe, portraits, i));
   const curves = curvesOf(checks, portraits.margin);
   const scale = legend(palette, end);
@@ -298,10 +299,22 @@ function mount(element, source) {
     slider.setAttribute("aria-valuetext", label.textContent);
     if (!play.isPlaying()) {
       arrange();
-      writeState(state);
+      if (!led) writeState(state);
     }
   }
+  function show(change) {
+    Object.assign(state, change);
+    draw();
+  }
 
+  const [first, rest] = [true, false].map((isFirst) => curves.filter((each) => each.isFirst === isFirst));
+  const panel = (some) => make("div", { class: "curves" }, ...some.map((each) => each.figure));
+  const below = [...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []), table(curves, checks)];
+  if (led) {
+    element.append(label, panel(first), grid, none, ...below);
+    draw();
+    return { checks, classes, portraits, show };
+  }
   slider.addEventListener("input", () => { play.stop(); go(Number(slider.value)); });
   document.addEventListener("keydown", (event) => {
     const isTyping = event.target.closest("select, summary, pre, input:not([type=range])");
@@ -331,9 +344,7 @@ function mount(element, source) {
   const masked = portraits.probes.some((probe) => probe.area !== null);
   const how = make("p", {}, "The colours show the attention for the true class. Arrow keys step, the space bar plays.",
     ...(masked ? [" The bar under a picture is the attention outside the object; its mark is where even attention would end."] : []));
-  const [first, rest] = [true, false].map((isFirst) => curves.filter((each) => each.isFirst === isFirst));
-  const panel = (some) => make("div", { class: "curves" }, ...some.map((each) => each.figure));
-  element.append(make("h2", {}, "Where the model looks, over time"), bar, panel(first), options, grid, none, how,
-    ...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []), table(curves, checks));
+  element.append(make("h2", {}, "Where the model looks, over time"), bar, panel(first), options, grid, none, how, ...below);
   draw();
+  return { checks, classes, portraits, show };
 }
