@@ -3,16 +3,20 @@
 ``Trainer(callbacks=[CAMCallback()])`` is all it takes; `examine` and `judge` do the same without a trainer.
 """
 
-from . import metrics, sinks, transforms
-from .attribution import cams, measures
-from .audit import AuditResult, audit_dataset
-from .cues import Remedy
-from .examination import Reading, Report, examine
-from .intervention import Reliance, Trial
-from .notices import LightningCAMWarning
-from .probe import Probe
-from .training import CAMCallback
-from .verdict import Finding, ShortcutError, Verdict, judge
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from . import metrics, sinks, transforms
+    from .attribution import cams, measures
+    from .audit import AuditResult, audit_dataset
+    from .cues import Remedy
+    from .examination import Reading, Report, examine
+    from .intervention import Reliance, Trial
+    from .notices import LightningCAMWarning
+    from .probe import Probe
+    from .training import CAMCallback
+    from .verdict import Finding, ShortcutError, Verdict, judge
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,3 +41,30 @@ __all__ = [
     "sinks",
     "transforms",
 ]
+
+if not TYPE_CHECKING:
+    # Where a name comes from is imported when the name is first used. TensorBoard imports this package at each start to
+    # find its tab, and must not wait for torch and Lightning, which take seconds.
+    _HOMES = {
+        "": ("metrics", "sinks", "transforms"),
+        "attribution": ("cams", "measures"),
+        "audit": ("AuditResult", "audit_dataset"),
+        "cues": ("Remedy",),
+        "examination": ("Reading", "Report", "examine"),
+        "intervention": ("Reliance", "Trial"),
+        "notices": ("LightningCAMWarning",),
+        "probe": ("Probe",),
+        "training": ("CAMCallback",),
+        "verdict": ("Finding", "ShortcutError", "Verdict", "judge"),
+    }
+
+    def __getattr__(name):
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(import_module(f".{home}", __name__), name) if home else import_module(f".{name}", __name__)
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -152,6 +152,29 @@ def test_a_planted_touch_is_found(source: str) -> None:
     assert touches_a_model("training", source)
 
 
+def test_importing_the_package_alone_imports_neither_torch_nor_lightning() -> None:
+    """TensorBoard imports it at each start, to find its tab."""
+    code = "import sys, lightning_cam; assert not {'torch', 'numpy', 'pytorch_lightning', 'jinja2'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_public_name_comes_from_where_the_type_checker_sees_it() -> None:
+    tree = ast.parse((HOUSE / "__init__.py").read_text())
+    declared = {
+        (node.module or "", alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.level
+        for alias in node.names
+    }
+
+    assert {(home, name) for home, names in vars(lightning_cam)["_HOMES"].items() for name in names} == declared
+    assert sorted(name for _, name in declared) == lightning_cam.__all__
+    assert all(getattr(lightning_cam, name) is not None for name in lightning_cam.__all__)
+    assert {*lightning_cam.__all__} <= {*dir(lightning_cam)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lightning_cam.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
 def test_importing_the_package_changes_nothing_outside_it() -> None:
     code = (
         "import os, random, warnings, numpy, scipy.stats, torch, pytorch_lightning, lightning.pytorch, PIL.Image\n"
@@ -160,7 +183,7 @@ def test_importing_the_package_changes_nothing_outside_it() -> None:
         "            torch.get_rng_state().tolist(), warnings.filters[:], torch.get_num_threads(),\n"
         "            torch.is_grad_enabled(), PIL.Image.MAX_IMAGE_PIXELS)\n"
         "before = world()\n"
-        "import lightning_cam\n"
+        "from lightning_cam import *\n"
         "assert world() == before\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -5,9 +5,10 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
+if TYPE_CHECKING:
+    import jinja2
 
 
 @cache
@@ -35,7 +36,9 @@ def _digest(text: str) -> str:
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template() -> "jinja2.Template":
+    import jinja2  # here, since TensorBoard imports this module at its start
+
     template: jinja2.Template = jinja2.Template(  # its constructor is typed as giving anything
         source("report.html.j2"),
         autoescape=True,
