@@ -70,7 +70,7 @@ def test_wandb_offline_has_every_scalar_and_every_picture_at_the_right_step(
     assert all("predicted" in picture.caption for picture in shown)
     for picture in shown + wandb_images(tmp_path, "cam/evolution"):
         assert_shows_something(picture)
-    assert any("cam/evolution_table" in row for row in rows)
+    assert any("cam/probe_table" in row for row in rows)
 
 
 def test_wandb_disabled_trains_as_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What loggers and folders keep, read back from what they wrote."""
 
 import importlib.util
+import io
 import json
 import math
 import os
@@ -32,12 +33,13 @@ from house.read_back import (
     tensorboard_scalars,
     tensorboard_texts,
     wandb_alerts,
+    wandb_artifacts,
     wandb_file,
     wandb_finish,
     wandb_images,
     wandb_masks,
     wandb_rows,
-    wandb_table,
+    wandb_summary,
 )
 from lightning_cam.probe.names import tag
 from lightning_cam.sinks import (
@@ -50,6 +52,8 @@ from lightning_cam.sinks import (
     wording,
 )
 from lightning_cam.sinks import wandb as wandb_sink
+from lightning_cam.sinks.page import Run
+from lightning_cam.sinks.report_page import read_back
 from lightning_cam.sinks.tensorboard import image_hint
 from lightning_cam.training.loggers import for_logger
 from lightning_cam.verdict import Verdict
@@ -164,31 +168,68 @@ def test_wandb_takes_one_row_per_page_and_none_from_the_user(tmp_path: Path, run
 
 def test_wandb_shows_at_the_end_what_one_can_sort(tmp_path: Path, run: Any) -> None:
     sink = WandbSink(run)
-    sink.write(check(0, "a", "b", lift=math.nan))
-    sink.write(check(5, "a", "b", lift=0.5))
-    sink.write(check(5, lift=0.5, accuracy=0.75))  # the same check, completed
+    sink.write(check(0, "a", "b"))
+    sink.write(check(5, "a", "=b"))
+    sink.write(check(5, lift=0.5))  # the same check, completed
     sink.write(last_page(5))
     wandb_finish(run)
-    checks, probes = (wandb_table(tmp_path, f"cam/{key}") for key in ("evolution_table", "probe_table"))
+    (artifact,) = wandb_artifacts(tmp_path, "run_table")
+    table = json.loads(artifact.files["cam/probe_table.table.json"])
+    *cells, shown = table["data"][-1]
 
-    assert checks["columns"] == ["step", "epoch", "cam/lift", "cam/accuracy"]
-    assert checks["data"] == [[0, 0, None, None], [5, 1, 0.5, 0.75]]
-    assert probes["columns"] == ["step", "epoch", "probe", "caption", "background"]
-    assert probes["data"][-1] == [5, 1, "b", "caption b 6", 1.5]
-    assert len(probes["data"]) == 4
+    assert table["columns"] == ["step", "epoch", "probe", "caption", "background", "picture"]
+    assert cells == [5, 1, "'=b", "caption =b 6", 1.5]
+    assert Image.open(io.BytesIO(artifact.files[shown["path"]])).size == (40, 24)
+    assert [row[-1] is None for row in table["data"]] == [True, True, False, False]
 
 
-def test_wandb_shows_strip_and_text_at_the_end(tmp_path: Path, run: Any) -> None:
-    WandbSink(run).write(last_page(11))
+def test_wandb_shows_strip_and_report_at_the_end(tmp_path: Path, run: Any) -> None:
+    sink = WandbSink(run)
+    sink.write(check(11, "a"))
+    sink.write(last_page(11))
     wandb_finish(run)
     (strip,) = wandb_images(tmp_path, "cam/evolution")
-    row, tables = wandb_rows(tmp_path)
+    _, row, table = wandb_rows(tmp_path)
 
     assert strip.step == 11
     np.testing.assert_array_equal(strip.pixels, picture(3, (60, 90)))
-    assert "| &lt;i&gt; | 2 |" in wandb_file(tmp_path, row["cam/summary"]["path"]).read_text()
-    assert set(tables) >= {"cam/evolution_table", "cam/probe_table"}
-    assert tables["trainer/global_step"] == 11
+    assert wandb_file(tmp_path, row["cam/report"]["path"]).read_text().startswith("<!doctype html>")
+    assert table["trainer/global_step"] == 11
+    assert "cam/probe_table" in table
+
+
+def test_wandb_keeps_the_report_as_an_artifact(tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(bad_news(7))
+    wandb_finish(run)
+    (artifact,) = wandb_artifacts(tmp_path, "report")
+    row = next(row for row in wandb_rows(tmp_path) if "cam/report" in row)
+
+    assert artifact.name == f"cam-report-{run.id}"
+    assert artifact.files["report.html"] == wandb_file(tmp_path, row["cam/report"]["path"]).read_bytes()
+
+
+@pytest.mark.parametrize(("is_final", "verdict"), [(True, "FAIL"), (False, "FAIL so far")])
+def test_wandb_lists_a_run_with_its_verdict(is_final: bool, verdict: str, tmp_path: Path, run: Any) -> None:
+    WandbSink(run).write(replace(bad_news(7), is_final=is_final))
+    wandb_finish(run)
+
+    summary = wandb_summary(tmp_path)
+
+    assert summary["cam/verdict"] == verdict
+    assert summary["cam/relies_on"] == "border"
+    assert summary["cam/verdict_reason"] == "the model relies on border"
+
+
+def test_wandb_takes_the_page_of_the_folder_which_a_resumed_run_has_gone_on_with(tmp_path: Path, run: Any) -> None:
+    before, after = (Run("first"), Run("second", "first", 5))
+    FolderSink(tmp_path / "cam").write(replace(check(3, lift=0.5), run=before, verdict=convicted()))
+    folder_sink = FolderSink(tmp_path / "cam")
+    for sink in (folder_sink, WandbSink(run, folder_sink)):
+        sink.write(replace(bad_news(7), run=after, scalars={"cam/lift": 1.0}))
+    wandb_finish(run)
+    (artifact,) = wandb_artifacts(tmp_path, "report")
+
+    assert sorted(read_back(artifact.files["report.html"].decode()).checks) == [3, 7]
 
 
 def test_wandb_gets_no_more_pictures_than_it_shows() -> None:
@@ -467,16 +508,23 @@ def test_wandb_sends_bad_news_as_an_alert(tmp_path: Path, run: Any) -> None:
     np.testing.assert_array_equal(evidence.pixels, picture(9, (50, 70)))
 
 
-def test_wandb_loses_no_more_than_its_tables_without_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_loses_no_more_than_table_and_artifact_without_a_server() -> None:
     rows: list[dict[str, Any]] = []
     alerts: list[str] = []
-    sink = WandbSink(SimpleNamespace(log=rows.append, alert=lambda title, *_, **__: alerts.append(title)))
-    monkeypatch.setattr(wandb, "Table", _unreachable)
+    sink = WandbSink(
+        SimpleNamespace(
+            id="x",
+            summary={},
+            log=rows.append,
+            log_artifact=_unreachable,
+            alert=lambda title, *_, **__: alerts.append(title),
+        )
+    )
     with pytest.raises(ConnectionError):
         sink.write(replace(last_page(7), verdict=convicted(), alert=True, evidence={"border": picture(9)}))
 
     (row,) = rows
-    assert set(row) == {"cam/evolution", "cam/evidence/border", "cam/summary", "trainer/global_step"}
+    assert set(row) == {"cam/evolution", "cam/evidence/border", "cam/report", "trainer/global_step"}
     assert alerts == ["cam: FAIL"]
 
 

@@ -112,10 +112,11 @@ def test_every_picture_has_its_attention_bands(run: Run) -> None:
     assert [label["value"] for label in labels] == [{str(i): name for i, name in enumerate(BAND_NAMES)}]
 
 
-def test_the_tables_arrive_as_artifacts(run: Run) -> None:
-    table = json.loads(run.server.artifact_files["cam/evolution_table.table.json"])
+def test_table_and_report_arrive_as_artifacts(run: Run) -> None:
+    table = json.loads(run.server.artifact_files["cam/probe_table.table.json"])
 
-    assert [row[table["columns"].index("step")] for row in table["data"]] == STEPS
+    assert [row[table["columns"].index("step")] for row in table["data"]] == [s for s in STEPS for _ in range(N_SHOWN)]
+    assert b"lightning_cam" in run.server.artifact_files["report.html"]
     assert run.server.operations.count("CommitArtifact") == 2
 
 
@@ -165,13 +166,13 @@ def test_a_server_that_goes_away_leaves_the_training_as_it_is(lost: Lost) -> Non
     assert lost.seconds < 90  # at most 60 for our last pictures, 5 for W&B's `finish`, the rest is training
 
 
-def test_a_server_that_goes_away_costs_nothing_but_the_tables(lost: Lost) -> None:
-    """What waits for `wandb sync`; W&B asks its server before it makes a table."""
+def test_a_server_that_goes_away_costs_nothing_but_table_and_artifact(lost: Lost) -> None:
+    """What waits for `wandb sync`; W&B asks its server before it makes a table or an artifact."""
     rows = wandb_rows(lost.folder)
-    last = next(row for row in rows if "cam/summary" in row)
+    last = next(row for row in rows if "cam/report" in row)
     shown = wandb_images(lost.folder, "cam/probes")
 
     assert [picture.step for picture in shown] == [step for step in STEPS for _ in range(N_SHOWN)]
     assert "cam/evolution" in last
-    assert "## Verdict: " in wandb_file(lost.folder, last["cam/summary"]["path"]).read_text()
-    assert not any("cam/evolution_table" in row for row in rows)
+    assert wandb_file(lost.folder, last["cam/report"]["path"]).read_text().startswith("<!doctype html>")
+    assert not any("cam/probe_table" in row for row in rows)

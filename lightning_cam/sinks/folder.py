@@ -68,6 +68,10 @@ class FolderSink:
             self._open(run, _RunFolder(free_place(self._path, run), earlier.lines, earlier.page))
             self._folders[run.name].keep(page)
 
+    def page_of(self, run: Run) -> RunPage | None:
+        """The page of a run that is kept here, as far as it has come; None where nothing could be kept."""
+        return self._folders[run.name].page if run.name in self._folders else None
+
     def _open(self, run: Run, folder: "_RunFolder") -> None:
         self._folders[run.name] = folder
         if folder.root != self._path:
@@ -112,7 +116,7 @@ class _RunFolder:
         if self.page is None:
             self.page = RunPage() if is_new else _earlier_page(self.root / REPORT)
         self.page.add(page)
-        return {REPORT: self.page.html(page, _versions()).encode("utf-8", "replace")}
+        return {REPORT: self.page.html(page, versions()).encode("utf-8", "replace")}
 
     def _require_absence(self, names: Sequence[str]) -> None:
         for name in names:
@@ -249,7 +253,7 @@ def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
         "run": page.run.name,
         "probe": page.probe,
         "written": time.time(),
-        "versions": _versions(),
+        "versions": versions(),
         "step": page.step,
         "epoch": page.epoch,
         **verdict.as_json(),
@@ -258,7 +262,8 @@ def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """What a run was made with."""
     return {"lightning_cam": _installed_version(), "torch": str(torch.__version__)}
 
 

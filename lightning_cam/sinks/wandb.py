@@ -1,62 +1,74 @@
 """Shows pages in Weights & Biases, in the logger's own run. Scalars get there through Lightning."""
 
-import html
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from ..render import BAND_NAMES
 from ..text import cell, key_part, message, printable
+from .folder import REPORT, FolderSink
 from .page import Page, Tile
-from .wording import lines
+from .uploads import ReportFile, Thinned
+from .wording import lines, standing
 
 MAX_IMAGES = 108  # W&B drops the rest of a longer list
 MAX_ROWS = 10_000  # of a table that W&B shows whole
 
 
 class WandbSink:
-    """Logs a page's pictures in one call, ``<prefix>/probes``; at the end strip, evidence and text, then two tables.
+    """Logs the pictures of a check as one list, ``<prefix>/probes``, so that one slider moves all of them.
 
-    Bad news come as an alert, which W&B sends by mail or to Slack. The tables come last and alone: W&B makes none while
-    its server is out of reach.
+    At the end come ``<prefix>/evolution``, ``<prefix>/evidence/<cue>``, the page of the run as the panel
+    ``<prefix>/report`` and as an artifact, and ``<prefix>/probe_table`` with a row per check and probe. The verdict is
+    in the run's summary, ``<prefix>/verdict``. Bad news come as an alert, which W&B sends by mail or to Slack.
 
-    ``<prefix>/evolution_table`` has a row per check, ``<prefix>/probe_table`` a row per check and probe. Never passes
-    ``step=``: a row whose step lies behind the run's own counter would be thrown away.
+    Never passes ``step=``: a row whose step lies behind the run's own counter would be thrown away.
 
     Args:
         run: What ``WandbLogger.experiment`` gives; it is not finished here.
+        folder: Keeps the same run as files; see `ReportFile`.
     """
 
-    def __init__(self, run: Any) -> None:
+    def __init__(self, run: Any, folder: FolderSink | None = None) -> None:
         self._run = run
-        self._checks: list[dict[str, Any]] = []
-        self._probes: list[dict[str, Any]] = []
+        self._thinned = Thinned()
+        self._report = ReportFile(folder)
+        self._rows: list[dict[str, Any]] = []
+        self._last: tuple[Tile, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the run, which cannot leave its process."""
         return {**vars(self), "_run": None}
 
     def write(self, page: Page) -> None:
-        """Logs one page.
+        """Logs one page. Artifact and table come last: W&B makes none while its server is out of reach.
 
         Raises:
             RuntimeError: The sink was copied from another process; its run stayed there.
         """
         if self._run is None:
             raise RuntimeError("this sink has the run of another process; make one with WandbSink(run) here")
-        where = {"step": page.step, "epoch": page.epoch}
-        if page.scalars:
-            row = {**where, **page.scalars}
-            if self._checks and self._checks[-1].items() <= row.items():  # the same check, completed
-                self._checks.pop()
-            self._checks.append(row)
-        self._probes += [{**where, "probe": cell(t.name), "caption": cell(t.caption), **t.values} for t in page.tiles]
-        self._log(page, _media(page))
-        if page.alert and page.verdict is not None:
+        report = self._report.of(page)
+        self._remember(page)
+        self._log(page, _media(page, self._thinned.of(page), report))
+        if page.verdict is not None and report is not None:
+            facts = standing(page.verdict, is_final=page.is_final)
+            self._run.summary.update({f"{page.prefix}/{key}": value for key, value in facts.items()})
+        if page.verdict is not None and page.alert:
             self._run.alert(
                 f"{page.prefix}: {page.verdict.outcome}", "\n".join(map(message, lines(page.verdict))), level="WARN"
             )
-        if page.strip is not None:
-            self._log(page, {"evolution_table": _table(self._checks), "probe_table": _table(self._probes)})
+        if report is not None:
+            self._run.log_artifact(_artifact(f"{page.prefix}-report-{self._run.id}", report))
+        if page.text is not None and self._rows:
+            self._log(page, {"probe_table": _table(self._rows, self._last)})
+
+    def _remember(self, page: Page) -> None:
+        """Rows for the table; a check that comes again has no tiles."""
+        where = {"step": page.step, "epoch": page.epoch}
+        self._rows += [{**where, "probe": cell(t.name), "caption": cell(t.caption), **t.values} for t in page.tiles]
+        self._last = page.tiles or self._last
 
     def _log(self, page: Page, media: dict[str, Any]) -> None:
         if media:
@@ -64,20 +76,20 @@ class WandbSink:
             self._run.log({**keyed, "trainer/global_step": page.step})
 
 
-def _media(page: Page) -> dict[str, Any]:
-    """Pictures and text by the end of their key."""
+def _media(page: Page, tiles: Sequence[Tile], report: str | None) -> dict[str, Any]:
+    """Pictures and the report by the end of their key."""
     import wandb  # optional, see the extra of the same name
 
     media: dict[str, Any] = {}
-    if page.tiles:
-        media["probes"] = [_image(tile) for tile in page.tiles[:MAX_IMAGES]]
+    if tiles:
+        media["probes"] = [_image(tile) for tile in tiles[:MAX_IMAGES]]
     if page.strip is not None:
         media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
     for cue, picture in page.evidence.items():
         caption = f"only the {printable(cue)} was swapped"
         media[f"evidence/{key_part(cue)}"] = wandb.Image(picture, caption=caption, file_type="png")
-    if page.text is not None:
-        media["summary"] = wandb.Html(f"<pre>{html.escape(page.text)}</pre>")
+    if report is not None:
+        media["report"] = wandb.Html(report, inject=False)  # a style of W&B's would be refused by the page
     return media
 
 
@@ -90,12 +102,23 @@ def _image(tile: Tile) -> Any:
     return wandb.Image(tile.image, caption=caption, file_type="jpg", masks={"attention": bands})
 
 
-def _table(rows: list[dict[str, Any]]) -> Any:
-    """One column per key that any row has; empty cells where a number is undefined."""
+def _artifact(name: str, report: str) -> Any:
     import wandb
 
-    columns = list(dict.fromkeys(key for row in rows for key in row)) or ["step"]
-    return wandb.Table(columns=[*columns], data=[[_cell(row.get(c)) for c in columns] for row in rows[-MAX_ROWS:]])
+    artifact = wandb.Artifact(re.sub(r"[^A-Za-z0-9_.-]", "_", name), type="report")
+    with artifact.new_file(REPORT, encoding="utf-8") as file:
+        file.write(report)
+    return artifact
+
+
+def _table(rows: list[dict[str, Any]], last: Sequence[Tile]) -> Any:
+    """One column per key that any row has; empty where a number is undefined. The last check has its pictures."""
+    import wandb
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    pictures = [None] * (len(rows) - len(last)) + [wandb.Image(tile.image, file_type="jpg") for tile in last]
+    data = [[*(_cell(row.get(c)) for c in columns), shown] for row, shown in zip(rows, pictures, strict=True)]
+    return wandb.Table(columns=[*columns, "picture"], data=data[-MAX_ROWS:])
 
 
 def _cell(value: Any) -> Any:

@@ -33,6 +33,16 @@ def lines(verdict: Verdict) -> list[str]:
     return [printable(line) for line in text]
 
 
+def standing(verdict: Verdict, *, is_final: bool) -> dict[str, str]:
+    """For the columns of a list of runs: the outcome, the cues of its findings and the reason."""
+    cues = ", ".join(printable(finding.cue) for finding in verdict.findings)
+    return {
+        "verdict": verdict.outcome if is_final else f"{verdict.outcome} so far",
+        "relies_on": cues or "-",
+        "verdict_reason": printable(verdict.reason),
+    }
+
+
 def _finding(finding: Finding) -> list[str]:
     weight = "relied on" if finding.outcome == FAIL else "perhaps relied on"
     classes = [f"Most in: {', '.join(map(_prose, finding.classes))}.", ""] if finding.classes else []

@@ -1,8 +1,8 @@
 """The trainer's loggers: the sink of each, how a person opens it, and logging scalars to all of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..sinks.folder import REPORT, FolderSink
 from ..sinks.page import Run, Sink
@@ -13,24 +13,52 @@ from .failures import Failures
 from .trainer import run_folder
 
 
-def for_logger(logger: Any) -> Sink | None:
+class Kind(NamedTuple):
+    """What there is to know of a class of loggers. Both functions open the logger's experiment.
+
+    Attributes:
+        sink: Shows pictures where the logger shows scalars; takes the folder of the same run as well.
+        opening: How a person gets to see them: a command or an address.
+    """
+
+    sink: Callable[[Any, FolderSink | None], Sink]
+    opening: Callable[[Any], str | None]
+
+
+def _opening_of_wandb(logger: Any) -> str | None:
+    run = logger.experiment
+    where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
+    return where if isinstance(where, str) else None
+
+
+# By the name of the class: `pytorch_lightning` and `lightning.pytorch` have one each, and either may be missing.
+# A CSVLogger shows no pictures; the folder beside it has them.
+KINDS = {
+    "TensorBoardLogger": Kind(
+        lambda logger, _: TensorBoardSink(logger.experiment), lambda logger: image_hint(logger.log_dir)
+    ),
+    "WandbLogger": Kind(lambda logger, folder: WandbSink(logger.experiment, folder), _opening_of_wandb),
+}
+
+
+def kind_of(logger: Any) -> Kind | None:
+    """What there is to know of a logger, by its class or one of its parents; None where it shows no pictures."""
+    return next((KINDS[parent.__name__] for parent in type(logger).__mro__ if parent.__name__ in KINDS), None)
+
+
+def for_logger(logger: Any, folder: FolderSink | None = None) -> Sink | None:
     """The sink that shows pictures where ``logger`` shows scalars, or None if it shows none.
 
     Opens the logger's experiment; call it on rank zero only.
     """
-    if _is_a("TensorBoardLogger", logger):
-        return TensorBoardSink(logger.experiment)
-    if _is_a("WandbLogger", logger):
-        return WandbSink(logger.experiment)
-    return None
+    kind = kind_of(logger)
+    return None if kind is None else kind.sink(logger, folder)
 
 
-def _is_a(class_name: str, logger: Any) -> bool:
-    """Whether the logger's class or one of its parents has the name.
-
-    Names, because `pytorch_lightning` and `lightning.pytorch` have a class each, and either may be missing.
-    """
-    return class_name in {parent.__name__ for parent in type(logger).__mro__}
+def opening(logger: Any) -> str | None:
+    """How a person gets to see what ``logger`` keeps: a command or an address, None if there is none."""
+    kind = kind_of(logger)
+    return None if kind is None else kind.opening(logger)
 
 
 def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: Run) -> tuple[list[Sink], list[str]]:
@@ -46,17 +74,20 @@ def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: 
     with failures.surviving("choosing a folder for pictures"):
         if folder is not None:
             folders = [place_of(run_folder(trainer) / folder, run)]
-    of_loggers, openings = opened(trainer.loggers, failures)
-    return [*map(FolderSink, folders), *of_loggers], [*(str(each / REPORT) for each in folders), *openings]
+    kept = [FolderSink(each) for each in folders]  # first, since loggers take its page of the run
+    of_loggers, openings = opened(trainer.loggers, failures, *kept)
+    return [*kept, *of_loggers], [*(str(each / REPORT) for each in folders), *openings]
 
 
-def opened(loggers: Iterable[Any], failures: Failures) -> tuple[list[Sink], list[str]]:
+def opened(
+    loggers: Iterable[Any], failures: Failures, folder: FolderSink | None = None
+) -> tuple[list[Sink], list[str]]:
     """The loggers' sinks, and how a person gets to see their pictures. One that cannot be opened is left out."""
     sinks: list[Sink] = []
     openings: list[str] = []
     for logger in loggers:
         with failures.surviving(f"opening {type(logger).__name__} for pictures"):
-            sinks += [sink for sink in [for_logger(logger)] if sink is not None]
+            sinks += [sink for sink in [for_logger(logger, folder)] if sink is not None]
             openings += [where for where in [opening(logger)] if where]
     return sinks, openings
 
@@ -68,14 +99,3 @@ def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failure
         if not failures.too_many(what):
             with failures.surviving(what):
                 logger.log_metrics(dict(scalars), step=step)
-
-
-def opening(logger: Any) -> str | None:
-    """How a person gets to see what ``logger`` keeps: a command or an address, None if there is none."""
-    if _is_a("TensorBoardLogger", logger):
-        return image_hint(logger.log_dir)
-    if _is_a("WandbLogger", logger):
-        run = logger.experiment
-        where = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
-        return where if isinstance(where, str) else None
-    return None

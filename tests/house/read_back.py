@@ -114,11 +114,27 @@ def wandb_masks(row: dict[str, Any], folder: Path, key: str) -> list[dict[str, N
     ]
 
 
-def wandb_table(folder: Path, key: str) -> dict[str, Any]:
-    """The last table logged under ``key``: its ``columns`` and ``data``."""
-    file = next(row[key]["path"] for row in reversed(wandb_rows(folder)) if key in row)
-    table: dict[str, Any] = json.loads(wandb_file(folder, file).read_text())
-    return table
+class Artifact(NamedTuple):
+    """An artifact's name, and its files by their path in it."""
+
+    name: str
+    files: dict[str, bytes]
+
+
+def wandb_artifacts(folder: Path, kind: str) -> list[Artifact]:
+    """Every artifact of a kind, in the order of logging. After `wandb_finish`."""
+    records = [record.artifact for record in _records(_run_folder(folder)) if record.HasField("artifact")]
+    return [
+        Artifact(each.name, {file.path: Path(file.local_path).read_bytes() for file in each.manifest.contents})
+        for each in records
+        if each.type == kind
+    ]
+
+
+def wandb_summary(folder: Path) -> dict[str, Any]:
+    """What a list of runs shows of the run. After `wandb_finish`."""
+    records = [record.summary for record in _records(_run_folder(folder)) if record.HasField("summary")]
+    return {item.key: json.loads(item.value_json) for each in records for item in each.update if item.key}
 
 
 def wandb_file(folder: Path, file: str) -> Path:
