@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +20,8 @@ from .table import as_dataframe
 
 if TYPE_CHECKING:
     import pandas
+
+    from ..verdict import Verdict
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,7 @@ class Report:
         names: Of the images.
         classes: Names of the probe's classes.
         targets: ``(N,)`` class indices of the images.
+        probe: The images themselves; without them there is no page.
     """
 
     layer: str
@@ -66,6 +71,7 @@ class Report:
     names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     targets: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    probe: Probe | None = None
 
     @property
     def maps(self) -> Tensor:
@@ -82,6 +88,26 @@ class Report:
             ImportError: pandas is not installed.
         """
         return as_dataframe(self)
+
+    def to_html(self, path: str | PathLike[str], verdict: "Verdict | None" = None) -> None:
+        """Writes the report as one page that opens from disk and asks for nothing.
+
+        Args:
+            path: The file; one that is there is replaced.
+            verdict: As `judge` gave it; None judges the report as it is.
+
+        Raises:
+            ValueError: The report was made without its probe.
+        """
+        from ..sinks import alone  # up: a record that shows itself asks the floor that draws
+
+        Path(path).write_text(alone.report_html(self, verdict), encoding="utf-8", errors="replace")
+
+    def _repr_html_(self) -> str | None:
+        """The page in a frame, for notebooks."""
+        from ..sinks import alone  # up, as in `to_html`
+
+        return None if self.probe is None else alone.framed(alone.report_html(self))
 
     def __repr__(self) -> str:
         cues = ", ".join(self.effects) or "no cue"
@@ -167,6 +193,7 @@ def report_on(
         names=probe.names,
         classes=probe.classes,
         targets=probe.targets,
+        probe=probe,
     )
 
 

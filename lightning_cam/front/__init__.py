@@ -1,4 +1,4 @@
-"""What a person sees: one page, of one module of JavaScript, one style sheet and one template. It knows no run."""
+"""What a person sees: one page, of one script, one style sheet and one template. It knows no run."""
 
 import base64
 import hashlib
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import jinja2
 
+MODULES = ("base", "maps", "tiles", "curves", "address", "controls", "mount")  # in the order in which they build up
+
 
 @cache
 def source(name: str) -> str:
@@ -17,16 +19,27 @@ def source(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
 
 
+@cache
+def script() -> str:
+    """Everything that `mount` needs, as one script: a page that opens from disk may not import modules."""
+    return "\n".join(source(f"{name}.js") for name in MODULES)
+
+
 def report(context: Mapping[str, Any]) -> str:
     """The whole page as one text that asks for nothing. ``context`` has what `report.html.j2` names."""
-    style, scripts = source("page.css"), [source("page.js"), source("boot.js")]
-    return _template().render(context, style=style, scripts=scripts, policy=_policy())
+    scripts = [script(), source("boot.js")]
+    return _template("report.html.j2").render(context, style=source("page.css"), scripts=scripts, policy=_policy())
+
+
+def words(verdict: Mapping[str, Any]) -> str:
+    """A verdict alone, as an element of another page and in its style."""
+    return _template("verdict.html.j2").render(verdict=verdict)
 
 
 @cache
 def _policy() -> str:
     """Nothing is fetched, and no style or script runs but ours, told by its digest."""
-    style, scripts = _digest(source("page.css")), f"{_digest(source('page.js'))} {_digest(source('boot.js'))}"
+    style, scripts = _digest(source("page.css")), f"{_digest(script())} {_digest(source('boot.js'))}"
     rest = "base-uri 'none'; form-action 'none'"
     return f"default-src 'none'; img-src data:; style-src {style}; script-src {scripts}; {rest}"
 
@@ -36,11 +49,11 @@ def _digest(text: str) -> str:
 
 
 @cache
-def _template() -> "jinja2.Template":
+def _template(name: str) -> "jinja2.Template":
     import jinja2  # here, since TensorBoard imports this module at its start
 
     template: jinja2.Template = jinja2.Template(  # its constructor is typed as giving anything
-        source("report.html.j2"),
+        source(name),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

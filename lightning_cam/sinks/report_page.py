@@ -16,6 +16,7 @@ from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
 from .page import Page
 from .snapshot import Portraits, Snapshot, data_uri
+from .wording import most_in
 
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 CURVES = ("background_attention_ratio", "probe_accuracy", "attention_drift")  # beside the reliances
@@ -27,7 +28,8 @@ HEADLINES = {
     "FAIL": "The model relies on a shortcut",
     "INCONCLUSIVE": "Nothing can be said yet",
 }
-NOT_JUDGED = "No verdict: no cue was swapped in this run."
+NOT_JUDGED = "No verdict: no cue was swapped"
+LATER = "The pictures with the swapped cue are drawn when the fit ends."
 WHY_NO_FINDING = {
     "object": "A property of the object itself: it never leads to a finding.",
     "shared": "In part the object's own: it leads to a warning at most.",
@@ -71,6 +73,7 @@ class RunPage:
 
     def html(self, page: Page, versions: Mapping[str, str]) -> str:
         """The page as it stands after ``page``."""
+        when = "At the end of the fit" if page.is_final else f"So far: the fit had not ended at step {page.step}"
         facts = {
             "step": page.step,
             "epoch": page.epoch,
@@ -78,9 +81,14 @@ class RunPage:
             "probe fingerprint": page.probe,
             **versions,
         }
+        return self.drawn(when, facts)
+
+    def drawn(self, when: str, facts: Mapping[str, object], *, no_evidence: str = LATER) -> str:
+        """The page, which says ``when`` it was made, and why a finding has no pictures where there are none."""
         return front.report(
             {
-                "is_final": page.is_final,
+                "when": when,
+                "no_evidence": no_evidence,
                 "verdict": verdict_entry(self.verdict),
                 "evidence": self.evidence,
                 "facts": {key: printable(value) for key, value in facts.items() if value != ""},
@@ -158,14 +166,14 @@ def _number(value: float) -> float | None:
 def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
     """A verdict in the words of the page."""
     if verdict is None:
-        return {"outcome": "", "headline": NOT_JUDGED, "reason": "", "findings": [], "cues": [], "untested": []}
+        return {"outcome": "", "headline": NOT_JUDGED, "reasons": [], "findings": [], "cues": [], "untested": []}
     found = {finding.cue for finding in verdict.findings}
     measured = [reliance for reliance in verdict.measured if reliance.cue in verdict.tested]
     return {
         "outcome": verdict.outcome,
         "headline": HEADLINES[verdict.outcome],
-        "reason": _sentence(verdict.reason),
-        "findings": [_finding(finding) for finding in verdict.findings],
+        "reasons": [_sentence(part) for part in verdict.reason.split("; ")],
+        "findings": [_finding(finding, verdict) for finding in verdict.findings],
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
         "untested": untested(verdict),
     }
@@ -177,12 +185,12 @@ def _sentence(text: str) -> str:
     return line and f"{line[0].upper()}{line[1:]}{'' if line.endswith('.') else '.'}"
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, verdict: Verdict) -> dict[str, Any]:
     return {
         "cue": printable(finding.cue),
         "weight": "relied on" if finding.outcome == FAIL else "perhaps relied on",
         "text": _sentence(finding.text.removeprefix(f"{finding.cue}: ")),
-        "classes": ", ".join(map(printable, finding.classes)),
+        "classes": most_in(finding, verdict),
         "what": printable(finding.remedy.what),
         "code": "\n".join(map(printable, finding.remedy.code.splitlines())),
     }

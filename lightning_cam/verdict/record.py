@@ -85,6 +85,12 @@ class Verdict:
         said = [f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)]
         return "\n".join(map(printable, said))
 
+    def _repr_html_(self) -> str:
+        """In words, for notebooks."""
+        from ..sinks import alone  # up: a record that shows itself asks the floor that draws
+
+        return alone.verdict_html(self)
+
     def as_json(self) -> dict[str, Any]:
         """Everything, as JSON types; what is not finite becomes None."""
         return dict(_plain(asdict(self)))

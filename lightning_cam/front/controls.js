@@ -1,0 +1,46 @@
+/* What a person changes the view with. */
+
+const PLAY_MS = 450; // per check: long enough to see a map, and 40 checks in 18 seconds
+
+function choice(label, options, chosen, change) {
+  const select = make("select", {}, ...Object.entries(options).map(([value, text]) => make("option", { value }, text)));
+  select.value = chosen;
+  select.addEventListener("change", () => change(select.value));
+  return make("label", {}, `${label} `, select);
+}
+
+function legend(palettesOfRun, end) {
+  const canvas = make("canvas", { width: 256, height: 1, "aria-hidden": "true" });
+  const most = (9 ** (end / 255) - 1).toFixed(1).replace(/\.0$/, "");
+  const box = make("span", { class: "legend" }), words = make("span"), none = make("span", {}, "no attention");
+  box.append(none, canvas, words);
+  function show(view) {
+    box.hidden = view === "none";
+    if (box.hidden) return;
+    paint(canvas, Uint8Array.from({ length: 256 }, (_, i) => i * end / 255), [1, 256], palettesOfRun[view]);
+    words.textContent = `${most} times the even share${end >= 255 ? " and more" : ""}`;
+  }
+  return { box, show };
+}
+
+function player(bar, step, rest) {
+  let timer = null;
+  const button = make("button", { type: "button" }, "▶ Play");
+  function stop() {
+    if (timer === null) return;
+    clearInterval(timer);
+    timer = null;
+    button.textContent = "▶ Play";
+    rest();
+  }
+  function toggle() {
+    if (timer !== null) return stop();
+    button.textContent = "⏸ Pause";
+    step(true);
+    timer = setInterval(() => step(false) || stop(), PLAY_MS);
+    return undefined;
+  }
+  button.addEventListener("click", toggle);
+  bar.append(button);
+  return { stop, toggle, isPlaying: () => timer !== null };
+}

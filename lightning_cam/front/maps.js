@@ -1,0 +1,59 @@
+/* Maps: from bytes to colours, on one scale for the whole run. */
+
+const TWICE = 255 * Math.log2(3) / Math.log2(9); // a scale never ends below: even attention must look even
+const OPACITY = 0.75; // the largest of the colours: the object stays in sight
+
+function bytes(text) {
+  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+}
+
+/* The maps of a check, one array of cells for each probe; null where the check has none. */
+function decoded(check) {
+  if (!check.maps) return null;
+  const all = bytes(check.maps), cells = check.size[0] * check.size[1];
+  return check.predicted.map((_, i) => all.subarray(i * cells, (i + 1) * cells));
+}
+
+/* Where the scale of the colours ends: only one cell in 200 of the whole run lies above. */
+function scaleEnd(maps) {
+  const counts = new Float64Array(256);
+  for (const check of maps) for (const map of check || []) for (const cell of map) counts[cell] += 1;
+  let left = counts.reduce((sum, n) => sum + n, 0) / 200, end = 255;
+  while (end > TWICE && (left -= counts[end]) > 0) end -= 1;
+  return Math.max(end, TWICE);
+}
+
+function ramped(ramp, place) {
+  const x = Math.min(place, 1) * (ramp.length - 1), i = Math.min(Math.floor(x), ramp.length - 2);
+  return ramp[i].map((channel, k) => channel + (x - i) * (ramp[i + 1][k] - channel));
+}
+
+/* For each byte of a map its colour and opacity. */
+function palettes(ramp, end) {
+  const heat = [], spot = [];
+  for (let cell = 0; cell < 256; cell += 1) {
+    const place = Math.min(cell / end, 1);
+    heat.push([...ramped(ramp, place), 255 * OPACITY * Math.min(place / 0.5, 1)]);
+    spot.push([0, 0, 0, 255 * 0.94 * (1 - place) ** 1.2]);
+  }
+  return { heat, spot };
+}
+
+function paint(canvas, map, size, palette) {
+  [canvas.height, canvas.width] = size;
+  const image = new ImageData(size[1], size[0]);
+  map.forEach((cell, i) => image.data.set(palette[cell], 4 * i));
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+/* 1 minus the cosine of two maps, as amounts of attention. */
+function drift(map, before) {
+  if (!map || !before || map.length !== before.length) return 0;
+  let both = 0, one = 0, other = 0;
+  const amount = (cell) => 9 ** (cell / 255) - 1;
+  for (let i = 0; i < map.length; i += 1) {
+    const a = amount(map[i]), b = amount(before[i]);
+    both += a * b; one += a * a; other += b * b;
+  }
+  return one && other ? 1 - both / Math.sqrt(one * other) : 0;
+}

@@ -1,0 +1,59 @@
+"""A report and a verdict on their own, without a run: a page, a frame for notebooks, and a verdict in words."""
+
+from html import escape
+
+from .. import front
+from ..examination import Reading, Report
+from ..probe import Probe
+from ..verdict import Verdict, judge
+from .folder import versions
+from .page import Page
+from .pages import Frame, portraits_of, shown_probes, snapshot_of
+from .report_page import RunPage, verdict_entry
+from .snapshot import MOST_PROBES
+
+PREFIX = "cam"
+HEIGHT = 820  # pixels of the frame: the verdict and the slider; it scrolls, as a page of its own does
+
+
+def report_html(report: Report, verdict: Verdict | None = None) -> str:
+    """A report as one page.
+
+    Raises:
+        ValueError: The report was made without its probe.
+    """
+    if report.probe is None:
+        raise ValueError("this report has no probe, so there are no pictures to show; examine(model, probe) keeps it")
+    judged = judge(report) if verdict is None and report.reliances else verdict
+    run = RunPage()
+    run.add(_page(report, report.probe, judged))
+    right = int((report.logits.argmax(1) == report.targets).sum())
+    facts = {
+        "layer": report.layer,
+        "method": report.method,
+        "right on": f"{right} of {len(report.logits)} pictures",
+        "probe fingerprint": report.probe.fingerprint,
+        **versions(),
+    }
+    return run.drawn("One look at a model", facts, no_evidence="")
+
+
+def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:
+    scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
+    shown = shown_probes(report.targets, MOST_PROBES)
+    frame = Frame.of(report, Reading(0, 0, scalars), shown)
+    snapshot = snapshot_of(frame, portraits_of(probe, shown))
+    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot)
+
+
+def framed(page: str) -> str:
+    """A page as an element of another one, which it can neither read nor change."""
+    return (
+        f'<iframe srcdoc="{escape(page)}" sandbox="allow-scripts" title="lightning_cam: report" width="100%" '
+        f'height="{HEIGHT}" style="border: 0"></iframe>'
+    )
+
+
+def verdict_html(verdict: Verdict) -> str:
+    """A verdict as an element of another page, in words alone."""
+    return front.words(verdict_entry(verdict))

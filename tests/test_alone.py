@@ -1,0 +1,96 @@
+"""A report and a verdict show themselves: as a file, and in a notebook."""
+
+import re
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+
+import pytest
+import torch
+
+from house.browser import in_chromium, opened
+from house.pages import convicted
+from house.shortcut import BORDER, CLASSES, Framed, framed_probe
+from lightning_cam import Report, examine, judge
+from lightning_cam.intervention import Reliance
+from lightning_cam.sinks.wording import most_in
+
+SEVEN = tuple("abcdefg")
+OF_EIGHT = replace(
+    convicted(), measured=(Reliance("border", 0.5, 0.2, 0.7, 0.0, dict.fromkeys("abcdefgh", (0.5, 0.0)), 8.0),)
+)
+CASES = ((SEVEN, OF_EIGHT), (SEVEN, convicted("border", SEVEN)))
+HOSTILE = '"></iframe><script>document.title = "theirs"</script>'
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    torch.manual_seed(0)
+    return examine(Framed(), framed_probe(classes=[HOSTILE, CLASSES[1]]), trials=BORDER)
+
+
+def test_a_report_is_written_as_a_page(report: Report, tmp_path: Path) -> None:
+    report.to_html(tmp_path / "look.html")
+    page = (tmp_path / "look.html").read_text()
+
+    assert page.startswith("<!doctype html>")
+    assert judge(report).outcome in page
+    assert report.layer in page
+    assert HOSTILE not in page
+
+
+def test_a_report_is_written_with_the_verdict_that_is_given(report: Report, tmp_path: Path) -> None:
+    report.to_html(tmp_path / "look.html", convicted())
+
+    assert "blur at random" in (tmp_path / "look.html").read_text()
+
+
+def test_without_trials_no_verdict_is_invented(tmp_path: Path) -> None:
+    examine(Framed(), framed_probe(), trials=()).to_html(tmp_path / "look.html")
+
+    assert "No verdict: no cue was swapped" in (tmp_path / "look.html").read_text()
+
+
+def test_a_report_without_its_probe_says_what_is_missing(report: Report, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no probe, so there are no pictures"):
+        replace(report, probe=None).to_html(tmp_path / "look.html")
+    assert replace(report, probe=None)._repr_html_() is None
+
+
+def test_in_a_notebook_a_report_is_a_frame_that_nothing_leaves(report: Report) -> None:
+    frame = report._repr_html_()
+
+    assert frame is not None
+    attributes = re.fullmatch(r'<iframe srcdoc="([^"<>]*)" ([^<>]*)></iframe>', frame)
+    assert attributes is not None
+    assert 'sandbox="allow-scripts"' in attributes[2]
+    assert 'height="' in attributes[2]
+    assert unescape(attributes[1]).startswith("<!doctype html>")
+
+
+def test_in_a_notebook_a_verdict_is_words() -> None:
+    html = convicted("border", (HOSTILE,))._repr_html_()
+
+    assert "<h3>FAIL: The model relies on a shortcut</h3>" in html
+    assert "blur at random" in html
+    assert "transform = 1" in html
+    assert "0.50 (0.25 to 0.75)" in html
+    assert "Not tested: " in html
+    assert "<script" not in html
+
+
+@in_chromium
+def test_chromium_draws_the_frame_of_a_notebook(report: Report, tmp_path: Path) -> None:
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<!doctype html><title>notebook</title>{report._repr_html_()}")
+    dom, console = opened(file)
+
+    assert console == []
+    assert "<title>notebook</title>" in dom
+
+
+def test_where_all_classes_rely_on_a_cue_they_are_not_listed() -> None:
+    some, every = (most_in(convicted("border", names).findings[0], judged) for names, judged in CASES)
+
+    assert some == "Most in: a, b, c, d, e, f and 1 more."
+    assert every == "In all classes."
