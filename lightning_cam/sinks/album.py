@@ -9,6 +9,7 @@ from ..probe import Probe
 from ..verdict import Verdict
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, portraits_of, shown_probes, snapshot_of
+from .per_image import PerImage, digests
 from .snapshot import Portraits
 from .worker import Worker
 
@@ -34,6 +35,7 @@ class Album:
         self._run = run
         self._shown = shown_probes(probe.targets, n_images)
         self._frames: list[Frame] = []
+        self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
@@ -54,6 +56,7 @@ class Album:
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
+        self._swapped = report if report.effects else self._swapped
         page = partial(self._check_page, frame, verdict, alert=alert)
         self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
 
@@ -75,8 +78,19 @@ class Album:
         self._worker.submit(self._signed(last, is_final=True), wait=True)
 
     def _signed(self, draw: Callable[[], Page], *, is_final: bool) -> Callable[[], Page]:
-        """The page with the run and the probe that it is about."""
-        return lambda: replace(draw(), is_final=is_final, run=self._run, probe=self._probe.fingerprint)
+        """The page with the run and the probe that it is about, and what the verdict on it rests on."""
+        report = self._swapped
+
+        def signed() -> Page:
+            images = None if report is None else PerImage.of(report, self._probe, self._pixels)
+            return replace(draw(), is_final=is_final, run=self._run, probe=self._probe.fingerprint, images=images)
+
+        return signed
+
+    @cached_property
+    def _pixels(self) -> tuple[str, ...]:
+        """Computed once, by the thread that draws."""
+        return digests(self._probe.images)
 
     def close(self, timeout: float) -> list[str]:
         """Waits for the pages that are still to be drawn, and returns in words which pictures were lost."""

@@ -30,6 +30,7 @@ REPORT = "report.html"
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
+MOST_BYTES_OF_IMAGES = 5_000_000  # in a verdict: half of what is read back. 128 images with ten cues take 16 kB
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
@@ -151,7 +152,7 @@ def _files(page: Page) -> dict[str, bytes]:
     """What a page is as files, without its line of the series. The verdict comes first: the disk may fill."""
     files = {}
     if page.verdict is not None:
-        files[VERDICT] = json.dumps(_verdict_entry(page, page.verdict), indent=1, allow_nan=False).encode()
+        files[VERDICT] = _verdict_text(page, page.verdict).encode()
     for tile in page.tiles:
         files[f"step_{page.step:08d}/{safe_name(tile.name)}.png"] = tile.png
     if page.strip is not None:
@@ -260,6 +261,13 @@ def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
         "tested": list(verdict.tested),
         "untested": list(verdict.untested),
     }
+
+
+def _verdict_text(page: Page, verdict: Verdict) -> str:
+    """The images come last, in one line, so that a person can read the rest; they stay out where they are too many."""
+    text = json.dumps(_verdict_entry(page, verdict), indent=1, allow_nan=False)
+    images = "" if page.images is None else json.dumps(page.images.as_json(), allow_nan=False)
+    return f'{text[:-2]},\n "images": {images}\n}}' if 0 < len(images) < MOST_BYTES_OF_IMAGES else text
 
 
 def versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..verdict import Verdict
+from .per_image import PerImage
 from .snapshot import Snapshot
 
 # Encoding is the dearest part of a picture. Twenty tiles of 472x315: 5.3 ms each at Pillow's own level 6, 2.5 ms at 1,
@@ -83,6 +84,7 @@ class Page:
         run: Which fit it is of.
         probe: Fingerprint of the probe.
         snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
+        images: What the verdict rests on; None where no cue was swapped.
     """
 
     prefix: str
@@ -99,6 +101,7 @@ class Page:
     run: Run = Run()
     probe: str = ""
     snapshot: Snapshot | None = None
+    images: PerImage | None = None
 
 
 class Sink(Protocol):

@@ -35,6 +35,8 @@ class Kept:
         step: When it was made.
         is_final: Whether the fit had ended; None where the file does not say, as an earlier version left it.
         run: Identifier of the run, empty where the file does not say.
+        probe: Fingerprint of its probe, empty where the file does not say.
+        images: What `PerImage.from_json` reads, unread; None where the file does not say.
     """
 
     file: Path
@@ -43,6 +45,8 @@ class Kept:
     step: int
     is_final: bool | None
     run: str
+    probe: str = ""
+    images: Any = None
 
     @property
     def outcome(self) -> Outcome:
@@ -80,10 +84,10 @@ def _entry(path: Path) -> dict[str, Any]:
 
 def _kept(entry: Mapping[str, Any], path: Path, n_files: int) -> Kept:
     with _explained(path):
-        is_final, run = entry.get("final"), entry.get("run", "")
-        if is_final not in (True, False, None) or not isinstance(run, str):
-            raise TypeError("'final' must be true or false, and 'run' text")
-        return Kept(path, n_files, _verdict(entry), entry["step"], is_final, run)
+        is_final, run, probe = entry.get("final"), entry.get("run", ""), entry.get("probe", "")
+        if is_final not in (True, False, None) or not isinstance(run, str) or not isinstance(probe, str):
+            raise TypeError("'final' must be true or false, 'run' and 'probe' text")
+        return Kept(path, n_files, _verdict(entry), entry["step"], is_final, run, probe, entry.get("images"))
 
 
 @contextmanager

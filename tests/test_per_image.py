@@ -1,0 +1,119 @@
+"""`verdict.json` keeps the effects of single images, so that two runs can be compared in pairs."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from house.pages import bad_news
+from house.shortcut import CLASSES, framed_probe, trained_on_frames
+from house.trainings import Net, probe
+from lightning_cam import examine
+from lightning_cam.sinks import FolderSink, folder
+from lightning_cam.sinks.per_image import PerImage, digests
+from lightning_cam.sinks.reading_back import newest
+
+
+def kept(n: int = 4, **effects: list[float]) -> PerImage:
+    columns = {cue: torch.tensor(values) for cue, values in effects.items()}
+    names = tuple(f"cat_{i}" for i in range(n))
+    return PerImage(names, names, ("cat", "dog"), torch.arange(n) % 2, torch.arange(n) % 2, columns)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    root = tmp_path_factory.mktemp("run")
+    callback, _ = trained_on_frames(root)
+    return root, callback
+
+
+def test_a_training_keeps_the_effects_that_its_verdict_rests_on(run: tuple[Path, Any]) -> None:
+    root, callback = run
+    found = newest(root)
+    images = PerImage.from_json(found.images)
+
+    assert found.probe == callback.probe.fingerprint
+    assert images.names == callback.probe.names
+    assert images.classes == tuple(CLASSES)
+    assert images.targets.tolist() == callback.probe.targets.tolist()
+    assert float(images.effects["border"].mean()) == pytest.approx(found.verdict.measured[0].mean, abs=1e-4)
+    assert float((images.predicted == images.targets).float().mean()) == 1.0
+
+
+def test_the_images_stand_in_one_line_behind_what_a_person_reads(run: tuple[Path, Any]) -> None:
+    text = newest(run[0]).file.read_text()
+
+    assert text.splitlines()[-2].startswith(' "images": {')
+    assert list(json.loads(text))[-1] == "images"
+
+
+def test_what_was_kept_is_read_back() -> None:
+    report = examine(Net(), probe(6), trials=("border",))
+    images = PerImage.of(report, probe(6), digests(probe(6).images))
+    back = PerImage.from_json(json.loads(json.dumps(images.as_json(), allow_nan=False)))
+
+    assert (back.names, back.pixels, back.classes) == (images.names, images.pixels, images.classes)
+    assert torch.equal(back.targets, images.targets)
+    assert torch.equal(back.predicted, images.predicted)
+    assert torch.allclose(back.effects["border"], images.effects["border"].double(), atol=1e-4, equal_nan=True)
+
+
+def test_an_undefined_effect_stays_undefined() -> None:
+    entry = kept(border=[0.5, math.nan, -1.0, 0.0]).as_json()
+
+    assert entry["effects"] == {"border": [0.5, None, -1.0, 0.0]}
+    assert math.isnan(float(PerImage.from_json(entry).effects["border"][1]))
+
+
+def test_a_picture_is_the_same_however_it_was_normalized() -> None:
+    pixels = framed_probe().images[:3].mul(255).round() / 255
+    mean, std = 0.485, 0.229
+
+    assert digests((pixels - mean) / std * std + mean) == digests(pixels)
+    assert len(set(digests(pixels))) == 3
+    assert digests(pixels)[0] != digests(pixels.transpose(2, 3))[0]
+
+
+def test_too_many_images_are_not_kept_and_the_verdict_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder, "MOST_BYTES_OF_IMAGES", 1000)
+    few, many = (replace(bad_news(1), images=kept(n, border=[0.5] * n)) for n in (4, 40))
+    FolderSink(tmp_path / "few").write(few)
+    FolderSink(tmp_path / "many").write(many)
+
+    assert PerImage.from_json(newest(tmp_path / "few").images).effects["border"].tolist() == [0.5] * 4
+    assert newest(tmp_path / "many").images is None
+    assert newest(tmp_path / "many").verdict.outcome == "FAIL"
+
+
+def test_128_images_take_little_room() -> None:
+    effects = {f"cue {i}": [-0.1234] * 128 for i in range(10)}
+    images = replace(kept(128, **effects), names=("n" * 999,) * 128, pixels=("0" * 16,) * 128)
+
+    assert len(json.dumps(images.as_json())) < 24_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"names": None}, id="no names"),
+        pytest.param({"names": ["a"]}, id="too few names"),
+        pytest.param({"pixels": ["a", 1, "b", "c"]}, id="a digest that is no text"),
+        pytest.param({"targets": [0, 1, 0, 2]}, id="a target that is no class"),
+        pytest.param({"targets": [0, 1, 0, -1]}, id="a negative target"),
+        pytest.param({"predicted": [[0], [1], [0], [1]]}, id="nested"),
+        pytest.param({"predicted": [10**30, 0, 0, 0]}, id="a number without end"),
+        pytest.param({"effects": [0.5]}, id="effects without a cue"),
+        pytest.param({"effects": {"border": [0.5, 0.5, 0.5]}}, id="too few effects"),
+        pytest.param({"effects": {"border": [0.5, 0.5, 0.5, 1e308]}}, id="an effect beyond 1"),
+        pytest.param({"effects": {"border": "0.50"}}, id="text"),
+    ],
+)
+def test_what_is_no_such_record_is_a_value_error(change: dict[str, Any]) -> None:
+    entry = {**kept(border=[0.5] * 4).as_json(), **change}
+
+    with pytest.raises(ValueError, match="Error: "):
+        PerImage.from_json(entry)
