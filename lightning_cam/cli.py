@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from . import __version__
 from .finished import command as finished
 from .sinks.consistency import ContradictoryError
-from .sinks.reading_back import CONTRADICTION, EXIT_CODES, Kept, newest, report_lines, verdict_lines
+from .sinks.reading_back import CONTRADICTION, EXIT_CODES, Kept, Unjudged, newest, report_lines, verdict_lines
 from .text import printable
 
 UNUSABLE = 2  # exit code for arguments that lead to nothing; argparse uses the same
@@ -107,8 +107,8 @@ def _add_examine(commands: "_Commands") -> None:
 def _add_check(commands: "_Commands") -> None:
     about = "print the verdict on a trained model and return it as the exit code, for scripts and CI"
     codes = (
-        "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE or the fit did not end, 2 if there is no verdict that "
-        "can be read, 5 if it contradicts itself."
+        "Exit code: 0 PASS, 1 FAIL, 3 WARN, 4 INCONCLUSIVE, or the last fit did not end or has no verdict, 2 if there "
+        "is no run, or a verdict that cannot be read, 5 if it contradicts itself."
     )
     check = _command(commands, "check", about, codes)
     check.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
@@ -118,9 +118,7 @@ def _add_check(commands: "_Commands") -> None:
 
 def _add_report(commands: "_Commands") -> None:
     about = "print the verdict of a training, its scalars at the first and last check, and where its pictures are"
-    report = _command(
-        commands, "report", about, "Exit code: 0, 2 if there is no verdict, or 5 if it contradicts itself."
-    )
+    report = _command(commands, "report", about, "Exit code: 0, 2 if there is no run, or 5 if it contradicts itself.")
     report.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     report.set_defaults(run=_report)
 
@@ -137,7 +135,7 @@ def _add_number(
     parser.add_argument(flag, type=_at_least(lowest), default=default, metavar="N", help=words)
 
 
-_RUN_DIR = "the folder of a run, or one above it such as lightning_logs; the newest verdict in it is used"
+_RUN_DIR = "the folder of a run, or one above it such as lightning_logs; the newest run in it is used"
 
 
 def _at_least(lowest: int) -> Callable[[str], int]:
@@ -210,8 +208,8 @@ def _report(options: argparse.Namespace) -> int:
     return kept if isinstance(kept, int) else 0
 
 
-def _read_back(command: str, folder: Path, describe: Callable[[Kept], list[str]]) -> Kept | int:
-    """Prints the newest verdict as ``describe`` puts it. Else prints an error; returns the exit code."""
+def _read_back(command: str, folder: Path, describe: Callable[[Kept | Unjudged], list[str]]) -> Kept | Unjudged | int:
+    """Prints the verdict of the newest run as ``describe`` puts it. Else prints an error; returns the exit code."""
     try:
         kept = newest(folder)
         text = "\n".join(describe(kept))

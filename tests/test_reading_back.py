@@ -16,7 +16,12 @@ import pytorch_lightning as pl
 import torch
 
 from house.shortcut import CLASSES, framed_probe, trained_on_frames
-from lightning_cam import cli
+from house.tasks import TASKS
+from house.trainings import moody, probe, trainer, watched
+from lightning_cam import CAMCallback, cli
+from lightning_cam.sinks import FolderSink
+from lightning_cam.sinks.page import Page, Run
+from lightning_cam.sinks.places import place_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -191,6 +196,96 @@ def test_a_fail_that_ended_the_fit_is_a_fail(tmp_path: Path, alarm: Any) -> None
         trained_on_frames(tmp_path, epochs=30, on_shortcut=alarm)
 
     assert cli.main(["check", str(tmp_path)]) == 1
+
+
+# ---- runs without a verdict ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:lightning_cam. switched off for this fit")
+@pytest.mark.parametrize("command", ["check", "report"])
+@pytest.mark.parametrize("is_given", [True, False], ids=["a sink", "by default"])
+def test_a_run_that_could_not_be_looked_at_says_why(
+    run: Path, capsys: Capture, command: str, *, is_given: bool
+) -> None:
+    task, folder = TASKS["segmentation"], run / "version_1"
+    sinks = [FolderSink(folder / "cam_report")] if is_given else None
+    trainer(folder, CAMCallback(sinks=sinks)).fit(task.module(), task.loader(), task.loader())
+
+    assert cli.main([command, str(run)]) == (4 if command == "check" else 0)
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("INCONCLUSIVE: the newest run has no verdict; the callback was switched off: no probe can")
+    assert "segmentation" in first
+    assert second.startswith(f"from {folder / 'cam_report' / 'run.json'} (run ")
+
+
+@pytest.mark.filterwarnings("ignore:lightning_cam. switched off for this fit")
+def test_a_second_fit_that_is_not_looked_at_leaves_the_first_ones_folder_alone(tmp_path: Path) -> None:
+    callback, task = CAMCallback(trials=()), TASKS["segmentation"]
+    watched(tmp_path, callback)
+    before = (tmp_path / "cam_report" / "run.json").read_bytes()
+    trainer(tmp_path, callback).fit(task.module(), task.loader(), task.loader())
+
+    assert (tmp_path / "cam_report" / "run.json").read_bytes() == before
+    assert "segmentation" in json.loads((tmp_path / "cam_report" / "run_2" / "run.json").read_text())["off"]
+    assert callback.history == ()
+
+
+@pytest.mark.filterwarnings("ignore:lightning_cam")
+def test_checks_before_the_callback_was_switched_off_are_no_verdict_on_the_last_weights(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    callback = CAMCallback(probe(), every_n_train_steps=1, layer="body.0")
+    watched(tmp_path, callback, moody(good_calls=40), max_epochs=20)
+
+    assert len(callback.history) > 1
+    assert callback.verdict is not None
+    assert "switched off before the end of the fit: 3 checks in a row failed" in callback.verdict.reason
+    capsys.readouterr()
+    assert cli.main(["check", str(tmp_path)]) == 4
+    assert capsys.readouterr().out.startswith("INCONCLUSIVE: the callback was switched off before the end of the fit")
+
+
+@pytest.mark.parametrize("command", ["check", "report"])
+def test_a_run_that_died_before_its_first_verdict_hides_behind_no_older_one(
+    run: Path, capsys: Capture, command: str
+) -> None:
+    change(verdict_of(run), **AS["PASS"])
+    folder = place_of(run / "version_1" / "cam_report", Run("abcdef" * 5))
+
+    assert cli.main([command, str(run)]) == (4 if command == "check" else 0)
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("INCONCLUSIVE: the newest run has no verdict; its fit goes on, or was broken off before")
+    now = time.strftime("%Y-%m-%d", time.localtime())
+    assert second.startswith(f"from {folder / 'run.json'} (run abcdefabcdef, since {now} ")
+
+
+def test_a_resumed_run_without_a_verdict_does_not_take_its_predecessors(run: Path, capsys: Capture) -> None:
+    earlier = json.loads(verdict_of(run).read_text())
+    place_of(verdict_of(run).parent, Run("new", resumes=earlier["run"], first_step=earlier["step"] + 1))
+
+    assert cli.main(["check", str(run)]) == 4
+    assert "its fit goes on, or was broken off" in capsys.readouterr().out
+
+
+def test_a_run_without_trials_is_said_to_have_ended_without_a_verdict(tmp_path: Path, capsys: Capture) -> None:
+    FolderSink(tmp_path).write(Page("cam", 3, 0, is_final=True, run=Run("one")))
+
+    assert cli.main(["check", str(tmp_path)]) == 4
+    assert "its fit ended without one" in capsys.readouterr().out
+
+
+def test_an_unjudged_run_that_is_older_than_a_verdict_is_no_hindrance(run: Path) -> None:
+    place_of(run / "version_1" / "cam_report", Run("older"))
+    change(run / "version_1" / "cam_report" / "run.json", began=1.0)
+
+    assert cli.main(["check", str(run)]) == 1
+
+
+@pytest.mark.parametrize("content", ['{"run": "of a tracker"}', "[]", "{", '{"run": "x", "began": "today"}'])
+def test_a_file_that_only_has_the_name_of_ours_is_no_run(run: Path, content: str) -> None:
+    (run / "run.json").write_text(content)
+
+    assert cli.main(["check", str(run)]) == 1
 
 
 CONTRADICTIONS = {

@@ -77,6 +77,10 @@ class Album:
         last = partial(final_page, self._probe, frames, history, self._name, verdict, evidence, alert=alert)
         self._worker.submit(self._signed(last, is_final=True), wait=True)
 
+    def say_off(self, page: Page) -> None:
+        """Queues the page that says why nothing is looked at any more. It is never dropped."""
+        self._worker.submit(lambda: page, wait=True)
+
     def _signed(self, draw: Callable[[], Page], *, is_final: bool) -> Callable[[], Page]:
         """The page with the run and the probe that it is about, and what the verdict on it rests on."""
         report = self._swapped

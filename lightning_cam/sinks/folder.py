@@ -103,8 +103,9 @@ class _RunFolder:
         new = [name for name in names if name not in owner.files]
         self._require_absence(new)
         ended = page.step if page.is_final else owner.ended
-        if new or ended != owner.ended:
-            write_owner(self.root, replace(owner, ended=ended, files=(*owner.files, *new)))
+        changed = replace(owner, ended=ended, files=(*owner.files, *new), off=page.off or owner.off)
+        if changed != owner:
+            write_owner(self.root, changed)
         if page.scalars:
             self._add_to_history(page, is_new=HISTORY in new)
         for name, data in files.items():

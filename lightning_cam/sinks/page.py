@@ -85,6 +85,7 @@ class Page:
         probe: Fingerprint of the probe.
         snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
         images: What the verdict rests on; None where no cue was swapped.
+        off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
     """
 
     prefix: str
@@ -102,6 +103,7 @@ class Page:
     probe: str = ""
     snapshot: Snapshot | None = None
     images: PerImage | None = None
+    off: str = ""
 
 
 class Sink(Protocol):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,12 +27,16 @@ class Owner:
         earlier: Of the runs that this one resumed.
         ended: Step of the last page if that run came to its end.
         files: Names of what the runs made there; a name may be a folder's.
+        began: When that run took the folder, in seconds since 1970; 0 where an earlier version did not say it.
+        off: Why that run looks at nothing any more; empty where it looks.
     """
 
     run: str
     earlier: tuple[str, ...] = ()
     ended: int | None = None
     files: tuple[str, ...] = ()
+    began: float = 0.0
+    off: str = ""
 
     def continued_by(self, run: Run) -> bool:
         """Whether ``run`` resumes one of this folder, and not from a checkpoint before its end: that is a branch."""
@@ -50,7 +55,8 @@ def place_of(path: Path, run: Run) -> Path:
             return place
     for place, owner in reversed(owners):
         if owner.continued_by(run):
-            write_owner(place, replace(owner, run=run.name, earlier=(*owner.earlier, owner.run)))
+            earlier = (*owner.earlier, owner.run)
+            write_owner(place, replace(owner, run=run.name, earlier=earlier, began=time.time(), off=""))
             return place
     return free_place(path, run)
 
@@ -61,7 +67,7 @@ def free_place(path: Path, run: Run) -> Path:
         if not _is_free(place):
             continue
         try:
-            create(place / RUN, _as_json(Owner(run.name)))
+            create(place / RUN, _as_json(Owner(run.name, began=time.time())))
         except FileExistsError:  # another process was faster
             continue
         return place
@@ -76,12 +82,13 @@ def read_owner(folder: Path) -> Owner | None:
             return None
         entry = json.loads(path.read_bytes())
         run, ended, earlier, files = entry["run"], entry.get("ended"), entry.get("earlier", []), entry.get("files", [])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        began, off = float(entry.get("began", 0.0)), entry.get("off", "")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
         return None
-    texts = [run, *earlier, *files] if isinstance(earlier, list) and isinstance(files, list) else [None]
+    texts = [run, off, *earlier, *files] if isinstance(earlier, list) and isinstance(files, list) else [None]
     if not all(isinstance(text, str) for text in texts) or not isinstance(ended, int | None):
         return None
-    return Owner(run, tuple(earlier), ended, tuple(files))
+    return Owner(run, tuple(earlier), ended, tuple(files), began, off)
 
 
 def write_owner(folder: Path, owner: Owner) -> None:

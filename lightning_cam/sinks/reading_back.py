@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -14,6 +15,7 @@ from ..text import printable
 from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 from .consistency import ContradictoryError, contradiction_in
 from .folder import HISTORY, VERDICT, read_history
+from .places import RUN, Owner, read_owner
 from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
@@ -54,22 +56,61 @@ class Kept:
         return self.verdict.outcome if self.is_final else INCONCLUSIVE
 
 
-def newest(folder: Path) -> Kept:
-    """The verdict at or below ``folder`` that was written last, by what the files say: copies have other times.
+@dataclass(frozen=True)
+class Unjudged:
+    """A run without a verdict, as its folder says.
+
+    Attributes:
+        file: Where it was read.
+        owner: What the folder says of the run.
+    """
+
+    file: Path
+    owner: Owner
+    outcome: Outcome = INCONCLUSIVE
+
+
+def newest(folder: Path) -> Kept | Unjudged:
+    """What the last run at or below ``folder`` left, by what the files say: copies have other times.
+
+    A run without a verdict counts as well: an older verdict is of another model.
 
     Raises:
-        ContradictoryError: It contradicts itself.
-        ValueError: There is none, or one of them cannot be read: it may be the newest.
+        ContradictoryError: The verdict contradicts itself.
+        ValueError: There is no run, or one of the verdicts cannot be read: it may be the newest.
     """
     verdicts = [path for path in sorted(folder.rglob(VERDICT)) if path.is_file()]
-    if not verdicts:
+    kept = {path.parent: _dated(path, len(verdicts)) for path in verdicts}
+    unjudged = {run.file.parent: (run.owner.began, run) for run in _unjudged(folder, kept)}
+    if not kept and not unjudged:
         what = f"no {VERDICT} at or below" if folder.is_dir() else "there is no folder"
         raise ValueError(f"{what} '{folder}'; give the folder of a run that was trained with CAMCallback")
-    kept = [(entry["written"], _kept(entry, path, len(verdicts))) for path in verdicts for entry in [_entry(path)]]
-    _, last = max(kept, key=lambda pair: (pair[0], pair[1].step, pair[1].file))
-    if contradiction := contradiction_in(last.verdict):
+    runs: dict[Path, tuple[float, Kept | Unjudged]] = {**kept, **unjudged}
+    _, last = max(runs.values(), key=_age)
+    if isinstance(last, Kept) and (contradiction := contradiction_in(last.verdict)):
         raise ContradictoryError(f"'{last.file}' contradicts itself: {contradiction}. Train again, or restore the file")
     return last
+
+
+def _age(dated: tuple[float, Kept | Unjudged]) -> tuple[float, int, Path]:
+    when, run = dated
+    return when, run.step if isinstance(run, Kept) else 0, run.file
+
+
+def _unjudged(folder: Path, kept: Mapping[Path, tuple[float, Kept]]) -> Iterator[Unjudged]:
+    """Runs without a verdict of their own: there is none in their folder, or it is of the run that they resumed."""
+    for path in sorted(folder.rglob(RUN)):
+        owner = read_owner(path.parent)
+        if owner is None or not owner.began:  # not ours, or of an earlier version, which says no time
+            continue
+        _, verdict = kept.get(path.parent, (0.0, None))
+        if verdict is None or verdict.run in owner.earlier:
+            yield Unjudged(path, owner)
+
+
+def _dated(path: Path, n_files: int) -> tuple[float, Kept]:
+    entry = _entry(path)
+    return entry["written"], _kept(entry, path, n_files)
 
 
 def _entry(path: Path) -> dict[str, Any]:
@@ -102,8 +143,10 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no number")
 
 
-def verdict_lines(kept: Kept) -> list[str]:
+def verdict_lines(kept: Kept | Unjudged) -> list[str]:
     """The verdict as text, and where it comes from."""
+    if isinstance(kept, Unjudged):
+        return _unjudged_lines(kept)
     others = f", the newest of {kept.n_files}" if kept.n_files > 1 else ""
     shown = [*lines(kept.verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
     return shown if kept.is_final else [_interim_line(kept), *shown]
@@ -119,7 +162,22 @@ def _interim_line(kept: Kept) -> str:
     return f"INCONCLUSIVE: the fit{run} had not ended at this verdict. Resume it, or train again. So far it is:"
 
 
-def report_lines(kept: Kept) -> list[str]:
+def _unjudged_lines(run: Unjudged) -> list[str]:
+    """Why there is no verdict. An older one, which may be there, is of another run."""
+    name, since = printable(run.owner.run[:12]), time.strftime("%Y-%m-%d %H:%M", time.localtime(run.owner.began))
+    if run.owner.off:
+        why = f"the callback was switched off: {printable(run.owner.off)}"
+    elif run.owner.ended is not None and not run.owner.earlier:  # else it may be the end of the run before
+        why = "its fit ended without one, since it had no trials or no check was made with them"
+    else:
+        why = "its fit goes on, or was broken off before the first verdict. Wait for its end, or train again"
+    return [
+        f"INCONCLUSIVE: the newest run has no verdict; {why}",
+        f"from {printable(run.file)} (run {name}, since {since})",
+    ]
+
+
+def report_lines(kept: Kept | Unjudged) -> list[str]:
     """The verdict, the scalars before and after the training, and the pictures."""
     folder = kept.file.parent
     return [*verdict_lines(kept), "", *_scalar_lines(read_history(folder)), "", *_picture_lines(folder)]

@@ -19,7 +19,7 @@ from .journal import Journal
 from .module import has_run
 from .observer import Failure, Judged, Observer
 from .options import Options
-from .remarks import SUBJECT, empty_maps, warn_of_copies
+from .remarks import OF_TRAINING, SUBJECT, empty_maps, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
 from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step, validates
 
@@ -72,22 +72,19 @@ class Fit:
     def begin(self, trainer: Any, module: Any) -> None:
         """Draws the probe, opens the sinks and takes the first look. Configuration errors raise here."""
         self.clock.start(trainer)
-        if not has_whole_model(trainer):
-            self.switch_off(f"{type(trainer.strategy).__name__} shards the model, which is not supported")
-            self._journal.keep_monitors_alive(trainer)
-            return
-        self.probe = self._plain = probe = self._options.probe or self._drawn(trainer)
+        if trainer.global_step == 0:
+            self._journal.start_anew()
+        self.probe = self._plain = probe = self._chosen(trainer)
         if probe is None:
             return
         self._observer.meet(probe)
         self._observer.doubt = UNSEEN
-        self._journal.begin(probe.fingerprint, is_new_run=trainer.global_step == 0)
+        self._journal.begin(probe.fingerprint)
         self._looked_at = trainer.global_step if self._journal.readings else -1
         if trainer.is_global_zero:
             warn_of_copies(probe)
             if not trainer.fast_dev_run:
-                run = Run(self._journal.run, self._journal.resumes, logged_step(trainer))
-                self._gallery.open(trainer, probe, run=run)
+                self._gallery.open(trainer, probe, run=self._run(trainer))
         self.settle(module, trainer.val_dataloaders)
         self.comparison.await_another()
         if not self._journal.readings and has_run(module) and self._can_look(trainer, module, probe):
@@ -149,12 +146,32 @@ class Fit:
     def switch_off(self, reason: str) -> None:
         """Looks at nothing any more, and says why."""
         self.is_off = True
+        # What was judged so far is of other weights than the last ones, so it is no verdict on the model.
+        self._observer.doubt = f"the callback was switched off before the end of the fit: {reason}"
+        self._gallery.say_off(reason)
         warn(f"switched off for this fit, training goes on; {reason}")
+
+    def _never_on(self, trainer: Any, reason: str) -> None:
+        """Switches off before anything is looked at, and keeps the reason where `lightning-cam check` finds it."""
+        self.switch_off(reason)
+        self._journal.keep_monitors_alive(trainer)
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            self._gallery.say_never_on(trainer, reason, run=self._run(trainer))
+
+    def _run(self, trainer: Any) -> Run:
+        return Run(self._journal.run, self._journal.resumes, logged_step(trainer))
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
+    def _chosen(self, trainer: Any) -> Probe | None:
+        """The probe of this fit. None where nothing can be looked at, the same in every process."""
+        if not has_whole_model(trainer):
+            self._never_on(trainer, f"{type(trainer.strategy).__name__} shards the model, which is not supported")
+            return None
+        return self._options.probe or self._drawn(trainer)
+
     def _drawn(self, trainer: Any) -> Probe | None:
-        """None where the data are of a task that cannot be looked at, the same in every process."""
+        """None where the data are of a task that cannot be looked at."""
         say = print_progress if self._options.verbose else None
         self._is_of_training = draws_from_training(trainer)
         try:
@@ -162,8 +179,7 @@ class Fit:
         except NoProbeError as error:
             if self._options.on_error == "raise":
                 raise
-            self.switch_off(str(error))
-            self._journal.keep_monitors_alive(trainer)
+            self._never_on(trainer, str(error))
             return None
 
     def _can_look(self, trainer: Any, module: Any, probe: Probe) -> bool:
@@ -177,6 +193,7 @@ class Fit:
             if self._options.on_error == "raise":
                 raise TouchedError(agreement.has_touched)
             self.switch_off(agreement.has_touched)
+            return
         if self._observer.doubt not in ("", UNSEEN) and not agreement.doubt:
             self._failures.say_once("no doubt", "there will be a verdict, since the probe is now what the model sees")
         self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt)
@@ -245,9 +262,7 @@ class Fit:
         """Once, after a check: one that switches the callback off says why, and more would be a second reason."""
         doubt = self._observer.doubt
         if self._is_of_training:
-            self._failures.say_once(
-                "data", "there is no validation data yet, so the probe is drawn from the training data"
-            )
+            self._failures.say_once("data", OF_TRAINING)
         if doubt not in ("", UNSEEN):
             self._failures.say_once("doubt", f"there will be no verdict. {doubt}")
 

@@ -6,11 +6,12 @@ from typing import Any
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
-from ..sinks.page import Run, Sink
+from ..sinks.folder import FolderSink
+from ..sinks.page import Page, Run, Sink
 from ..sinks.pages import last_words
 from ..verdict import Verdict
 from .failures import Failures, warn
-from .loggers import default_sinks
+from .loggers import default_sinks, folder_of
 
 
 class Gallery:
@@ -29,6 +30,7 @@ class Gallery:
         self._n_images = n_images
         self._failures = failures
         self._album: Album | None = None
+        self._run = Run()
         self._openings: list[str] = []  # commands and addresses that show a person the pictures
 
     def __getstate__(self) -> dict[str, Any]:
@@ -42,9 +44,31 @@ class Gallery:
 
     def open(self, trainer: Any, probe: Probe, *, run: Run) -> None:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
-        folder = f"{self._name}_report" if self._sinks is None else None
+        self._run = run
+        folder = self._folder if self._sinks is None else None
         found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
         self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images, run=run)
+
+    @property
+    def _folder(self) -> str:
+        return f"{self._name}_report"
+
+    def say_off(self, reason: str) -> None:
+        """Keeps why nothing is looked at any more; of a fit whose gallery is open."""
+        if self._album is not None:
+            self._album.say_off(self._page_off(reason, self._run))
+
+    def say_never_on(self, trainer: Any, reason: str, *, run: Run) -> None:
+        """Keeps why nothing is looked at in this fit. `lightning-cam check` finds the reason in the run's folder."""
+        sinks = self._sinks
+        if sinks is None:
+            sinks = [FolderSink(place) for place in folder_of(trainer, self._folder, self._failures, run=run)]
+        for sink in sinks:
+            with self._failures.surviving("keeping why nothing is looked at"):
+                sink.write(self._page_off(reason, run))
+
+    def _page_off(self, reason: str, run: Run) -> Page:
+        return Page(self._name, run.first_step, 0, off=reason, run=run)
 
     def add(
         self,

@@ -35,17 +35,16 @@ class Journal:
         """All readings so far, oldest first, with their keys as logged."""
         return tuple(self._readings)
 
-    def begin(self, fingerprint: str, *, is_new_run: bool) -> None:
-        """Starts a fit: a new run, or readings that were taken on another probe, begin a new series."""
-        if is_new_run:
-            self._start_anew()
+    def begin(self, fingerprint: str) -> None:
+        """Starts the series of a fit: readings that were taken on another probe begin a new one."""
         if self._readings and self._fingerprint not in (None, fingerprint):
             warn("the checkpoint's readings were taken on another probe set, so a new series is started")
-            self._start_anew()
+            self.start_anew()
         # Whether there are readings decides whether a look comes first, and a process that looks alone waits forever.
         self._readings = from_first(self._readings)
 
-    def _start_anew(self) -> None:
+    def start_anew(self) -> None:
+        """A new run, without readings."""
         self._readings, self.run, self.resumes = [], uuid.uuid4().hex, ""
 
     def record(self, scalars: Mapping[str, float], step: int, epoch: int) -> tuple[Reading, Reading]:

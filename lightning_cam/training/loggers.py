@@ -70,13 +70,17 @@ def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: 
         failures: Counts what cannot be opened.
         run: Which fit it is; a resumed one finds its folder by it.
     """
-    folders = []
-    with failures.surviving("choosing a folder for pictures"):
-        if folder is not None:
-            folders = [place_of(run_folder(trainer) / folder, run)]
+    folders = [] if folder is None else folder_of(trainer, folder, failures, run=run)
     kept = [FolderSink(each) for each in folders]  # first, since loggers take its page of the run
     of_loggers, openings = opened(trainer.loggers, failures, *kept)
     return [*kept, *of_loggers], [*(str(each / REPORT) for each in folders), *openings]
+
+
+def folder_of(trainer: Any, folder: str, failures: Failures, *, run: Run) -> list[Path]:
+    """The folder of pictures of a run, taken at once; none where it cannot be made."""
+    with failures.surviving("choosing a folder for pictures"):
+        return [place_of(run_folder(trainer) / folder, run)]
+    return []
 
 
 def opened(
