@@ -22,8 +22,8 @@ from lightning_cam import CAMCallback, Probe, front
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import FolderSink, Page
 from lightning_cam.sinks.page import Run
-from lightning_cam.sinks.report_page import MOST_CHECKS, RunPage, read_back, verdict_entry
-from lightning_cam.sinks.snapshot import MOST_CELLS, Portraits, Snapshot, places
+from lightning_cam.sinks.report_page import MOST_CHECKS, MOST_OF_MISTAKES, RunPage, read_back, verdict_entry
+from lightning_cam.sinks.snapshot import MOST_CELLS, MOST_PROBES, Portraits, Snapshot, confused, places
 from lightning_cam.verdict import Verdict
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
@@ -49,7 +49,14 @@ def page(step: int, of: Portraits, cells: int = 7, **scalars: float) -> Page:
     n = len(of.names)
     right = torch.nn.functional.one_hot(torch.arange(n) % 2, 2).float()
     probabilities = torch.where(torch.arange(n)[:, None] < n // 2, right, 1 - right) * 0.8 + 0.1
-    snapshot = Snapshot.of(of, random(n, cells, cells, seed=step), probabilities, random(n, seed=step))
+    snapshot = Snapshot.of(
+        of,
+        random(n, cells, cells, seed=step),
+        probabilities,
+        random(n, seed=step),
+        predicted_maps=random(n, cells, cells, seed=step + 1000),
+        pairs=confused(probabilities, torch.arange(n) % 2),
+    )
     values = {f"cam/{key}": value for key, value in scalars.items()}
     return Page("cam", step, step // 4, values, snapshot=snapshot, run=Run("a run"), probe="abc")
 
@@ -158,6 +165,27 @@ def test_the_code_is_small() -> None:
     )
 
 
+def test_mistakes_have_a_second_map() -> None:
+    shown = portraits(4)
+    html = report(page(1, shown))
+
+    (entry,) = block(html, "checks")  # type: ignore[misc]
+    assert entry["mistaken"]["rows"] == [2, 3]
+    assert base64.b64decode(entry["mistaken"]["maps"]) == places(random(4, 7, 7, seed=1001)[2:]).tobytes()
+    assert entry["pairs"] == [[0, 1, 1, 2], [1, 0, 1, 2]]
+
+
+def test_second_maps_that_take_too_much_room_stay_in_every_second_check() -> None:
+    shown, run = portraits(MOST_PROBES), RunPage()
+    for step in range(150):
+        run.add(page(step, shown, MOST_CELLS))
+    having = [step for step, line in sorted(run.checks.items()) if "mistaken" in line]
+
+    assert sum(len(line) for line in run.checks.values() if "mistaken" in line) < 4 * MOST_OF_MISTAKES
+    assert max(having) == 149
+    assert len(having) < len(run.checks)
+
+
 def test_64_probes_and_100_checks_fit_in_five_megabytes_and_a_check_takes_no_time() -> None:
     shown, run, seconds = portraits(64, 128), RunPage(), []
     for step in range(100):
@@ -228,7 +256,7 @@ def test_a_page_is_read_back_by_the_run_that_resumes_it() -> None:
     resumed.add(page(3, portraits()))
 
     assert sorted(resumed.checks) == [1, 2, 3]
-    assert resumed.html(page(3, shown), {"torch": "2.0"}).count('"maps"') == 3
+    assert resumed.html(page(3, shown), {"torch": "2.0"}).count('"outside":') == 3
 
 
 def test_a_resumed_run_continues_the_page_of_its_folder(tmp_path: Path) -> None:
@@ -265,7 +293,7 @@ def test_a_fit_leaves_the_page(tmp_path: Path) -> None:
 
     checks = block(html, "checks")
     assert [entry["step"] for entry in checks] == [reading.step for reading in cam.history]  # type: ignore[attr-defined]
-    assert len(block(html, "portraits")["probes"]) == 4  # type: ignore[index,call-overload]
+    assert len(block(html, "portraits")["probes"]) == 12  # type: ignore[index,call-overload]
     assert cam.verdict is not None
     assert cam.verdict.reason[1:] in unescape(html)
     assert "report.html" in json.loads((tmp_path / "run.json").read_text())["files"]
@@ -349,6 +377,8 @@ def test_hostile_names_run_nothing_in_chromium(tmp_path: Path) -> None:
         pytest.param("#check=1", "check 1 of 3, step 1, epoch 0", 6, id="a check"),
         pytest.param("#check=2&wrong=1", "check 2 of 3", 3, id="wrong only"),
         pytest.param("#class=1&sort=outside&view=spot", "check 3 of 3", 3, id="a class"),
+        pytest.param("#pair=1-0&map=difference", "dog taken for cat: 2 of 3", 2, id="a pair"),
+        pytest.param("#check=2&sort=sure&map=predicted", "check 2 of 3", 3, id="certain mistakes"),
         pytest.param("#check=77&class=9&view=toString&sort=<b>", "check 3 of 3", 6, id="nonsense"),
     ],
 )
@@ -383,6 +413,32 @@ def test_keys_move_the_slider_and_the_maps(tmp_path: Path) -> None:
     assert 'data-pictures="3"' in dom
     assert 'data-played="check 3 of 3' in dom
     assert 'data-hash="#check=3' in dom
+
+
+@in_chromium
+def test_a_probe_opens_large_from_the_keyboard_and_from_the_address(tmp_path: Path) -> None:
+    code = """
+      const dialog = document.querySelector("dialog"), view = document.querySelector("li:nth-child(4) button.view");
+      const maps = () => dialog.querySelectorAll("figure canvas").length;
+      const seen = () => `${dialog.open}/${dialog.querySelector("h3").textContent}/${maps()}`;
+      const press = (key) => document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+      const said = [seen()];
+      dialog.close();
+      view.focus(); view.click(); said.push(seen(), location.hash.includes("probe=3"));
+      press("ArrowLeft"); said.push(document.querySelector("output").textContent.slice(0, 7));
+      dialog.querySelector("[aria-label='the next probe']").click(); said.push(seen());
+      dialog.close();
+      setTimeout(() => {
+        said.push(document.activeElement === view, location.hash.includes("probe"));
+        document.body.dataset.said = said.join(" ");
+      }, 500);
+    """
+    dom, console = opened(written(tmp_path, driven(a_run(), code)), "#probe=0")
+
+    assert console == []
+    said = re.search('data-said="([^"]*)"', dom)
+    assert said is not None
+    assert said[1] == "true/cat_0/2 true/dog_3/4 true check 2 true/cat_4/4 true false"
 
 
 @in_chromium

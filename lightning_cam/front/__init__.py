@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import jinja2
 
-MODULES = ("base", "maps", "tiles", "curves", "address", "controls", "mount")  # in the order in which they build up
+MODULES = ("base", "maps", "tiles", "curves", "dialog", "mistakes", "masks", "address", "controls", "mount")
 
 
 @cache

@@ -1,15 +1,45 @@
 /* The whole. */
 
+/* A check without maps shows those of the check before. */
+function withMaps(maps, at) {
+  while (at > 0 && !maps[at]) at -= 1;
+  return at;
+}
+
+/* The place of a probe in an order; the highest comes first. */
+function weight(order, i, check, map, before) {
+  if (!map || order === "drawn") return -i;
+  if (order === "outside") return check.outside[i] ?? -1;
+  if (order === "doubt") return -(check.own[i] ?? 0);
+  return order === "sure" ? check.certainty[i] ?? 0 : drift(map, before);
+}
+
+function isKept(state, probe, i, check) {
+  const taken = check.predicted ? check.predicted[i] : probe.target, isWrong = taken !== probe.target;
+  if (state.of !== null && probe.target !== state.of) return false;
+  if (state.pair && state.pair !== `${probe.target}-${taken}`) return false;
+  return isWrong || !(state.wrong || state.order === "sure");
+}
+
+function explained(portraits) {
+  const masked = portraits.probes.some((probe) => probe.area !== null);
+  return make("p", {}, "A click on a picture shows it large. Arrow keys step through the checks, the space bar plays.",
+    ...(masked ? [" The bar under a picture is the attention outside the object; its mark is where even attention would end."] : []));
+}
+
 function mount(element, source, { led = false, end = scaleEnd(source.checks.map(decoded)) } = {}) {
   const { portraits, checks } = source;
   if (!portraits || !checks.length) return null;
-  const maps = checks.map(decoded), palette = palettes(portraits.ramp, end);
+  const maps = checks.map(decoded), others = checks.map(mistaken), palette = palettes(portraits.ramp, end);
   const classes = [...new Set(portraits.probes.map((probe) => probe.target))].sort((a, b) => a - b);
-  let state = led ? { at: checks.length - 1, view: "heat", order: "drawn", of: null, wrong: false } : readState(checks.length, classes);
-  const tiles = portraits.probes.map((probe, i) => tile(probe, portraits, i));
+  const fromAddress = () => readState(checks.length, classes, portraits.probes.length);
+  let state = led ? firstState(checks.length) : fromAddress();
+  const dialog = probeDialog(portraits, checks, looked, (i) => { state.open = i; if (!led) writeState(state); });
+  const tiles = portraits.probes.map((probe, i) => tile(probe, portraits, i, dialog.open));
+  const mistakes = mistakesPanel(portraits, (pair) => { state.pair = state.pair === pair ? null : pair; draw(); });
   const curves = curvesOf(checks, portraits.margin);
   const scale = legend(palette, end);
-  const grid = make("ul", { class: "probes" }), none = make("p", { hidden: "" }, "No probe is shown with these filters.");
+  const grid = make("ul", { class: "probes" }), none = make("p", { hidden: "" }, "No picture on this page is left by these filters.");
   const bar = make("div", { class: "bar" }), label = make("output");
   const slider = make("input", { type: "range", min: 0, max: checks.length - 1, step: 1, "aria-label": "check of the training" });
 
@@ -22,38 +52,36 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
     go(next);
     return next < checks.length - 1;
   }, () => draw());
-  /* A check without maps shows those of the check before. */
-  function mapsAt(at) {
-    while (at > 0 && !maps[at]) at -= 1;
-    return at;
+  /* What is to be seen of a probe now. */
+  function looked(i) {
+    const at = withMaps(maps, state.at);
+    return {
+      check: checks[state.at], shown: checks[at].predicted ? checks[at] : null, map: maps[at] && maps[at][i], other: others[at].get(i),
+      palettes: palette, end, view: state.view, order: ranked().filter((each) => !tiles[each].item.hidden),
+    };
   }
-  function weight(i) {
-    const at = mapsAt(state.at), check = checks[at];
-    if (!maps[at] || state.order === "drawn") return -i;
-    if (state.order === "outside") return check.outside[i] ?? -1;
-    if (state.order === "doubt") return -(check.own[i] ?? 0);
-    const before = at > 0 && maps[mapsAt(at - 1)];
-    return drift(maps[at][i], before && before[i]);
-  }
-  function arrange() {
-    const ranked = tiles.map((each, i) => [weight(i), each]).sort((a, b) => b[0] - a[0]);
-    grid.replaceChildren(...ranked.map(([, each]) => each.item));
+  function ranked() {
+    const at = withMaps(maps, state.at), before = at > 0 ? maps[withMaps(maps, at - 1)] : null;
+    const weights = tiles.map((_, i) => weight(state.order, i, checks[at], maps[at] && maps[at][i], before && before[i]));
+    return tiles.map((_, i) => i).sort((a, b) => weights[b] - weights[a]);
   }
   function draw() {
-    const check = checks[state.at], at = mapsAt(state.at);
+    const check = checks[state.at], at = withMaps(maps, state.at);
+    const look = { kind: state.kind, view: state.view, palettes: palette, end };
     tiles.forEach((each, i) => {
-      each.show(checks[at].predicted ? checks[at] : null, maps[at] && maps[at][i], palette[state.view]);
-      const isOther = state.of !== null && each.probe.target !== state.of;
-      each.item.hidden = isOther || (state.wrong && !each.item.classList.contains("wrong"));
+      each.show(checks[at].predicted ? checks[at] : null, maps[at] && maps[at][i], others[at].get(i), look);
+      each.item.hidden = !isKept(state, each.probe, i, checks[at]);
     });
     none.hidden = tiles.some((each) => !each.item.hidden);
     curves.forEach((each) => each.show(check));
-    scale.show(state.view);
+    mistakes.show(checks[at], state.pair);
+    scale.show(state.view, state.kind);
+    dialog.show();
     label.textContent = `check ${state.at + 1} of ${checks.length}, step ${check.step}, epoch ${check.epoch}`;
     slider.value = state.at;
     slider.setAttribute("aria-valuetext", label.textContent);
     if (!play.isPlaying()) {
-      arrange();
+      grid.replaceChildren(...ranked().map((i) => tiles[i].item));
       if (!led) writeState(state);
     }
   }
@@ -64,7 +92,8 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
 
   const [first, rest] = [true, false].map((isFirst) => curves.filter((each) => each.isFirst === isFirst));
   const panel = (some) => make("div", { class: "curves" }, ...some.map((each) => each.figure));
-  const below = [...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []), table(curves, checks)];
+  const below = [...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []),
+    ...(checks.length > 1 ? [table(curves, checks)] : []), ...contactSheet(portraits), dialog.dialog];
   if (led) {
     element.append(label, panel(first), grid, none, ...below);
     draw();
@@ -78,29 +107,34 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
     if (event.key in moves) { event.preventDefault(); play.stop(); go(moves[event.key]); }
     if (event.key === " " && !event.target.closest("button")) { event.preventDefault(); play.toggle(); }
   });
-  window.addEventListener("hashchange", () => { play.stop(); state = readState(checks.length, classes); build(); draw(); });
+  function follow() {
+    const open = state.open;
+    build();
+    draw();
+    if (open === null) dialog.close();
+    else dialog.open(open);
+  }
+  window.addEventListener("hashchange", () => { play.stop(); state = fromAddress(); follow(); });
 
   const options = make("div", { class: "options" });
   function build() {
     const names = { "": "all classes", ...Object.fromEntries(classes.map((index) => [index, className(portraits, index)])) };
     const wrong = make("input", { type: "checkbox" });
     wrong.checked = state.wrong;
-    wrong.addEventListener("change", () => { state.wrong = wrong.checked; draw(); });
+    wrong.addEventListener("change", () => show({ wrong: wrong.checked }));
     options.replaceChildren(
-      choice("Show", VIEWS, state.view, (value) => { state.view = value; draw(); }),
-      choice("of", names, state.of ?? "", (value) => { state.of = value === "" ? null : Number(value); draw(); }),
+      choice("Show", VIEWS, state.view, (value) => show({ view: value })),
+      choice("Attention for", KINDS, state.kind, (value) => show({ kind: value })),
+      choice("Pictures of", names, state.of ?? "", (value) => show({ of: value === "" ? null : Number(value) })),
       make("label", {}, wrong, " wrong only"),
-      choice("Sort by", ORDERS, state.order, (value) => { state.order = value; draw(); }),
+      choice("Sort by", ORDERS, state.order, (value) => show({ order: value })),
       scale.box,
     );
   }
-  build();
   bar.append(slider, label);
-  const masked = portraits.probes.some((probe) => probe.area !== null);
-  const how = make("p", {}, "The colours show the attention for the true class. Arrow keys step, the space bar plays.",
-    ...(masked ? [" The bar under a picture is the attention outside the object; its mark is where even attention would end."] : []));
   bar.hidden = checks.length === 1;
-  element.append(make("h2", {}, bar.hidden ? "Where the model looks" : "Where the model looks, over time"), bar, panel(first), options, grid, none, how, ...below);
-  draw();
+  element.append(make("h2", {}, bar.hidden ? "Where the model looks" : "Where the model looks, over time"), bar, panel(first), mistakes.box,
+    options, grid, none, explained(portraits), ...below);
+  follow();
   return { checks, classes, portraits, show };
 }

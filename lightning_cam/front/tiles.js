@@ -1,36 +1,68 @@
 /* One probe. */
 
-function tile(probe, portraits, i) {
+/* A picture with room for a map on it, in the colours of a palette, and the outline of the object on top. */
+function stack(probe, tag = "div") {
   const picture = make("img", { src: probe.picture, alt: "" });
+  const canvas = make("canvas", { "aria-hidden": "true" });
+  const outline = probe.outline ? [make("img", { class: "outline", src: probe.outline, alt: "" })] : [];
+  const view = make(tag, { class: "view" }, picture, canvas, ...outline);
   picture.addEventListener("load", () => {
-    if (picture.naturalWidth < 128 && picture.naturalHeight < 128) picture.className = "small";
+    picture.classList.toggle("small", picture.naturalWidth < 128 && picture.naturalHeight < 128);
     view.style.aspectRatio = `${picture.naturalWidth} / ${picture.naturalHeight}`;
   });
-  const canvas = make("canvas", { "aria-hidden": "true" });
-  const outline = probe.outline ? [make("img", { src: probe.outline, alt: "" })] : [];
-  const view = make("div", { class: "view" }, picture, canvas, ...outline);
+  function draw(map, size, palettes, view_) {
+    canvas.hidden = !map || !palettes[view_] || !map.some((cell) => cell > 0);
+    view.classList.toggle("tinted", !canvas.hidden && view_ !== "spot");
+    if (!canvas.hidden) paint(canvas, map, size, palettes[view_]);
+  }
+  return { view, draw };
+}
+
+/* What is said of a probe at a check, in parts. */
+function saying(probe, portraits, i, check, map) {
+  if (!check || !map) return { isKnown: false, isRight: false, answer: "no map at this check", chance: "", outside: "", share: null };
+  const isRight = check.predicted[i] === probe.target, target = className(portraits, probe.target);
+  const share = probe.area === null ? null : check.outside[i];
+  return {
+    isKnown: true, isRight, share,
+    answer: (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]),
+    chance: `, ${percent(check.certainty[i])}${isRight ? "" : `; it is ${target}`}`,
+    outside: share !== null ? `${percent(share)} of the attention outside`
+      : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : "no attention for the true class",
+  };
+}
+
+/* The map that is asked for: of the true class, of the predicted one, or the difference; null where there is none. */
+function chosenMap(kind, map, other, isRight, end) {
+  if (!map || kind === "true") return map;
+  if (kind === "predicted") return isRight ? map : other ?? null;
+  return isRight || !other ? null : difference(map, other, end);
+}
+
+function tile(probe, portraits, i, open) {
+  const { view, draw } = stack(probe, "button");
+  view.type = "button";
+  view.addEventListener("click", () => open(i));
   const answer = make("span", { class: "answer" }), chance = make("span"), outside = make("p");
   const part = make("svg:rect", { class: "part", height: 8, width: 0 });
-  const share = make("svg:svg", { class: "share", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+  const bar = make("svg:svg", { class: "share", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
     make("svg:rect", { class: "all", height: 8, width: 100 }), part);
-  if (probe.area !== null) share.append(make("svg:line", { class: "even", x1: 100 * probe.area, x2: 100 * probe.area, y1: 0, y2: 8 }));
+  if (probe.area !== null) bar.append(make("svg:line", { class: "even", x1: 100 * probe.area, x2: 100 * probe.area, y1: 0, y2: 8 }));
   const item = make("li", { class: "probe" }, view,
-    make("p", {}, answer, chance), outside, share, make("p", { class: "name", title: probe.name }, probe.name));
-  function show(check, map, palette) {
-    const known = Boolean(check && map), right = known && check.predicted[i] === probe.target;
-    item.classList.toggle("right", right);
-    item.classList.toggle("wrong", known && !right);
-    canvas.hidden = !known || !palette || !map.some((cell) => cell > 0);
-    if (!canvas.hidden) paint(canvas, map, check.size, palette);
-    const predicted = known ? className(portraits, check.predicted[i]) : "";
-    const target = className(portraits, probe.target);
-    answer.textContent = known ? (right ? "right: " : "wrong: ") + predicted : "no map at this check";
-    chance.textContent = known ? `, ${percent(check.certainty[i])}${right ? "" : `; it is ${target}`}` : "";
-    const known_share = known && probe.area !== null && check.outside[i] !== null;
-    share.toggleAttribute("hidden", !known_share);
-    outside.textContent = known_share ? `${percent(check.outside[i])} of the attention outside`
-      : known && !map.some((cell) => cell > 0) ? "no attention at all" : known && probe.area === null ? "no mask" : "";
-    if (known_share) part.setAttribute("width", 100 * check.outside[i]);
+    make("p", {}, answer, chance), outside, bar, make("p", { class: "name", title: probe.name }, probe.name));
+  function show(check, map, other, look) {
+    const said = saying(probe, portraits, i, check, map);
+    item.classList.toggle("right", said.isKnown && said.isRight);
+    item.classList.toggle("wrong", said.isKnown && !said.isRight);
+    const drawn = chosenMap(look.kind, map, other, said.isRight, look.end);
+    draw(drawn, check && check.size, look.palettes, look.kind === "difference" && look.view !== "none" ? "gap" : look.view);
+    answer.textContent = said.answer;
+    chance.textContent = said.chance;
+    const isOfTrue = drawn === map;
+    outside.textContent = isOfTrue ? said.outside : drawn ? "" : said.isRight ? "right: no difference" : "not kept at this check";
+    bar.toggleAttribute("hidden", said.share === null || !isOfTrue);
+    if (said.share !== null) part.setAttribute("width", 100 * said.share);
+    view.setAttribute("aria-label", `${probe.name}: ${said.answer}${said.chance}${said.outside && `; ${said.outside}`}`);
   }
   return { item, probe, show };
 }

@@ -8,9 +8,9 @@ from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict
 from .page import Page, Run, Sink
-from .pages import Frame, check_page, final_page, portraits_of, shown_probes, snapshot_of
+from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, digests
-from .snapshot import Portraits
+from .snapshot import MOST_PROBES, Portraits
 from .worker import Worker
 
 NO_RUN = Run()
@@ -34,6 +34,8 @@ class Album:
         self._name = name
         self._run = run
         self._shown = shown_probes(probe.targets, n_images)
+        # Numbers are cheap: whoever wants pictures at all gets a page of as many probes as it has room for.
+        self._portrayed = shown_probes(probe.targets, max(n_images, MOST_PROBES) if n_images else 0)
         self._frames: list[Frame] = []
         self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
@@ -57,17 +59,18 @@ class Album:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
         self._swapped = report if report.effects else self._swapped
-        page = partial(self._check_page, frame, verdict, alert=alert)
+        numbers = in_numbers(report, reading, frame.shown if drawn else self._portrayed)
+        page = partial(self._check_page, frame, numbers, verdict, alert=alert)
         self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
 
-    def _check_page(self, frame: Frame, verdict: Verdict | None, *, alert: bool) -> Page:
+    def _check_page(self, frame: Frame, numbers: Frame, verdict: Verdict | None, *, alert: bool) -> Page:
         page = check_page(self._probe, frame, self._name, verdict, alert=alert)
-        return replace(page, snapshot=snapshot_of(frame, self._portraits)) if len(frame.shown) else page
+        return replace(page, snapshot=snapshot_of(numbers, self._portraits)) if len(numbers.shown) else page
 
     @cached_property
     def _portraits(self) -> Portraits:
         """Encoded once, by the thread that draws."""
-        return portraits_of(self._probe, self._shown)
+        return portraits_of(self._probe, self._portrayed)
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool

@@ -8,7 +8,7 @@ from ..probe import Probe
 from ..verdict import Verdict, judge
 from .folder import versions
 from .page import Page
-from .pages import Frame, portraits_of, shown_probes, snapshot_of
+from .pages import in_numbers, portraits_of, shown_probes, snapshot_of
 from .report_page import RunPage, verdict_entry
 from .snapshot import MOST_PROBES
 
@@ -41,7 +41,7 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
 def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:
     scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
     shown = shown_probes(report.targets, MOST_PROBES)
-    frame = Frame.of(report, Reading(0, 0, scalars), shown)
+    frame = in_numbers(report, Reading(0, 0, scalars), shown)
     snapshot = snapshot_of(frame, portraits_of(probe, shown))
     return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot)
 

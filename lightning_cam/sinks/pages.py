@@ -1,7 +1,7 @@
 """From reports to pages: what a check and the end of a fit show. Runs in the worker thread; pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
 from .page import Page, Tile
-from .snapshot import MOST_PROBES, Portraits, Snapshot
+from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
 from .tensorboard import image_hint
 from .wording import lines, markdown
 
@@ -30,6 +30,8 @@ class Frame:
         maps: ``(n, h, w)`` at the layer's own size.
         probabilities: ``(n, n_classes)``.
         background: ``(n,)`` background attention ratio, NaN where undefined.
+        predicted_maps: ``(n, h, w)`` of the predicted class; None where they are not kept.
+        pairs: As in `Snapshot`.
     """
 
     reading: Reading
@@ -37,6 +39,8 @@ class Frame:
     maps: Tensor
     probabilities: Tensor
     background: Tensor
+    predicted_maps: Tensor | None = None
+    pairs: Sequence[tuple[int, int, int, int]] = ()
 
     @classmethod
     def of(cls, report: Report, reading: Reading, shown: Tensor) -> "Frame":
@@ -56,6 +60,12 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
     return place_in_class.argsort(stable=True)[:n_images].sort().values
 
 
+def in_numbers(report: Report, reading: Reading, shown: Tensor) -> Frame:
+    """As `Frame.of`, with what a page that draws itself shows of mistakes."""
+    pairs = confused(report.logits, report.targets)
+    return replace(Frame.of(report, reading, shown), predicted_maps=report.predicted_grid_maps[shown], pairs=pairs)
+
+
 def portraits_of(probe: Probe, shown: Tensor) -> Portraits:
     """Of the shown probes; where they are many, of the same number of each class."""
     return Portraits.of(probe, shown, shown_probes(probe.targets[shown], MOST_PROBES))
@@ -63,7 +73,14 @@ def portraits_of(probe: Probe, shown: Tensor) -> Portraits:
 
 def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
     """A check of all shown probes, as numbers."""
-    return Snapshot.of(portraits, frame.maps, frame.probabilities, frame.background)
+    return Snapshot.of(
+        portraits,
+        frame.maps,
+        frame.probabilities,
+        frame.background,
+        predicted_maps=frame.predicted_maps,
+        pairs=frame.pairs,
+    )
 
 
 def check_page(probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False) -> Page:

@@ -19,6 +19,7 @@ from .snapshot import Portraits, Snapshot, data_uri
 from .wording import most_in
 
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
+MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
 CURVES = ("background_attention_ratio", "probe_accuracy", "attention_drift")  # beside the reliances
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
 _BLOCK = re.compile(r'<script type="application/json" id="(portraits|checks)">(.*?)</script>', re.DOTALL)
@@ -60,6 +61,7 @@ class RunPage:
             self._show(page.snapshot.portraits)
         if page.snapshot is not None or (page.scalars and page.step not in self.checks):
             self.checks[page.step] = embedded(check_entry(page))
+            self.checks = lightened(self.checks)
         if len(self.checks) > MOST_CHECKS:
             self.checks = thinned(self.checks)
         self.verdict = page.verdict or self.verdict
@@ -124,6 +126,26 @@ def thinned(checks: Mapping[int, str]) -> dict[int, str]:
     return {step: checks[step] for step in [*steps[:-1:2], steps[-1]]}
 
 
+def lightened(checks: Mapping[int, str]) -> dict[int, str]:
+    """The checks with the second maps of mistakes in every second check alone, where they take too much room."""
+    sizes = {step: _size_of_mistaken(line) for step, line in checks.items()}
+    if sum(sizes.values()) <= MOST_OF_MISTAKES:
+        return dict(checks)
+    having = sorted(step for step, size in sizes.items() if size)
+    dropped = set(having[1:-1:2])
+    return {step: _without_mistaken(line) if step in dropped else line for step, line in checks.items()}
+
+
+def _size_of_mistaken(line: str) -> int:
+    """The last entry of a check; a name cannot be taken for it, since a check has none."""
+    start = line.find(',"mistaken":')
+    return 0 if start < 0 else len(line) - start
+
+
+def _without_mistaken(line: str) -> str:
+    return embedded({key: value for key, value in json.loads(line).items() if key != "mistaken"})
+
+
 def portraits_entry(portraits: Portraits) -> dict[str, Any]:
     """The probes for the page: names, pictures, classes, and the colours of its maps."""
     probes = [
@@ -133,6 +155,7 @@ def portraits_entry(portraits: Portraits) -> dict[str, Any]:
             "outline": portraits.outlines[i],
             "target": portraits.targets[i],
             "area": _number(math.nan if area is None else area),
+            "source": portraits.sources[i] if portraits.sources else "",
         }
         for i, (name, area) in enumerate(zip(portraits.names, portraits.areas, strict=True))
     ]
@@ -155,7 +178,13 @@ def _maps_entry(snapshot: Snapshot) -> dict[str, Any]:
         "certainty": [_number(value) for value in snapshot.certainty],
         "own": [_number(value) for value in snapshot.own],
         "outside": [_number(value) for value in snapshot.outside],
+        "pairs": [list(pair) for pair in snapshot.pairs],
+        **({"mistaken": _mistaken_entry(snapshot)} if snapshot.mistaken else {}),
     }
+
+
+def _mistaken_entry(snapshot: Snapshot) -> dict[str, Any]:
+    return {"rows": list(snapshot.mistaken), "maps": base64.b64encode(snapshot.mistaken_grids.tobytes()).decode()}
 
 
 def _number(value: float) -> float | None:

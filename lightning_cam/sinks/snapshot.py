@@ -2,10 +2,12 @@
 
 import base64
 import io
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
@@ -15,9 +17,12 @@ from .. import render
 from ..probe import Probe
 from ..text import printable
 
-LONGEST = 128  # pixels a side of a picture; 64 of them as JPEG take 0.3 MB
+SIDES = (256, 192, 128, 96)  # pixels a side of a picture: the largest at which all of them have `MOST_OF_PICTURES`
+MOST_OF_PICTURES = 1_000_000  # letters; 64 photographs of 256 pixels take 0.9 million
+LONGEST = 128  # pixels a side of an outline
 LOSSLESS = 64  # pixels a side up to which a picture is kept as PNG: JPEG smears small ones
-MOST_PROBES = 64  # on a page; with `MOST_CELLS` and 100 checks the file has 3 MB
+MOST_PROBES = 64  # on a page; with `MOST_CELLS` and 100 checks the maps of the true class take 2.2 MB
+MOST_PAIRS = 12  # of classes that are taken for one another
 MOST_CELLS = 16  # cells a side of a map; finer ones are averaged, which keeps their mass
 
 
@@ -33,6 +38,7 @@ class Portraits:
         targets: Index of the true class.
         areas: Share of the picture outside the object; None without a mask.
         classes: Names by index.
+        sources: Where the masks come from.
     """
 
     rows: Tensor
@@ -42,6 +48,7 @@ class Portraits:
     targets: tuple[int, ...]
     areas: tuple[float | None, ...]
     classes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, probe: Probe, shown: Tensor, rows: Tensor) -> "Portraits":
@@ -51,11 +58,12 @@ class Portraits:
         return cls(
             rows,
             tuple(printable(probe.names[i]) for i in indices),
-            tuple(_portrait(probe.images[i]) for i in indices),
+            _portraits([probe.images[i] for i in indices]),
             tuple(None if mask is None else _outline(mask) for mask in masks),
             tuple(int(probe.targets[i]) for i in indices),
             tuple(None if mask is None else 1 - float(mask.float().mean()) for mask in masks),
             tuple(map(printable, probe.classes)),
+            tuple(probe.mask_sources[i] for i in indices),
         )
 
 
@@ -70,6 +78,9 @@ class Snapshot:
         certainty: Probability of the predicted class.
         own: Probability of the true class.
         outside: Share of the attention outside the object, NaN where undefined.
+        mistaken: Which of the portraits are taken for another class.
+        mistaken_grids: ``(len(mistaken), h, w)`` uint8, the attention for that other class, as in ``grids``.
+        pairs: Of the whole probe: true class, predicted class, how many images, of how many of the true class.
     """
 
     portraits: Portraits
@@ -78,12 +89,26 @@ class Snapshot:
     certainty: Sequence[float]
     own: Sequence[float]
     outside: Sequence[float]
+    mistaken: Sequence[int] = ()
+    mistaken_grids: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1), np.uint8))
+    pairs: Sequence[tuple[int, int, int, int]] = ()
 
     @classmethod
-    def of(cls, portraits: Portraits, maps: Tensor, probabilities: Tensor, outside: Tensor) -> "Snapshot":
-        """From the values of all shown probes."""
+    def of(
+        cls,
+        portraits: Portraits,
+        maps: Tensor,
+        probabilities: Tensor,
+        outside: Tensor,
+        *,
+        predicted_maps: Tensor | None = None,
+        pairs: Sequence[tuple[int, int, int, int]] = (),
+    ) -> "Snapshot":
+        """From the values of all shown probes. Without ``predicted_maps`` mistakes have one map as well."""
         rows = portraits.rows
         chances = probabilities[rows]
+        wrong = (chances.argmax(1) != torch.tensor(portraits.targets)).nonzero().flatten().tolist()
+        mistaken = wrong if predicted_maps is not None else []
         return cls(
             portraits,
             places(maps[rows]),
@@ -91,7 +116,23 @@ class Snapshot:
             chances.amax(1).tolist(),
             [float(chances[i, target]) for i, target in enumerate(portraits.targets)],
             outside[rows].tolist(),
+            mistaken,
+            places((maps if predicted_maps is None else predicted_maps)[rows][mistaken]),
+            pairs,
         )
+
+
+def confused(logits: Tensor, targets: Tensor) -> list[tuple[int, int, int, int]]:
+    """Which classes are taken for which, most often first; as `Snapshot.pairs`.
+
+    >>> import torch
+    >>> confused(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]))
+    [(0, 1, 1, 2)]
+    """
+    totals = Counter(targets.tolist())
+    found = Counter(zip(targets.tolist(), logits.argmax(1).tolist(), strict=True))
+    pairs = [(true, taken, n, totals[true]) for (true, taken), n in found.items() if true != taken]
+    return sorted(pairs, key=lambda pair: (-pair[2], pair))[:MOST_PAIRS]
 
 
 def places(maps: Tensor) -> NDArray[np.uint8]:
@@ -104,7 +145,9 @@ def places(maps: Tensor) -> NDArray[np.uint8]:
     """
     height, width = (min(side, MOST_CELLS) for side in maps.shape[1:])
     small = F.adaptive_avg_pool2d(maps[:, None].float(), (height, width))[:, 0]
-    return np.stack([np.round(255 * render.strength(render.density(each))).astype(np.uint8) for each in small])
+    cells = np.stack([render.strength(render.density(each)) for each in small]) if len(small) else np.zeros(small.shape)
+    bytes_: NDArray[np.uint8] = np.round(255 * cells).astype(np.uint8)
+    return bytes_
 
 
 def data_uri(picture: NDArray[np.uint8], *, lossless: bool = False) -> str:
@@ -115,9 +158,18 @@ def data_uri(picture: NDArray[np.uint8], *, lossless: bool = False) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _portrait(image: Tensor) -> str:
+def _portraits(images: Sequence[Tensor]) -> tuple[str, ...]:
+    """All of one size, the largest that the page has room for."""
+    for longest in SIDES:
+        pictures = tuple(_portrait(image, longest) for image in images)
+        if sum(map(len, pictures)) <= MOST_OF_PICTURES:
+            break
+    return pictures
+
+
+def _portrait(image: Tensor, longest: int) -> str:
     side = max(image.shape[-2:])
-    return data_uri(render.photo_of(image, min(side, LONGEST)), lossless=side <= LOSSLESS)
+    return data_uri(render.photo_of(image, min(side, longest)), lossless=side <= LOSSLESS)
 
 
 def _outline(mask: Tensor) -> str:
