@@ -200,6 +200,7 @@ class Dead(Net):
 
 
 @pytest.mark.filterwarnings("ignore:lightning_cam. every map of the check at step 3 is empty")
+@pytest.mark.filterwarnings("ignore:lightning_cam. 'cam/background_attention_ratio' has no new value")
 def test_monitoring_what_is_never_defined_does_not_crash_the_run(tmp_path: Path) -> None:
     callback = CAMCallback(probe(), on_error="raise")
     key = "cam/background_attention_ratio"

@@ -142,6 +142,7 @@ def test_steps_that_were_asked_for_are_kept(tmp_path: Path, monkeypatch: pytest.
     assert [reading.step for reading in callback.history] == [0, *range(1, EPOCHS * BATCHES, 2)]
 
 
+@pytest.mark.filterwarnings("ignore:lightning_cam. 'cam/attention_entropy' has no new value after some epochs")
 def test_a_monitored_scalar_outlives_skipped_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr("lightning_cam.training.clock.time", clock)

@@ -232,6 +232,7 @@ class CAMCallback(Callback):
             self._fit.comparison.end()
             self._fit.settle(pl_module, trainer.train_dataloader)
         self._fit.after_step(trainer, pl_module, ends_epoch=batch_idx + 1 == trainer.num_training_batches)
+        self._fit.keep_monitors_alive(trainer)
 
     @_counted
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -239,12 +240,14 @@ class CAMCallback(Callback):
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._fit.settle(pl_module, trainer.val_dataloaders)
             self._fit.after_epoch(trainer, pl_module, logged_step(trainer))
+            self._fit.keep_monitors_alive(trainer)
 
     @_counted
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks here if there is no validation. Lightning has counted the step already."""
         if not validates(trainer):
             self._fit.after_epoch(trainer, pl_module, logged_step(trainer) - 1)
+        self._fit.keep_monitors_alive(trainer)
 
     @_counted
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
@@ -254,9 +257,9 @@ class CAMCallback(Callback):
     def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
         """Keeps the pictures made so far; Lightning calls no `teardown` after an exception."""
         with suppress(Exception):  # nothing may take the place of the user's own exception
-            self._fit.interrupt(SECONDS_AFTER_EXCEPTION)
+            self._fit.interrupt(trainer, SECONDS_AFTER_EXCEPTION)
             explain_pickling(exception, self.options.functions)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
-        self._fit.close()
+        self._fit.close(trainer)

@@ -17,6 +17,7 @@ from .failures import Failures, print_progress, warn
 from .gallery import Gallery
 from .journal import Journal
 from .module import has_run
+from .monitors import Monitors
 from .observer import Failure, Judged, Observer
 from .options import Options
 from .remarks import OF_TRAINING, SUBJECT, empty_maps, warn_of_copies
@@ -60,6 +61,7 @@ class Fit:
             limits=options.limits,
             failures=failures,
         )
+        self._monitors = Monitors(options.name, failures)
         self._plain = self.probe  # without what comparisons with batches add
         self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
         self._alarm = Alarm(options.on_shortcut)
@@ -115,7 +117,15 @@ class Fit:
         """Looks after a validation, or after an epoch without one. Lightning allows ``self.log`` in both."""
         is_due = self._options.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
         if is_due and not self.is_off:
+            n_readings = len(self._journal.readings)
             self._look_affordably(trainer, module, step, after_epoch=True)
+            new = self._journal.readings[n_readings:]
+            self._monitors.update(trainer, new[0].defined if new else (), is_off=self.is_off)
+
+    def keep_monitors_alive(self, trainer: Any) -> None:
+        """Before others look at a key that has no value any more, which would end the training."""
+        if self.is_off:
+            self._monitors.update(trainer, (), is_off=True)
 
     def end(self, trainer: Any, module: Any) -> None:
         """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
@@ -132,14 +142,16 @@ class Fit:
         if alert:
             self._alarm.act(trainer, alert, is_printed=is_printed)
 
-    def interrupt(self, seconds: float) -> None:
+    def interrupt(self, trainer: Any, seconds: float) -> None:
         """Keeps the pictures made so far, if that takes no more than ``seconds``."""
         self.comparison.end()
+        self._monitors.release(trainer)
         self._gallery.close(seconds)
 
-    def close(self) -> None:
+    def close(self, trainer: Any) -> None:
         """Lets go of hooks, worker and maps."""
         self.comparison.end()
+        self._monitors.release(trainer)
         self._gallery.close()
         self._observer.forget()
 
@@ -154,7 +166,7 @@ class Fit:
     def _never_on(self, trainer: Any, reason: str) -> None:
         """Switches off before anything is looked at, and keeps the reason where `lightning-cam check` finds it."""
         self.switch_off(reason)
-        self._journal.keep_monitors_alive(trainer)
+        self.keep_monitors_alive(trainer)
         if trainer.is_global_zero and not trainer.fast_dev_run:
             self._gallery.say_never_on(trainer, reason, run=self._run(trainer))
 
@@ -232,7 +244,6 @@ class Fit:
         self._lacks_trials = not occasion.is_judged and not isinstance(outcome, Failure)
         if isinstance(outcome, Failure):
             self._cope(outcome)
-            self._journal.keep_monitors_alive(trainer)
             return
         self._failures.succeeded(A_CHECK)
         self._say_remarks()

@@ -11,7 +11,6 @@ from ..examination import Reading
 from . import loggers
 from .failures import Failures, warn
 from .ranks import from_first
-from .trainer import monitored
 
 STATE_VERSION = 1
 
@@ -89,14 +88,8 @@ class Journal:
         else:  # not to the loggers: there Lightning lets a failure stop the training
             through.log_dict(dict(defined), logger=False)
         loggers.log(trainer.loggers, defined, reading.step, failures)
-        _keep_known(trainer, reading.scalars)
-
-    def keep_monitors_alive(self, trainer: Any) -> None:
-        """Makes monitored keys known after a check that failed. `EarlyStopping` raises where its key is missing.
-
-        What it does about a NaN is up to its own options.
-        """
-        _keep_known(trainer, monitored(trainer, f"{self.name}/"))
+        for key in reading.scalars:  # an undefined value is no point on a curve, but whoever monitors it must find it
+            trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))
 
     def as_state(self, fingerprint: str | None) -> dict[str, Any]:
         """The series in JSON types only, since Lightning loads checkpoints with ``weights_only``.
@@ -122,9 +115,3 @@ class Journal:
 
     def _logged(self, scalars: Mapping[str, float]) -> dict[str, float]:
         return {f"{self.name}/{key}": value for key, value in scalars.items()}
-
-
-def _keep_known(trainer: Any, keys: Any) -> None:
-    """An undefined value is no point on a curve, but a callback that monitors it must find its key."""
-    for key in keys:
-        trainer.callback_metrics.setdefault(key, torch.tensor(torch.nan))

@@ -56,12 +56,6 @@ def progress(trainer: Any) -> float:
     return float(min(1.0, max(by_epochs, by_steps)))
 
 
-def monitored(trainer: Any, prefix: str) -> list[str]:
-    """Keys with this prefix that callbacks such as early stopping monitor."""
-    keys = (getattr(callback, "monitor", None) for callback in trainer.callbacks)
-    return [key for key in keys if isinstance(key, str) and key.startswith(prefix)]
-
-
 @dataclass(frozen=True)
 class Drawing:
     """How a probe is drawn from the trainer's data.
