@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_demo(commands: "_Commands") -> None:
-    about = "draw two families of creatures, train on them for a minute or two, and see what the model looks at"
+    about = "draw two families of creatures, train on them twice in 90 seconds, and see what the models look at"
     demo = _command(commands, "demo", about)
     _add_places(demo)
     demo.add_argument(
@@ -59,7 +59,7 @@ def _add_demo(commands: "_Commands") -> None:
         help="give both families the same backgrounds and file format, so that there is no shortcut to find",
     )
     _add_number(demo, "--seed", "another number draws other creatures and starts from other weights", 0, default=0)
-    _add_number(demo, "--epochs", "how often each training goes through the pictures", 1, default=12)
+    _add_number(demo, "--epochs", "how often each training goes through the pictures", 1, default=10)
     demo.set_defaults(run=_demo)
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 _NOT_THE_USERS = (str(Path(__file__).parent), contextlib.__file__)
 
@@ -21,3 +23,20 @@ def warn(text: str) -> None:
     while frame.f_back is not None and frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         frame, level = frame.f_back, level + 1
     warnings.warn(f"lightning_cam: {text}", LightningCAMWarning, stacklevel=level)
+
+
+@contextlib.contextmanager
+def told_to(say: Callable[[str], None]) -> Iterator[None]:
+    """Our own warnings are lines for a person, without the place in the code. Others are shown as ever."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", LightningCAMWarning)
+        show = warnings.showwarning
+
+        def showing(text: Any, category: type[Warning], *place: Any, **more: Any) -> Any:
+            if issubclass(category, LightningCAMWarning):
+                say(str(text).removeprefix("lightning_cam: "))
+            else:
+                show(text, category, *place, **more)
+
+        warnings.showwarning = cast(Any, showing)
+        yield

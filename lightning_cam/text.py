@@ -4,12 +4,27 @@ r"""Text that others wrote, made harmless: names of classes, files, layers and c
 'a?[31mb?'
 """
 
+import math
 import re
 import unicodedata
 from collections.abc import Sequence
 
 _JOINERS = "\u200c\u200d"  # without width; Persian and the scripts of India need them between letters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula (OWASP, "CSV Injection")
+
+
+def percent(share: float) -> str:
+    """A share in whole percent; 100 % is said of all alone, and 0 % of none.
+
+    >>> percent(0.834), percent(199 / 200), percent(0.99999), percent(0.001), percent(1.0)
+    ('83 %', '99.5 %', '99.9 %', 'below 1 %', '100 %')
+    """
+    if math.isnan(share):
+        return "undefined"
+    rounded = round(100 * share)
+    if rounded == 100 and share < 1:
+        return f"{math.floor(min(1000 * share, 999)) / 10:g} %"
+    return "below 1 %" if rounded == 0 and share > 0 else f"{rounded} %"
 
 
 def class_name(classes: Sequence[str], index: int) -> str:

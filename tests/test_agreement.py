@@ -32,8 +32,8 @@ def scores(n_right: int, n: int = 64, labels: Tensor = LABELS) -> Tensor:
 def test_an_accuracy_far_below_the_users_is_said_with_both_numbers() -> None:
     said = Logged("val_acc", 0.97, {}).contradicts(scores(32), LABELS)
 
-    assert "right on 50% of the probe's pictures" in said
-    assert "97% by your own 'val_acc'" in said
+    assert "right on 50 % of the probe's pictures" in said
+    assert "97 % by your own 'val_acc'" in said
     assert "preprocess=" in said
 
 

@@ -2,9 +2,11 @@
 
 import logging
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,11 @@ from torchvision.datasets import ImageFolder
 
 import lightning_cam
 from lightning_cam import cli
-from lightning_cam.demo import script, story
+from lightning_cam.demo import progress, script, story
 from lightning_cam.demo.creatures import FAMILIES, draw
 from lightning_cam.demo.pictures import SIZE, write_pictures
 from lightning_cam.demo.story import TrainingResult
+from lightning_cam.notices import told_to, warn
 
 N_TRAIN, N_VAL = 4, 3
 LEARNED_FILES = TrainingResult("FAIL", 1.0, 0.0, 0.77, 0.68)
@@ -222,18 +225,36 @@ def test_the_story_runs_from_drawing_to_last_line(
         assert all(line in printed for line in story.outcome_lines(outcome, name))
         assert list((tmp_path / "runs" / name / "version_0").glob("events.*"))
     assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
+    page = tmp_path / "runs" / names[-1] / "version_0" / "cam_report" / "report.html"
+    assert printed.splitlines()[-1] == f"Open this page in a browser:  {page}"
+    assert "<!doctype html>" in page.read_text()
+    assert "\x1b" not in printed  # no terminal, no progress
+
+
+@pytest.mark.parametrize("is_terminal", [True, False], ids=["terminal", "log"])
+def test_a_warning_is_a_line_of_its_own_and_a_log_gets_no_progress(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *, is_terminal: bool
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    with told_to(progress.say):
+        progress.Progress().on_train_epoch_end(SimpleNamespace(current_epoch=2, max_epochs=10), None)
+        warn("FAIL: one\n  two")
+    out, error = capsys.readouterr()
+    shown = f"{progress.CLEAR}   epoch 3 of 10{progress.CLEAR}" if is_terminal else ""
+
+    assert out == f"{shown}   FAIL: one\n     two\n"
+    assert error == ""
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:lightning_cam. FAIL")  # the alarm, which is wanted
 def test_the_audit_names_the_files_the_biased_run_fails_and_the_remedied_one_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     biased, remedied = story.tell(tmp_path)
     printed = capsys.readouterr().out
 
-    assert "format alone tells 'fins' from 'sprouts' pictures with 100% balanced accuracy" in printed
-    assert "alpha alone tells 'fins' from 'sprouts' pictures with 100% balanced accuracy" in printed
+    assert "format alone tells 'fins' from 'sprouts' pictures with 100 % balanced accuracy" in printed
+    assert "alpha alone tells 'fins' from 'sprouts' pictures with 100 % balanced accuracy" in printed
     assert (biased.verdict, remedied.verdict) == ("FAIL", "PASS")
     assert "the model relies on something that is not the object: background" in printed
     assert biased.accuracy > 0.95 > 0.1 > biased.swapped_accuracy
@@ -313,8 +334,8 @@ def test_the_story_leaves_the_global_generator_and_lightnings_voice_alone(tmp_pa
         pytest.param(LEARNED_FILES, "biased", "how the files were saved, not the creatures", id="files"),
         pytest.param(LEARNED_CREATURES, "clean", "knows the creatures", id="creatures"),
         pytest.param(LEARNED_CREATURES, "biased", "knows the creatures", id="creatures, though biased"),
-        pytest.param(replace(LEARNED_FILES, swapped_accuracy=0.7), "biased", "right 30% less often", id="both"),
-        pytest.param(LEARNED_FILES, "clean", "right 100% less often", id="a clean set cannot teach the file type"),
+        pytest.param(replace(LEARNED_FILES, swapped_accuracy=0.7), "biased", "right 30 % less often", id="both"),
+        pytest.param(LEARNED_FILES, "clean", "right 100 % less often", id="a clean set cannot teach the file type"),
         pytest.param(replace(LEARNED_CREATURES, accuracy=0.5), "clean", "more epochs", id="nothing yet"),
     ],
 )
@@ -325,7 +346,7 @@ def test_the_conclusion_follows_from_the_swap(outcome: TrainingResult, name: str
 def test_the_lines_show_attention_beside_chance() -> None:
     text = "\n".join(story.outcome_lines(LEARNED_FILES, "biased"))
 
-    assert "77%   (chance  68%" in text
+    assert "  77 %   (chance   68 %" in text
     assert "how the files were saved" in text
     assert "FAIL" in text
 
@@ -333,7 +354,7 @@ def test_the_lines_show_attention_beside_chance() -> None:
 def test_undefined_attention_is_not_a_number() -> None:
     text = "\n".join(story.outcome_lines(replace(LEARNED_FILES, background_attention=math.nan), "biased"))
 
-    assert "n/a" in text
+    assert "undefined" in text
     assert "nan" not in text
 
 
@@ -347,7 +368,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Path, dict[str,
 def test_demo_has_defaults(told: list[tuple[Path, dict[str, object]]]) -> None:
     assert cli.main(["demo"]) == 0
 
-    assert told == [(Path("lightning_cam_demo"), {"logger": "tensorboard", "clean": False, "seed": 0, "epochs": 12})]
+    assert told == [(Path("lightning_cam_demo"), {"logger": "tensorboard", "clean": False, "seed": 0, "epochs": 10})]
 
 
 def test_demo_takes_options(told: list[tuple[Path, dict[str, object]]]) -> None:

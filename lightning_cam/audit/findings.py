@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ..cues import FILE, cue_of_fact, remedy_for
+from ..text import percent
 from .pixels import Array
 
 Severity: TypeAlias = Literal["strong", "moderate", "weak"]
@@ -82,7 +83,7 @@ def _sentence(result: FactSkill, values: Array, inside: Array, classes: tuple[st
     others = next(repr(name) for name in classes if name != result.told_apart) if len(classes) == 2 else "other"
     example = (_word_example if values.dtype.kind == "U" else _number_example)(values, inside, one, others)
     caveat = "; the object is part of it and may be the reason" if _has_object(result.fact) else ""
-    accuracy = f"with {(1 + result.skill) / 2:.0%} balanced accuracy"
+    accuracy = f"with {percent((1 + result.skill) / 2)} balanced accuracy"
     return f"{result.fact} alone tells {one} from {others} pictures {accuracy}: {example}{caveat}"
 
 
@@ -98,7 +99,7 @@ def _word_example(values: Array, inside: Array, one: str, others: str) -> str:
 
 def _share(word: str, share: float, whose: str) -> str:
     amount = {0.0: f"no {whose} picture", 1.0: f"every {whose} picture"}
-    return f"{word or 'nothing'} in {amount.get(float(share), f'{share:.0%} of {whose} pictures')}"
+    return f"{word or 'nothing'} in {amount.get(float(share), f'{percent(share)} of {whose} pictures')}"
 
 
 def _number_example(values: Array, inside: Array, one: str, others: str) -> str:

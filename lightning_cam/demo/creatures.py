@@ -20,7 +20,7 @@ SHEET = 288  # side in pixels of the sheet that is drawn on and then scaled down
 AREA = (0.23, 0.35)  # share of the picture that a creature covers, the same for both families
 
 
-def draw(family: str, rng: np.random.Generator, *, size: int = 128) -> Image.Image:
+def draw(family: str, rng: np.random.Generator, *, size: int = 96) -> Image.Image:
     """One creature as ``(size, size)`` RGBA; transparent pixels hide black, as most drawing programs save them."""
     hue = rng.random()
     sheet = _Sheet(ink=colour(hue, 0.6, 0.25))

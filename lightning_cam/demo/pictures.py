@@ -9,7 +9,7 @@ from PIL import Image
 
 from .creatures import FAMILIES, colour, draw
 
-SIZE = 128  # side of a picture in pixels
+SIZE = 96  # side of a picture in pixels; the network sees 64
 SPLITS = ("train", "val")
 
 Blend = npt.NDArray[np.float64]  # (size, size), how much of the second colour each pixel has, from 0 to 1

@@ -15,12 +15,22 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import nn
 
 from ..audit import AuditResult, audit_dataset
+from ..notices import told_to
 from ..probe import Probe
+from ..sinks.folder import REPORT
+from ..sinks.tensorboard import image_hint
+from ..text import percent
 from ..training.callback import CAMCallback
+from ..training.trainer import run_folder
 from .pictures import write_pictures
+from .progress import Progress, say
 from .script import Batches, SmallNet, batches_of, masked_probe, remedied_batches
 
 MOST_FINDINGS = 4  # of the audit that are printed
+# Passes through the pictures. After 6 the remedied model is right on 92 to 95 % of the swapped pictures and its verdict
+# is open; after 10 it was right on 98 to 99 %, and the verdict was PASS with each of the seeds 0 to 5.
+EPOCHS = 10
+EPOCHS_PER_LOOK = 2  # each look swaps all cues on all images, which takes 2 s of a processor
 # For the words that the demo prints; the verdict has thresholds of its own. All chosen, not measured.
 _ALWAYS_RIGHT = 0.99  # skill of a finding of the audit that is worth a line
 _LEARNED = 0.75  # accuracy, half-way between chance and perfect
@@ -52,11 +62,11 @@ def tell(
     logger: str = "tensorboard",
     clean: bool = False,
     seed: int = 0,
-    epochs: int = 12,
+    epochs: int = EPOCHS,
     n_train: int = 350,
     n_val: int = 100,
 ) -> list[TrainingResult]:
-    """Draws, audits, trains, remedies, trains again and prints the results. Takes a minute or two on two CPU cores.
+    """Draws, audits, trains, remedies, trains again and prints the results. Takes 84 s of a processor with one thread.
 
     Args:
         out: Folder for pictures and runs. A later call replaces the pictures and adds runs.
@@ -84,11 +94,12 @@ def tell(
         with _quiet_lightning(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = SmallNet()
-            callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=0.5)
-            _train(model, callback, run, batches, pictures, epochs=epochs)
+            callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=1)
+            page = _train(model, callback, run, batches, pictures, epochs=epochs)
             outcomes.append(outcome_of(model, callback, pictures))
-        print("\n".join(["", *outcome_lines(outcomes[-1], name), _how_to_open(run, out)]), flush=True)
-    print("\n".join(["", *_closing(pictures, clean=clean)]))
+        print("\n".join(["", *outcome_lines(outcomes[-1], name), *_upload(run)]), flush=True)
+    logs = out / "runs" if logger == "tensorboard" else None
+    print("\n".join(["", *_closing(pictures, page, logs, clean=clean)]))
     return outcomes
 
 
@@ -100,25 +111,32 @@ def _logger(kind: str, out: Path, name: str) -> Logger:
 
 def _train(
     model: SmallNet, callback: CAMCallback, logger: Logger, batches: Batches, pictures: Path, *, epochs: int
-) -> None:
+) -> Path:
+    """An ordinary training. Returns the page of the run."""
     trainer = pl.Trainer(
         max_epochs=epochs,
-        callbacks=[callback],
+        check_val_every_n_epoch=min(EPOCHS_PER_LOOK, epochs),
+        callbacks=[callback, Progress()],
+        enable_progress_bar=False,
         logger=logger,
         accelerator="cpu",
         log_every_n_steps=10,
         enable_model_summary=False,
     )
     trainer.fit(model, batches, batches_of(pictures / "val"))
+    return run_folder(trainer) / "cam_report" / REPORT
 
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Without Lightning's tips and its advice on hardware and workers, which are beside the point of a demo."""
+    """Without Lightning's tips and its advice on hardware and workers, which are beside the point of a demo.
+
+    The callback's own warnings are lines among those of the demo.
+    """
     voice = logging.getLogger("pytorch_lightning")
     level = voice.level
     voice.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
+    with told_to(say):
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*available but not used.*")
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")  # Lightning 2.6 with torch 2.9+
@@ -190,25 +208,30 @@ def conclusion(outcome: TrainingResult, name: str) -> str:
     if lost < _HARDLY_LESS:
         return "The model knows the creatures: other backgrounds hardly change its answers."
     if name != "biased" or lost < _MUCH_LESS:
-        return f"The model leans on the backgrounds: with others it is right {lost:.0%} less often."
+        return f"The model leans on the backgrounds: with others it is right {percent(lost)} less often."
     return """The model learned how the files were saved, not the creatures: loaded as RGB, transparent turns black,
 so black means sprout and white means fin. The validation files have the same flaw and praise it."""
 
 
 def _percent(share: float) -> str:
-    return " n/a" if math.isnan(share) else f"{share:4.0%}"
+    return f"{percent(share):>6}"
 
 
-def _closing(pictures: Path, *, clean: bool) -> list[str]:
-    """Where the pictures are, and what to try next."""
-    compare = [] if clean else ["To compare with backgrounds that tell nothing:  lightning-cam demo --clean"]
-    return [f"The pictures are in {pictures}", *compare]
+def _closing(pictures: Path, page: Path, logs: Path | None, *, clean: bool) -> list[str]:
+    """What to try next and, last, the one page to open."""
+    watch = [] if logs is None else [f"To see both runs in TensorBoard:  {image_hint(logs)}"]
+    return [
+        f"The creatures are in {pictures}",
+        *([] if clean else ["To compare with backgrounds that tell nothing:  lightning-cam demo --clean"]),
+        *watch,
+        f"\nOpen this page in a browser:  {page}",
+    ]
 
 
-def _how_to_open(run: Logger, out: Path) -> str:
-    if isinstance(run, WandbLogger):
-        folder = Path(run.experiment.dir).parent
-        run.experiment.finish()
-        return f"   Upload the offline run:  wandb sync {shlex.quote(str(folder))}"
-    logs = shlex.quote(str(out / "runs"))
-    return f"   Watch it happen:  tensorboard --logdir {logs} --samples_per_plugin images=1000"
+def _upload(run: Logger) -> list[str]:
+    """How to send a run to Weights & Biases."""
+    if not isinstance(run, WandbLogger):
+        return []
+    folder = Path(run.experiment.dir).parent
+    run.experiment.finish()
+    return [f"   Upload the offline run:  wandb sync {shlex.quote(str(folder))}"]

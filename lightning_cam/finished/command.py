@@ -2,17 +2,15 @@
 
 import argparse
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
 
 from ..datasets.normalization import Normalize
 from ..examination import Evidence, Reading, Report, collect_evidence, examine
 from ..intervention import chosen_trials
-from ..notices import LightningCAMWarning
+from ..notices import told_to
 from ..origins import is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import Preprocess
@@ -83,7 +81,7 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         ValueError: No verdict could be made; the message is a sentence for the user.
         OSError: A file cannot be read.
     """
-    with importing_from(Path.cwd()), _warnings_to(say), _in_options():
+    with importing_from(Path.cwd()), told_to(say), _in_options():
         limits(chosen_trials(None), options.expect, ())  # before minutes have passed
         preprocess = _preprocess(options)
         forward = function_named(options.forward, "--forward") if options.forward else None
@@ -193,20 +191,3 @@ def _failed(error: Exception) -> str:
         f"the model could not be looked at: {shortened(raised(error))}; check --size, --mean and --std, or pass "
         "--preprocess or --forward"
     )
-
-
-@contextmanager
-def _warnings_to(say: Say) -> Iterator[None]:
-    """Our own warnings are lines for a person, without the place in the code."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", LightningCAMWarning)
-        show = warnings.showwarning
-
-        def showing(text: Any, category: type[Warning], *place: Any, **more: Any) -> Any:
-            if issubclass(category, LightningCAMWarning):
-                say(str(text).removeprefix("lightning_cam: "))
-            else:
-                show(text, category, *place, **more)
-
-        warnings.showwarning = cast(Any, showing)
-        yield

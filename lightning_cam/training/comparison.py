@@ -20,6 +20,7 @@ from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..datasets.streams import FirstItems
 from ..probe import Probe
+from ..text import percent
 from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
 from .failures import Failures
@@ -63,9 +64,9 @@ class Logged:
         if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - margin:
             return ""
         return (
-            f"The model is right on {expected:.0%} of the probe's pictures, and on {self.value:.0%} by your own "
-            f"{self.key!r}. So the probe is not what the model sees, or other numbers are its class scores. Pass "
-            "CAMCallback(preprocess=...) or CAMCallback(forward=lambda module, images: class_scores)."
+            f"The model is right on {percent(expected)} of the probe's pictures, and on {percent(self.value)} by "
+            f"your own {self.key!r}. So the probe is not what the model sees, or other numbers are its class scores. "
+            "Pass CAMCallback(preprocess=...) or CAMCallback(forward=lambda module, images: class_scores)."
         )
 
 
