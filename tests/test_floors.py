@@ -22,6 +22,7 @@ FLOORS = [
     ["examination", "metrics"],
     ["verdict"],
     ["front"],  # what a person sees, of nothing but its own files
+    ["tensorboard_tab"],  # what TensorBoard imports at its start
     ["sinks"],
     ["training"],
     ["__init__"],  # the public names
@@ -47,7 +48,8 @@ UPWARDS = {
 GUARDED = {  # who may import a package from outside
     "pytorch_lightning": {"training", "demo"},
     "lightning": {"training"},
-    "tensorboard": {"sinks"},
+    "tensorboard": {"sinks", "tensorboard_tab"},
+    "werkzeug": {"tensorboard_tab"},
     "wandb": {"sinks", "demo"},
     "jinja2": {"front"},
 }

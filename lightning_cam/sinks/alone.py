@@ -35,7 +35,7 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
         "probe fingerprint": report.probe.fingerprint,
         **versions(),
     }
-    return run.drawn("One look at a model", facts, no_evidence="")
+    return run.drawn(run.words("One look at a model", facts, no_evidence=""))
 
 
 def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import front
 from ..cues import cue_named
+from ..front import embedded
 from ..intervention import MARGIN, Reliance
 from ..render import COLOURS
 from ..text import printable
@@ -56,12 +57,14 @@ class RunPage:
     evidence: dict[str, str] = field(default_factory=dict)
 
     def add(self, page: Page) -> None:
-        """Takes over what a page says. A check that comes again without pictures keeps those it had."""
+        """Takes over what a page says. A check that comes again without pictures keeps its maps."""
         if page.snapshot is not None and page.snapshot.portraits is not self.shown:
             self._show(page.snapshot.portraits)
         if page.snapshot is not None or (page.scalars and page.step not in self.checks):
             self.checks[page.step] = embedded(check_entry(page))
             self.checks = lightened(self.checks)
+        elif page.scalars:
+            self.checks[page.step] = embedded({**json.loads(self.checks[page.step]), "values": _values(page)})
         if len(self.checks) > MOST_CHECKS:
             self.checks = thinned(self.checks)
         self.verdict = page.verdict or self.verdict
@@ -75,6 +78,10 @@ class RunPage:
 
     def html(self, page: Page, versions: Mapping[str, str]) -> str:
         """The page as it stands after ``page``."""
+        return self.drawn(self.words_after(page, versions))
+
+    def words_after(self, page: Page, versions: Mapping[str, str]) -> dict[str, Any]:
+        """All that the page says after ``page`` beside the maps."""
         when = "At the end of the fit" if page.is_final else f"So far: the fit had not ended at step {page.step}"
         facts = {
             "step": page.step,
@@ -83,22 +90,23 @@ class RunPage:
             "probe fingerprint": page.probe,
             **versions,
         }
-        return self.drawn(when, facts)
+        return self.words(when, facts)
 
-    def drawn(self, when: str, facts: Mapping[str, object], *, no_evidence: str = LATER) -> str:
-        """The page, which says ``when`` it was made, and why a finding has no pictures where there are none."""
-        return front.report(
-            {
-                "when": when,
-                "no_evidence": no_evidence,
-                "verdict": verdict_entry(self.verdict),
-                "evidence": self.evidence,
-                "facts": {key: printable(value) for key, value in facts.items() if value != ""},
-                "margin": MARGIN,
-                "portraits": self.portraits,
-                "checks": "[\n" + ",\n".join(line for _, line in sorted(self.checks.items())) + "\n]",
-            }
-        )
+    def words(self, when: str, facts: Mapping[str, object], *, no_evidence: str = LATER) -> dict[str, Any]:
+        """What the page says: ``when`` it was made, and why a finding has no pictures where there are none."""
+        return {
+            "when": when,
+            "no_evidence": no_evidence,
+            "verdict": verdict_entry(self.verdict),
+            "evidence": self.evidence,
+            "facts": {key: printable(value) for key, value in facts.items() if value != ""},
+            "margin": MARGIN,
+        }
+
+    def drawn(self, words: Mapping[str, Any]) -> str:
+        """The page with these words."""
+        lines = [line for _, line in sorted(self.checks.items())]
+        return front.report({**words, "portraits": self.portraits, "checks": "[\n" + ",\n".join(lines) + "\n]"})
 
 
 def read_back(text: str) -> RunPage:
@@ -109,15 +117,6 @@ def read_back(text: str) -> RunPage:
         return RunPage(checks, embedded(json.loads(blocks["portraits"])))
     except (ValueError, KeyError, TypeError, RecursionError):
         return RunPage()
-
-
-def embedded(entry: object) -> str:
-    r"""JSON in one line that cannot leave the element that holds it.
-
-    >>> embedded("</script>")
-    '"\\u003c/script>"'
-    """
-    return json.dumps(entry, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def thinned(checks: Mapping[int, str]) -> dict[int, str]:
@@ -164,10 +163,13 @@ def portraits_entry(portraits: Portraits) -> dict[str, Any]:
 
 def check_entry(page: Page) -> dict[str, Any]:
     """A check for the page: the scalars of its curves, and the maps of the portraits."""
-    scalars = {key.removeprefix(f"{page.prefix}/"): value for key, value in page.scalars.items()}
-    drawn = {key: _number(value) for key, value in scalars.items() if key in CURVES or key.startswith("reliance/")}
     maps = {} if page.snapshot is None else _maps_entry(page.snapshot)
-    return {"step": page.step, "epoch": page.epoch, "values": drawn, **maps}
+    return {"step": page.step, "epoch": page.epoch, "values": _values(page), **maps}
+
+
+def _values(page: Page) -> dict[str, float | None]:
+    scalars = {key.removeprefix(f"{page.prefix}/"): value for key, value in page.scalars.items()}
+    return {key: _number(value) for key, value in scalars.items() if key in CURVES or key.startswith("reliance/")}
 
 
 def _maps_entry(snapshot: Snapshot) -> dict[str, Any]:

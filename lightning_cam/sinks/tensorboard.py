@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..tensorboard_tab import events
 from ..text import printable
-from .folder import require_room, require_space
+from .folder import require_room, require_space, versions
 from .page import Page, png
+from .tab import RunSeries
 from .wording import markdown
 
 if TYPE_CHECKING:
+    from tensorboard.compat.proto.summary_pb2 import Summary
     from torch.utils.tensorboard import SummaryWriter
 
 
@@ -33,6 +36,7 @@ class TensorBoardSink:
 
     def __init__(self, writer: SummaryWriter) -> None:
         self._writer = writer
+        self._series: dict[str, RunSeries] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Where it writes: a writer's thread and file stay in their process."""
@@ -42,6 +46,7 @@ class TensorBoardSink:
         from torch.utils.tensorboard import SummaryWriter  # here, since importing it takes a second
 
         self._writer = SummaryWriter(state["log_dir"])
+        self._series = {}
 
     def write(self, page: Page) -> None:
         """Writes one page at its step.
@@ -53,6 +58,8 @@ class TensorBoardSink:
         folder = Path(self._writer.log_dir)
         require_space(folder)
         require_room(folder, 2 * _n_bytes(page) + SPARE, behind=_longest_file(folder))  # twice: the last page may wait
+        for series, text in self._series.setdefault(page.prefix, RunSeries()).of(page, versions()):
+            self._put(events.summary(events.tag_of(page.prefix, series), text), page.step)
         for tile in page.tiles:
             self._add(f"{page.prefix}/{printable(tile.name)}", tile.image, tile.png, page.step)
         if page.strip is not None:
@@ -70,7 +77,9 @@ class TensorBoardSink:
 
         height, width, _ = image.shape
         picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
-        summary = Summary(value=[Summary.Value(tag=tag, image=picture)])
+        self._put(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)
+
+    def _put(self, summary: Summary, step: int) -> None:
         self._writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]  # torch has no types
 
 

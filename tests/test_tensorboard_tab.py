@@ -1,0 +1,185 @@
+"""The tab *Attention*: a real TensorBoard reads what the sink wrote, and Chromium opens the tab."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.tensorboard import SummaryWriter
+
+import lightning_cam
+from house.board import served
+from house.pages import bad_news, check, convicted
+from lightning_cam.sinks import FolderSink, Page, TensorBoardSink
+from lightning_cam.sinks.page import Run
+from lightning_cam.tensorboard_tab import events
+from lightning_cam.tensorboard_tab.plugin import AttentionLoader
+from test_report_page import HOSTILE, page, portraits
+
+N_CHECKS = 150  # more than TensorBoard keeps by itself
+NAME = f"a run {HOSTILE.replace('/', '|')[:60]}"  # of a folder
+
+
+def written(folder: Path, *pages: Page) -> Path:
+    with SummaryWriter(str(folder)) as writer:
+        sink = TensorBoardSink(writer)
+        for each in pages:
+            sink.write(each)
+    return folder
+
+
+def got(address: str, path: str) -> bytes:
+    with urllib.request.urlopen(f"{address}/data/plugin/lightning_cam/{path}", timeout=60) as answer:
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Type"]
+        return bytes(answer.read())
+
+
+def runs(address: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(got(address, "runs"))["runs"]
+    return found
+
+
+def shown(address: str, run: str, name: str = "cam") -> str:
+    return got(address, "page?" + urllib.parse.urlencode({"run": run, "name": name})).decode()
+
+
+def checks_of(html: str) -> list[dict[str, Any]]:
+    block = re.search(r'<script type="application/json" id="checks">(.*?)</script>', html, re.DOTALL)
+    assert block is not None
+    entries: list[dict[str, Any]] = json.loads(block[1])
+    return entries
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+END = replace(bad_news(200), run=Run("a run"))
+BROKEN = {
+    "no words": ("cam.words", "[1]"),
+    "words of another version": ("cam.words", '{"verdict": {}}'),
+    "no json": ("cam.check", "}"),
+    "no step": ("cam.check", '{"step": NaN}'),
+    "no portraits": ("cam.portraits", "7"),
+}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a TensorBoard with a long run, a run of hostile names, one of two callbacks and two fits, and broken ones."""
+    folder = tmp_path_factory.mktemp("logs")
+    long, hostile, others = portraits(), portraits(classes=(HOSTILE, "dog")), portraits(6)
+    written(folder / "long", *(page(step, long, border=step / N_CHECKS) for step in range(N_CHECKS)), END)
+    written(folder / NAME, page(1, hostile), page(4, hostile), bad_news(9, convicted(HOSTILE, (HOSTILE,))))
+    written(folder / "twice", page(1, portraits()), page(3, others), replace(page(3, others), prefix="other"))
+    completed = check(5, probe_accuracy=0.5, **{"reliance/a": 1})
+    written(folder / "completed", page(5, portraits(), probe_accuracy=0.5), completed)
+    for name, (tag, text) in BROKEN.items():
+        with SummaryWriter(str(folder / name)) as writer:
+            TensorBoardSink(writer).write(page(1, portraits()))
+            writer._get_file_writer().add_summary(events.summary(tag, text), 2)
+    with served(folder) as found:
+        until(lambda: len(runs(found)) == 5 + len(BROKEN))
+        yield found
+
+
+def test_every_check_is_shown_without_a_flag(address: str) -> None:
+    assert [entry["step"] for entry in checks_of(shown(address, "long"))] == list(range(N_CHECKS))
+
+
+def test_every_check_is_shown_without_the_fast_loader_too(tmp_path: Path) -> None:
+    long = portraits()
+    written(tmp_path / "run", *(page(step, long) for step in range(20)))
+    with served(tmp_path, "--load_fast=false") as found:
+        until(lambda: runs(found))
+
+        assert len(checks_of(shown(found, "run"))) == 20
+
+
+def test_a_number_of_events_that_the_user_chose_stays() -> None:
+    flags = Namespace(samples_per_plugin={"lightning_cam": 7, "images": 3})
+    AttentionLoader().fix_flags(flags)
+
+    assert flags.samples_per_plugin == {"lightning_cam": 7, "images": 3}
+
+
+def test_the_page_is_that_of_report_html(address: str, tmp_path: Path) -> None:
+    long = portraits()
+    sink = FolderSink(tmp_path)
+    for step in range(3):
+        sink.write(page(step, long, border=step / N_CHECKS))
+    sink.write(END)
+
+    def words(html: str) -> list[str]:
+        return re.sub(r"<(script|style).*?</\1>", "", html, flags=re.DOTALL).split()
+
+    assert words(shown(address, "long")) == words((tmp_path / "report.html").read_text())
+
+
+def test_the_runs_are_listed_with_their_callbacks(address: str) -> None:
+    listed = runs(address)
+
+    names = [*(("cam", run) for run in ("long", NAME, "completed", "twice", *BROKEN)), ("other", "twice")]
+    assert [(run["run"], run["name"]) for run in listed] == sorted((run, name) for name, run in names)
+    assert all(time.time() - 3600 < run["time"] < time.time() for run in listed)
+
+
+def test_checks_of_other_probes_are_left_out(address: str) -> None:
+    assert [entry["step"] for entry in checks_of(shown(address, "twice"))] == [3]
+
+
+def test_hostile_names_are_text_on_the_page(address: str) -> None:
+    html = shown(address, NAME)
+
+    assert len(re.findall("<script", html)) == 4
+    assert "&lt;script&gt;alert(1)" in html
+
+
+@pytest.mark.parametrize("run", BROKEN)
+def test_events_that_cannot_be_read_are_said_to_be(address: str, run: str) -> None:
+    assert shown(address, run).startswith("This run cannot be shown")
+
+
+def test_a_run_that_is_not_there_is_said_not_to_be(address: str) -> None:
+    assert shown(address, "../..").startswith("This run cannot be shown")
+
+
+def test_a_check_that_is_completed_keeps_its_maps_and_gets_its_values(address: str) -> None:
+    (entry,) = checks_of(shown(address, "completed"))
+
+    assert entry["values"] == {"probe_accuracy": 0.5, "reliance/a": 1}
+    assert "maps" in entry
+
+
+def test_tensorboard_imports_the_tab_in_no_time() -> None:
+    """50 ms beyond TensorBoard itself; an idle machine takes 5."""
+    code = (
+        "import sys, time, tensorboard.default, werkzeug\n"
+        "start = time.process_time()\n"
+        "import lightning_cam.tensorboard_tab.plugin\n"
+        "assert time.process_time() - start < 0.05\n"
+        "assert not {'torch', 'pytorch_lightning', 'lightning', 'jinja2'} & {*sys.modules}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_installation_tells_tensorboard_of_the_tab() -> None:
+    text = (Path(lightning_cam.__file__).parents[1] / "pyproject.toml").read_text()
+
+    assert (
+        'entry-points.tensorboard_plugins]\nlightning_cam = "lightning_cam.tensorboard_tab.plugin:AttentionLoader"'
+        in text
+    )
