@@ -14,6 +14,7 @@ import lightning_cam
 from house.processes import printed_by
 from house.trainings import Net, loader
 from lightning_cam.cues import CUES
+from lightning_cam.demo.pictures import write_pictures
 
 ROOT = Path(__file__).parent.parent
 README, REFERENCE = (ROOT / "README.md").read_text(), (ROOT / "examples" / "README.md").read_text()
@@ -60,6 +61,36 @@ def test_own_sink_gets_the_scalars_of_every_check(tmp_path: Path) -> None:
 
 def test_own_trial_judges_a_cue_that_the_package_does_not_know(tmp_path: Path) -> None:
     assert run("own_trial.py", tmp_path).startswith("FAIL: the model relies on something that is not the object: date")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "arguments", "printed"),
+    [
+        ("image_folder.py", [], "\n-> put every picture on a random colour"),
+        ("timm_fine_tuning.py", [], "at layer 'net.layer4'"),
+        ("timm_fine_tuning.py", ["pictures", "vit_tiny_patch16_224"], "at layer 'net."),
+        ("resume.py", [], "steps after the resume:  [0, 19, 39, 59, 79]"),
+        ("two_processes.py", [], "process 1 has the verdict FAIL"),
+        ("finished_checkpoint.py", [], "FAIL: the model relies on something that is not the object: background"),
+        ("cli.py", ["fit", "--config", str(ROOT / "examples" / "cli.yaml")], "lightning_cam: FAIL"),
+    ],
+    ids=["image folder", "timm CNN", "timm ViT", "resume", "two processes", "finished", "CLI"],
+)
+def test_guide_of_a_kind_of_training_runs(tmp_path: Path, script: str, arguments: list[str], printed: str) -> None:
+    write_pictures(tmp_path / "pictures", n_train=160, n_val=48)
+
+    assert printed in run(script, tmp_path, *arguments)
+
+
+@pytest.mark.slow
+def test_the_configuration_that_the_command_line_prints_is_the_one_it_was_given(tmp_path: Path) -> None:
+    given = ["fit", "--print_config", "--config"]
+    first = run("cli.py", tmp_path, *given, str(ROOT / "examples" / "cli.yaml"))
+    (tmp_path / "again.yaml").write_text(first)
+
+    assert "class_path: lightning_cam.Probe.from_folder" in first
+    assert run("cli.py", tmp_path, *given, str(tmp_path / "again.yaml")) == first
 
 
 @pytest.mark.parametrize("name", ["own_method.py", "own_sink.py", "own_trial.py"])

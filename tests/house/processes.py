@@ -7,7 +7,8 @@ import runpy
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 START = multiprocessing.get_context("forkserver")
@@ -29,10 +30,20 @@ def exit_code(target: Callable[..., None], *given: object, seconds: float = 60) 
 def printed_by(script: Path, folder: Path, *arguments: str, **environment: str) -> str:
     """What ``python -W ignore script arguments`` prints in ``folder``."""
     output = folder / "printed.txt"
-    code = exit_code(_run_as_main, script, folder, arguments, environment, output)
+    code = exit_code(_run_as_main, script, folder, arguments, environment, output, seconds=300)
     printed = output.read_text()
     assert code == 0, printed
     return printed
+
+
+@contextmanager
+def suppress_good_exit() -> Iterator[None]:
+    """``sys.exit(0)`` is an ordinary end."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code:
+            raise
 
 
 def _run_as_main(
@@ -47,7 +58,8 @@ def _run_as_main(
         sys.stdout = sys.stderr = file
         os.dup2(file.fileno(), 1)  # for what is not Python's
         try:
-            runpy.run_path(str(script), run_name="__main__")
+            with suppress_good_exit():
+                runpy.run_path(str(script), run_name="__main__")
             atexit._run_exitfuncs()  # which a child of multiprocessing does not do
         except BaseException:
             traceback.print_exc()
