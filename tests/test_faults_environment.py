@@ -111,7 +111,22 @@ def test_a_folder_that_cannot_be_made_costs_the_pictures_only(tmp_path: Path) ->
     assert run.untouched
     assert [reading.step for reading in callback.history] == ALL_STEPS
     (text,) = run.said
-    assert "choosing a folder for pictures failed, training goes on" in text
+    assert "choosing a folder for pictures and verdict failed, training goes on" in text
+
+
+@pytest.mark.parametrize("where", ["root", "logger"])
+def test_an_address_is_no_folder_and_is_said_once(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    callback = watching()
+    options = {"default_root_dir": "memory://runs"} if where == "root" else {"logger": CSVLogger("memory://runs")}
+    run = beside(tmp_path, callback, **options)
+
+    assert run.untouched
+    assert [reading.step for reading in callback.history] == ALL_STEPS
+    (text,) = run.said
+    assert "'memory://runs" in text
+    assert "is an address and no folder of this machine; pass CAMCallback(sinks=[FolderSink(" in text
+    assert not list(tmp_path.rglob("*cam_report*"))
 
 
 def test_a_terminal_that_cannot_show_a_path_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import shutil
 import warnings
 from pathlib import Path
 
@@ -233,3 +234,60 @@ def test_a_training_resumed_from_an_early_checkpoint_leaves_the_finished_one(tmp
     assert {path: path.read_bytes() for path in before} == before
     assert steps(out / "run_2")[-1] == 31
     assert not (out / "run_3").exists()
+
+
+# ---- what people do to a folder while a run writes into it -----------------------------------------------------------
+
+
+def test_a_folder_that_was_deleted_is_made_again_with_the_series_so_far(tmp_path: Path) -> None:
+    out = tmp_path / "cam_report"
+    sink = FolderSink(out)
+    sink.write(page(3))
+    shutil.rmtree(out)
+    with pytest.warns(UserWarning, match="cam_report' was deleted, so it is made again, without the earlier pictures"):
+        sink.write(page(4))
+
+    assert steps(out) == [3, 4]
+    assert {path.name for path in out.iterdir()} >= {"verdict.json", "run.json", "report.html"}
+
+
+def test_a_folder_may_be_deleted_in_the_middle_of_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "cam_report"
+    sink = FolderSink(out)
+    sink.write(page(3))
+    write, is_first = folder.write_whole, iter([True])
+
+    def deleting(path: Path, data: bytes) -> None:
+        if next(is_first, False):
+            shutil.rmtree(out)
+        write(path, data)
+
+    monkeypatch.setattr(folder, "write_whole", deleting)
+    with pytest.warns(UserWarning, match="was deleted"):
+        sink.write(page(4))
+
+    assert steps(out) == [3, 4]
+
+
+@pytest.mark.parametrize("note", ['{"note": "changed the rate"}', "Käfer", '{"step": 3, "note": 1}', "no end of line"])
+def test_lines_of_the_users_in_the_history_survive(tmp_path: Path, note: str) -> None:
+    """Also where the file is written anew: for a step that comes again, and by a run that resumes this one."""
+    sink = FolderSink(tmp_path)
+    sink.write(page(3))
+    with (tmp_path / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(note if note.startswith("no end") else f"{note}\n")
+    sink.write(page(4))
+    sink.write(page(4))
+    FolderSink(tmp_path).write(page(5, Run("two", resumes="one", first_step=5)))
+
+    lines = (tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    assert lines.count(note) == 1
+    assert [json.loads(line)["step"] for line in lines if line != note] == [3, 4, 5]
+
+
+def test_an_address_is_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'s3://bucket/runs' is an address and no folder of this machine"):
+        FolderSink("s3://bucket/runs")
+
+    FolderSink(f"file://{tmp_path / 'out'}").write(page())
+    assert steps(tmp_path / "out") == [3]

@@ -21,7 +21,7 @@ from ..notices import LightningCAMWarning, warn
 from ..text import words
 from ..verdict import Verdict
 from .page import Page, Run, png
-from .places import create, free_place, place_of, read_owner, write_owner, write_whole
+from .places import create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
 from .report_page import RunPage, read_back
 
 HISTORY = "history.jsonl"
@@ -49,23 +49,24 @@ class FolderSink:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
+        self._path = local_folder(path)
         self._folders: dict[str, _RunFolder] = {}
 
     def write(self, page: Page) -> None:
-        """Keeps one page.
+        """Keeps one page. Of a disk that is nearly full only the verdict and the scalars take something.
 
         Raises:
-            OSError: The folder cannot be written to, or the disk is nearly full.
+            OSError: The folder cannot be written to.
         """
-        require_space(self._path)
         run = page.run
         if run.name not in self._folders:
             self._open(run, _RunFolder(place_of(self._path, run)))
         try:
             self._folders[run.name].keep(page)
-        except FileExistsError:  # a file of the user's is in the way, or another process has taken the folder over
-            earlier = self._folders[run.name]
+        except (FileExistsError, FileNotFoundError):  # a file of the user's is in the way, another process has taken
+            earlier = self._folders[run.name]  # the folder over, or somebody has deleted it
+            if not earlier.root.exists():
+                _say(f"'{earlier.root}' was deleted, so it is made again, without the earlier pictures")
             self._open(run, _RunFolder(free_place(self._path, run), earlier.lines, earlier.page))
             self._folders[run.name].keep(page)
 
@@ -87,6 +88,7 @@ class _RunFolder:
         self.page = page
         self.lines = dict(lines or {})
         self._ends_whole = False  # whether the history ends where we think it does
+        self._has_said_full = False
 
     def keep(self, page: Page) -> None:
         """Keeps one page.
@@ -94,11 +96,12 @@ class _RunFolder:
         Raises:
             FileExistsError: The folder is no longer the run's, or there is a file that the run did not make.
         """
-        require_space(self.root)
         owner = read_owner(self.root)
         if owner is None or owner.run != page.run.name:
             raise FileExistsError(f"'{self.root}' is not of this run any more")
         files = {**_files(page), **self._report(page, is_new=REPORT not in owner.files)}
+        if self._is_nearly_full():
+            files = {name: data for name, data in files.items() if name == VERDICT}
         names = dict.fromkeys(name.split("/")[0] for name in [*([HISTORY] if page.scalars else []), *files])
         new = [name for name in names if name not in owner.files]
         self._require_absence(new)
@@ -110,6 +113,16 @@ class _RunFolder:
             self._add_to_history(page, is_new=HISTORY in new)
         for name, data in files.items():
             self._put(name, data, new)
+
+    def _is_nearly_full(self) -> bool:
+        try:
+            require_space(self.root)
+        except OSError as error:
+            if not self._has_said_full:
+                self._has_said_full = True
+                _say(f"{error}; the verdict and the scalars are still kept")
+            return True
+        return False
 
     def _report(self, page: Page, *, is_new: bool) -> dict[str, bytes]:
         """The page of the run, where there is something for a person to see."""
@@ -136,16 +149,17 @@ class _RunFolder:
     def _add_to_history(self, page: Page, *, is_new: bool) -> None:
         """Appends a line, or writes the file anew: the first time, for a step out of order, after a failure."""
         path = self.root / HISTORY
-        append = self._ends_whole and page.step > max(self.lines) and _is_alone(path)
+        append = self._ends_whole and page.step > max(self.lines) and _is_alone(path) and _ends_a_line(path)
         if not self.lines and not is_new:
-            self.lines = {row["step"]: _line(row) for row in read_history(self.root)}
+            self.lines = {row["step"]: _line(row) for row in read_history(self.root) if "epoch" in row}
         self.lines[page.step] = _line(_row(page))
         self._ends_whole = False
         if append:
             with path.open("ab") as file:
                 file.write(self.lines[page.step].encode())
         else:
-            (create if is_new else write_whole)(path, "".join(line for _, line in sorted(self.lines.items())).encode())
+            lines = [line for _, line in sorted(self.lines.items())] + ([] if is_new else _lines_of_others(path))
+            (create if is_new else write_whole)(path, "".join(lines).encode())
         self._ends_whole = True
 
 
@@ -177,6 +191,24 @@ def _is_alone(path: Path) -> bool:
     return path.exists() and not path.is_symlink() and path.stat().st_nlink == 1
 
 
+def _ends_a_line(path: Path) -> bool:
+    """Whether what is added begins a line: an editor of the user's may have left the last one open."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        return file.read() == b"\n"
+
+
+def _lines_of_others(path: Path) -> list[str]:
+    """Lines of a history that no run wrote, such as notes of the user's."""
+    return [f"{line}\n" for line in _history_text(path).split("\n") if _is_of_others(line)]
+
+
+def _is_of_others(line: str) -> bool:
+    row = _parsed(line)
+    is_torn = row is None and (line.startswith('{"step": ') or "\0" in line or "\ufffd" in line)  # a run was killed
+    return bool(line) and not is_torn and (row is None or "epoch" not in row)
+
+
 def _say(text: str) -> None:
     """Warns. In the thread that draws, a filter that makes an error of it would cost the page."""
     try:
@@ -193,16 +225,16 @@ def read_history(folder: Path | str) -> list[dict[str, Any]]:
     Raises:
         ValueError: The file is too large to be a series of checks.
     """
-    path = Path(folder) / HISTORY
+    lines = _history_text(Path(folder) / HISTORY).splitlines()
+    return [row for line in lines if (row := _parsed(line)) is not None]
+
+
+def _history_text(path: Path) -> str:
     if not path.is_file():
-        return []
+        return ""
     if path.stat().st_size > MOST_BYTES_OF_HISTORY:
         raise ValueError(f"'{path}' has more than {MOST_BYTES_OF_HISTORY // 10**6} MB, so no run wrote it")
-    return [
-        row
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if (row := _parsed(line)) is not None
-    ]
+    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def safe_name(name: str) -> str:

@@ -44,6 +44,20 @@ class Owner:
         return bool(run.resumes) and run.resumes in (self.run, *self.earlier) and not is_branch
 
 
+def local_folder(path: Path | str) -> Path:
+    """The path of a folder of this machine. `Path` would make a relative folder of an address.
+
+    Raises:
+        ValueError: It is an address, such as ``s3://bucket``.
+    """
+    text = str(path).removeprefix("file://")
+    if "://" in text:
+        raise ValueError(
+            f"'{text}' is an address and no folder of this machine; pass CAMCallback(sinks=[FolderSink('a/folder')])"
+        )
+    return Path(text)
+
+
 def place_of(path: Path, run: Run) -> Path:
     """``path`` or a folder ``run_<n>`` in it: the last one that this run has or continues, else a free one.
 

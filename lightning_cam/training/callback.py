@@ -240,14 +240,12 @@ class CAMCallback(Callback):
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             self._fit.settle(pl_module, trainer.val_dataloaders)
             self._fit.after_epoch(trainer, pl_module, logged_step(trainer))
-            self._fit.keep_monitors_alive(trainer)
 
     @_counted
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """Looks here if there is no validation. Lightning has counted the step already."""
         if not validates(trainer):
             self._fit.after_epoch(trainer, pl_module, logged_step(trainer) - 1)
-        self._fit.keep_monitors_alive(trainer)
 
     @_counted
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:

@@ -78,7 +78,7 @@ def default_sinks(trainer: Any, folder: str | None, failures: Failures, *, run: 
 
 def folder_of(trainer: Any, folder: str, failures: Failures, *, run: Run) -> list[Path]:
     """The folder of pictures of a run, taken at once; none where it cannot be made."""
-    with failures.surviving("choosing a folder for pictures"):
+    with failures.surviving("choosing a folder for pictures and verdict"):
         return [place_of(run_folder(trainer) / folder, run)]
     return []
 

@@ -13,6 +13,7 @@ from ..datasets.tasks import FormError
 from ..origins import calling, is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import ArgumentError
+from ..sinks.places import local_folder
 from ..text import shortened
 from .batches import loaders_in
 from .failures import without_errors_from_warnings
@@ -163,11 +164,11 @@ def drawn_in_every_process(
 
 def run_folder(trainer: Any) -> Path:
     """The folder of this run, as `ModelCheckpoint` chooses it. No collective: any rank may ask alone."""
-    root = Path(trainer.default_root_dir)
+    root = trainer.default_root_dir
     if not trainer.loggers:
-        return root
+        return local_folder(root)
     logger = trainer.loggers[0]
     if getattr(logger, "log_dir", None):
-        return Path(logger.log_dir)
+        return local_folder(logger.log_dir)
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir or root) / str(logger.name) / version
+    return local_folder(logger.save_dir or root) / str(logger.name) / version
