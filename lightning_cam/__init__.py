@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from . import metrics, sinks, transforms
     from .attribution import cams, measures
     from .audit import AuditResult, audit_dataset
+    from .comparing import RunComparison, compare
     from .cues import Remedy
     from .examination import Reading, Report, examine
     from .intervention import Reliance, Trial
@@ -29,11 +30,13 @@ __all__ = [
     "Reliance",
     "Remedy",
     "Report",
+    "RunComparison",
     "ShortcutError",
     "Trial",
     "Verdict",
     "audit_dataset",
     "cams",
+    "compare",
     "examine",
     "judge",
     "measures",
@@ -49,6 +52,7 @@ if not TYPE_CHECKING:
         "": ("metrics", "sinks", "transforms"),
         "attribution": ("cams", "measures"),
         "audit": ("AuditResult", "audit_dataset"),
+        "comparing": ("RunComparison", "compare"),
         "cues": ("Remedy",),
         "examination": ("Reading", "Report", "examine"),
         "intervention": ("Reliance", "Trial"),

@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_examine(commands)
     _add_check(commands)
     _add_report(commands)
+    _add_compare(commands)
     return parser
 
 
@@ -121,6 +122,15 @@ def _add_report(commands: "_Commands") -> None:
     report = _command(commands, "report", about, "Exit code: 0, 2 if there is no run, or 5 if it contradicts itself.")
     report.add_argument("folder", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     report.set_defaults(run=_report)
+
+
+def _add_compare(commands: "_Commands") -> None:
+    about = "say whether a remedy helped: runs beside the first one, cue by cue, with intervals of the differences"
+    codes = "Exit code: 0, 2 if a run has no verdict that can be read, 5 if a verdict contradicts itself."
+    compare = _command(commands, "compare", about, codes)
+    compare.add_argument("baseline", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
+    compare.add_argument("others", type=Path, nargs="+", metavar="RUN_DIR", help="the same of the runs to compare")
+    compare.set_defaults(run=_compare)
 
 
 def _command(commands: "_Commands", name: str, about: str, codes: str | None = None) -> argparse.ArgumentParser:
@@ -208,16 +218,32 @@ def _report(options: argparse.Namespace) -> int:
     return kept if isinstance(kept, int) else 0
 
 
+def _compare(options: argparse.Namespace) -> int:
+    from .comparing import compare
+
+    try:
+        comparison = compare(options.baseline, *options.others)
+    except (ValueError, OSError) as error:
+        return _refused("compare", error)
+    _print(str(comparison))
+    return 0
+
+
 def _read_back(command: str, folder: Path, describe: Callable[[Kept | Unjudged], list[str]]) -> Kept | Unjudged | int:
     """Prints the verdict of the newest run as ``describe`` puts it. Else prints an error; returns the exit code."""
     try:
         kept = newest(folder)
         text = "\n".join(describe(kept))
     except (ValueError, OSError) as error:
-        print(f"lightning-cam {command}: {printable(error)}", file=sys.stderr)
-        return CONTRADICTION if isinstance(error, ContradictoryError) else UNUSABLE
+        return _refused(command, error)
     _print(text)
     return kept
+
+
+def _refused(command: str, error: Exception) -> int:
+    """Prints why nothing could be read back; returns the exit code."""
+    print(f"lightning-cam {command}: {printable(error)}", file=sys.stderr)
+    return CONTRADICTION if isinstance(error, ContradictoryError) else UNUSABLE
 
 
 def _print(text: str) -> None:

@@ -24,7 +24,7 @@ FLOORS = [
     ["front"],  # what a person sees, of nothing but its own files
     ["tensorboard_tab"],  # what TensorBoard imports at its start
     ["sinks"],
-    ["training"],
+    ["training", "comparing"],
     ["__init__"],  # the public names
     ["demo", "finished"],
     ["cli"],

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
+from torchvision.transforms.functional import pil_to_tensor, to_pil_image
 
 from house.pages import bad_news
-from house.shortcut import CLASSES, framed_probe, trained_on_frames
+from house.shortcut import CLASSES, trained_on_frames
 from house.trainings import Net, probe
 from lightning_cam import examine
 from lightning_cam.sinks import FolderSink, folder
-from lightning_cam.sinks.per_image import PerImage, digests
+from lightning_cam.sinks.per_image import MOST_LETTERS, PerImage, glances, looks_the_same
 from lightning_cam.sinks.reading_back import newest
 
 
@@ -53,10 +56,10 @@ def test_the_images_stand_in_one_line_behind_what_a_person_reads(run: tuple[Path
 
 def test_what_was_kept_is_read_back() -> None:
     report = examine(Net(), probe(6), trials=("border",))
-    images = PerImage.of(report, probe(6), digests(probe(6).images))
+    images = PerImage.of(report, probe(6), glances(probe(6).images))
     back = PerImage.from_json(json.loads(json.dumps(images.as_json(), allow_nan=False)))
 
-    assert (back.names, back.pixels, back.classes) == (images.names, images.pixels, images.classes)
+    assert (back.names, back.glances, back.classes) == (images.names, images.glances, images.classes)
     assert torch.equal(back.targets, images.targets)
     assert torch.equal(back.predicted, images.predicted)
     assert torch.allclose(back.effects["border"], images.effects["border"].double(), atol=1e-4, equal_nan=True)
@@ -69,13 +72,23 @@ def test_an_undefined_effect_stays_undefined() -> None:
     assert math.isnan(float(PerImage.from_json(entry).effects["border"][1]))
 
 
-def test_a_picture_is_the_same_however_it_was_normalized() -> None:
-    pixels = framed_probe().images[:3].mul(255).round() / 255
-    mean, std = 0.485, 0.229
+def test_a_picture_looks_the_same_however_it_was_resized() -> None:
+    shapes = torch.rand(8, 3, 6, 9, generator=torch.Generator().manual_seed(0)).repeat_interleave(20, 2)
+    pictures = shapes.repeat_interleave(20, 3)
+    in_floats = F.interpolate(pictures, (32, 32), mode="bilinear", antialias=True)
+    in_bytes = [image.resize((32, 32), Image.Resampling.BICUBIC) for image in map(to_pil_image, pictures)]
+    one, other = glances(in_floats), glances(torch.stack([pil_to_tensor(image) / 255 for image in in_bytes]))
 
-    assert digests((pixels - mean) / std * std + mean) == digests(pixels)
-    assert len(set(digests(pixels))) == 3
-    assert digests(pixels)[0] != digests(pixels.transpose(2, 3))[0]
+    same = [[looks_the_same(a, b) for b in other] for a in one]
+    assert same == torch.eye(8, dtype=torch.bool).tolist()
+
+
+def test_long_names_stay_apart() -> None:
+    names = tuple("n" * 2 * MOST_LETTERS + end for end in "abcd")
+    entry = replace(kept(border=[0.5] * 4), names=names).as_json()
+
+    assert len(set(entry["names"])) == 4
+    assert max(map(len, entry["names"])) <= MOST_LETTERS
 
 
 def test_too_many_images_are_not_kept_and_the_verdict_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,9 +104,9 @@ def test_too_many_images_are_not_kept_and_the_verdict_is(tmp_path: Path, monkeyp
 
 def test_128_images_take_little_room() -> None:
     effects = {f"cue {i}": [-0.1234] * 128 for i in range(10)}
-    images = replace(kept(128, **effects), names=("n" * 999,) * 128, pixels=("0" * 16,) * 128)
+    images = replace(kept(128, **effects), names=("n" * 999,) * 128, glances=("0" * 96,) * 128)
 
-    assert len(json.dumps(images.as_json())) < 24_000
+    assert len(json.dumps(images.as_json())) < 36_000
 
 
 @pytest.mark.parametrize(
@@ -101,7 +114,7 @@ def test_128_images_take_little_room() -> None:
     [
         pytest.param({"names": None}, id="no names"),
         pytest.param({"names": ["a"]}, id="too few names"),
-        pytest.param({"pixels": ["a", 1, "b", "c"]}, id="a digest that is no text"),
+        pytest.param({"glances": ["a", 1, "b", "c"]}, id="a glance that is no text"),
         pytest.param({"targets": [0, 1, 0, 2]}, id="a target that is no class"),
         pytest.param({"targets": [0, 1, 0, -1]}, id="a negative target"),
         pytest.param({"predicted": [[0], [1], [0], [1]]}, id="nested"),

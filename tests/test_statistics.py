@@ -472,3 +472,20 @@ def test_scipy_is_not_asked_about_means_without_spread(
     monkeypatch.delattr(statistics.stats, "f_oneway")
 
     assert statistics.differ(torch.tensor(values)[:, None], torch.tensor([0, 0, 1, 1])) == differ
+
+
+def test_pairs_that_move_together_have_a_narrow_interval() -> None:
+    before = torch.linspace(-0.5, 0.5, 32).repeat_interleave(2)
+    after = before + 0.1 + 0.01 * torch.arange(64).sin()
+    low, high = statistics.paired_interval(before, after, torch.arange(64) % 2, level=0.99)
+
+    assert 0.09 < low < 0.1 < high < 0.11
+
+
+def test_the_ends_of_two_samples_add_up_as_errors_do() -> None:
+    low, high = statistics.unpaired_interval((0.5, 0.2, 0.9), (0.3, 0.0, 0.7), level=0.95)
+
+    assert low == pytest.approx(-0.2 - 0.5)  # hypot of 0.3 and 0.4
+    assert high == pytest.approx(-0.2 + 0.5)
+    wider = statistics.unpaired_interval((0.5, 0.2, 0.9), (0.3, 0.0, 0.7), level=0.99)
+    assert wider[1] - wider[0] == pytest.approx((high - low) * 2.5758 / 1.96, rel=1e-4)

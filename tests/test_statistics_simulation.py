@@ -145,3 +145,48 @@ def test_power_to_find_one_of_eight_cues(n: int, effect: float, at_least: float)
 @pytest.mark.parametrize(("effect", "expected"), [(0.1, 0.16), (0.2, 0.91), (0.3, 1.0)])
 def test_power_with_one_cue_is_as_tabulated_in_many_runs(effect: float, expected: float) -> None:
     assert alarmed_share(effect, runs=600, cues=1, tested=1) == pytest.approx(expected, abs=0.05)
+
+
+def two_runs(rng: np.random.Generator, noise: str, n: int, cues: int, shared: float) -> torch.Tensor:
+    """Effects ``(2, cues, n)`` of two runs with the true means 0.1 and 0.15; ``shared`` of the variance is in both."""
+    kept = NOISE[noise](rng, (1, cues, n))
+    drawn = np.sqrt(shared) * kept + np.sqrt(1 - shared) * NOISE[noise](rng, (2, cues, n))
+    return torch.from_numpy(drawn + np.array([0.1, 0.15])[:, None, None])
+
+
+def joint_coverage(noise: str, n: int, n_classes: int, *, cues: int, repeats: int, shared: float = 0.5) -> float:
+    """How often all intervals of a comparison hold the true change of 0.05."""
+    rng, level = np.random.default_rng([n, cues]), 1 - 0.05 / cues
+    held = 0
+    for _ in range(repeats):
+        before, after = two_runs(rng, noise, n, cues, shared)
+        intervals = (
+            statistics.paired_interval(*columns, strata(n, n_classes), level=level)
+            for columns in zip(before, after, strict=True)
+        )
+        held += all(low <= 0.05 <= high for low, high in intervals)
+    return held / repeats
+
+
+def test_a_paired_interval_holds_the_true_change() -> None:
+    assert 0.90 <= joint_coverage("normal", 64, 2, cues=1, repeats=120) <= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_classes"), [(64, 2), (128, 10)])
+@pytest.mark.parametrize("noise", NOISE)
+def test_ten_paired_intervals_hold_together(noise: str, n: int, n_classes: int) -> None:
+    assert joint_coverage(noise, n, n_classes, cues=10, repeats=250) >= 0.92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", NOISE)
+def test_intervals_of_two_samples_hold_the_true_change(noise: str) -> None:
+    rng, n, held, repeats = np.random.default_rng(0), 64, 0, 400
+    for _ in range(repeats):
+        runs = [runs[0] for runs in two_runs(rng, noise, n, 1, shared=0.0)]
+        ends = [(float(e.mean()), *statistics.bca_interval(e, strata(n, 2), resamples=1000)) for e in runs]
+        low, high = statistics.unpaired_interval(ends[0], ends[1], level=0.99)
+        held += low <= 0.05 <= high
+
+    assert held / repeats >= 0.98

@@ -9,7 +9,7 @@ from ..probe import Probe
 from ..verdict import Verdict
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
-from .per_image import PerImage, digests
+from .per_image import PerImage, glances
 from .snapshot import MOST_PROBES, Portraits
 from .worker import Worker
 
@@ -89,15 +89,15 @@ class Album:
         report = self._swapped
 
         def signed() -> Page:
-            images = None if report is None else PerImage.of(report, self._probe, self._pixels)
+            images = None if report is None else PerImage.of(report, self._probe, self._glances)
             return replace(draw(), is_final=is_final, run=self._run, probe=self._probe.fingerprint, images=images)
 
         return signed
 
     @cached_property
-    def _pixels(self) -> tuple[str, ...]:
+    def _glances(self) -> tuple[str, ...]:
         """Computed once, by the thread that draws."""
-        return digests(self._probe.images)
+        return glances(self._probe.images)
 
     def close(self, timeout: float) -> list[str]:
         """Waits for the pages that are still to be drawn, and returns in words which pictures were lost."""

@@ -30,7 +30,7 @@ REPORT = "report.html"
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
-MOST_BYTES_OF_IMAGES = 5_000_000  # in a verdict: half of what is read back. 128 images with ten cues take 16 kB
+MOST_BYTES_OF_IMAGES = 5_000_000  # in a verdict: half of what is read back. 128 images with ten cues take 30 kB
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..examination import Report
 from ..probe import Probe
-from ..text import shortened
 
-MOST_LETTERS = 40  # of a name, which is only shown
-_DIGITS = 16  # of a digest: of a million pictures two have the same with a chance of 3e-8
+MOST_LETTERS = 100  # of a name; a longer one is kept as its digest, which tells it from others as well
+_CELLS = 4  # a side of what is kept of a picture
+# Of 255, in the mean colour of a cell. Pillow and torch resize the demo's pictures with cells that differ by 1 at most.
+_LIKE = 4
 _DECIMALS = 4  # of an effect; the widest use is an interval with two
 
 
@@ -23,8 +25,8 @@ class PerImage:
     """Effects and answers of the ``N`` images of a probe.
 
     Attributes:
-        names: Of the images, shortened.
-        pixels: Digests of the pictures in 8 bits, so that one picture is the same however it was read.
+        names: Of the images.
+        glances: The mean colours of 4 x 4 cells of each picture, in hex: enough to tell whether two are the same.
         classes: Names of the probe's classes.
         targets: ``(N,)`` indices of the true classes.
         predicted: ``(N,)`` indices of the predicted classes; the model may have more than the probe.
@@ -32,23 +34,23 @@ class PerImage:
     """
 
     names: tuple[str, ...]
-    pixels: tuple[str, ...]
+    glances: tuple[str, ...]
     classes: tuple[str, ...]
     targets: Tensor
     predicted: Tensor
     effects: Mapping[str, Tensor]
 
     @classmethod
-    def of(cls, report: Report, probe: Probe, pixels: tuple[str, ...]) -> "PerImage":
-        """From a report with swaps. ``pixels`` are the probe's `digests`, which one run computes once."""
+    def of(cls, report: Report, probe: Probe, glances: tuple[str, ...]) -> "PerImage":
+        """From a report with swaps. ``glances`` are those of the probe's images, which one run takes once."""
         predicted, effects = report.logits.argmax(1), dict(report.effects)
-        return cls(probe.names, pixels, probe.classes, probe.targets, predicted, effects)
+        return cls(probe.names, glances, probe.classes, probe.targets, predicted, effects)
 
     def as_json(self) -> dict[str, Any]:
         """In JSON types, None for NaN."""
         return {
-            "names": [shortened(name, MOST_LETTERS) for name in self.names],
-            "pixels": list(self.pixels),
+            "names": [name if len(name) <= MOST_LETTERS else _digest(name) for name in self.names],
+            "glances": list(self.glances),
             "classes": list(self.classes),
             "targets": self.targets.tolist(),
             "predicted": self.predicted.tolist(),
@@ -63,31 +65,44 @@ class PerImage:
             ValueError: It is something else.
         """
         try:
-            names, pixels, classes = (_texts(entry[key]) for key in ("names", "pixels", "classes"))
+            names, glances, classes = (_texts(entry[key]) for key in ("names", "glances", "classes"))
             targets, predicted = (torch.tensor(entry[key], dtype=torch.long) for key in ("targets", "predicted"))
             effects = {str(cue): _column(values) for cue, values in entry["effects"].items()}
             columns = [targets, predicted, *effects.values()]
-            if len(pixels) != len(names) or any(column.shape != (len(names),) for column in columns):
+            if len(glances) != len(names) or any(column.shape != (len(names),) for column in columns):
                 raise ValueError("not every list has one entry for each image")
             if not all(0 <= target < len(classes) for target in targets.tolist()):
                 raise ValueError("a target is no class")
         except (KeyError, TypeError, AttributeError, OverflowError, RuntimeError, ValueError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-        return cls(names, pixels, classes, targets, predicted, effects)
+        return cls(names, glances, classes, targets, predicted, effects)
 
 
-def digests(images: Tensor) -> tuple[str, ...]:
-    """Of pictures ``(N, C, H, W)`` in [0, 1], in 8 bits: a normalization that was taken back leaves no trace.
+def glances(images: Tensor) -> tuple[str, ...]:
+    """Of pictures ``(N, C, H, W)`` in [0, 1].
 
-    >>> digests(torch.full((1, 3, 2, 2), 0.2)) == digests(torch.full((1, 3, 2, 2), 0.2000001))
-    True
+    >>> glances(torch.zeros(1, 1, 8, 8))
+    ('00000000000000000000000000000000',)
     """
-    return tuple(_digest(image) for image in images)
+    cells = F.adaptive_avg_pool2d(images.float(), _CELLS)
+    return tuple(bytes((255 * cell).round().to(torch.uint8).flatten().tolist()).hex() for cell in cells)
 
 
-def _digest(image: Tensor) -> str:
-    levels = (255 * image).round().to(torch.uint8)
-    return hashlib.sha256(repr(tuple(image.shape)).encode() + levels.numpy().tobytes()).hexdigest()[:_DIGITS]
+def looks_the_same(one: str, other: str) -> bool:
+    """Whether two glances are of one picture, which may have been read and resized in two ways.
+
+    >>> looks_the_same("0a0b", "0c0b"), looks_the_same("0a0b", "0a7f"), looks_the_same("0a0b", "0a")
+    (True, False, False)
+    """
+    try:
+        pairs = list(zip(bytes.fromhex(one), bytes.fromhex(other), strict=True))
+    except ValueError:
+        return False
+    return all(abs(a - b) <= _LIKE for a, b in pairs)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,159 @@
+"""A comparison in words: did the remedy help, in one sentence for each run, and a table."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ..cues import cue_named
+from ..intervention import MARGIN
+from ..text import printable
+from .changes import ACCURACY, Change
+from .runs import ComparedRun
+
+MOST_NAMED = 3  # cues in a sentence
+_MEANINGS = {"less": "less", "more": "more", "same": "the same", "open": "not settled", "unknown": ""}
+
+
+def percent(share: float) -> str:
+    """100 % is said of all alone, and 0 % of none.
+
+    >>> percent(199 / 200), percent(1.0), percent(0.001), percent(0.5)
+    ('99.5 %', '100 %', 'below 1 %', '50 %')
+    """
+    if math.isnan(share):
+        return "-"
+    rounded = round(100 * share)
+    if rounded == 100 and share < 1:
+        return f"{math.floor(min(1000 * share, 999)) / 10} %"
+    return "below 1 %" if rounded == 0 and share > 0 else f"{rounded} %"
+
+
+def number(value: float) -> str:
+    """With two decimals; zero has no sign.
+
+    >>> number(-0.001), number(math.nan)
+    ('0.00', '-')
+    """
+    return "-" if math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
+
+
+def sentence(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
+    """Whether the remedy that ``run`` was trained with helped."""
+    for each in (baseline, run):
+        if each.learned is False:
+            return (
+                f"Nothing can be said: {each.letter} is right on {percent(each.accuracy)} of its probe, no better than "
+                "chance, and a model that knows nothing relies on nothing."
+            )
+    opening = _helped if baseline.found else _nothing_to_remedy
+    return f"{opening(baseline, run, changes)}{_instead(baseline, run, changes)}{_fewer_right(baseline, run, changes)}."
+
+
+def _helped(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
+    """On the cues that the baseline was found to rely on."""
+    known = [changes[cue] for cue in baseline.found if changes[cue].direction != "unknown"]
+    unknown = [changes[cue] for cue in baseline.found if changes[cue].direction == "unknown"]
+    if not known:
+        return f"Whether the remedy helped cannot be said: {run.letter} has not measured {_named(unknown)}"
+    beyond = f"; {run.letter} has not measured {_named(unknown)}" if unknown else ""
+    return f"{_judged(run, known)}: {_lost(baseline, run, known)}{beyond}"
+
+
+def _judged(run: ComparedRun, known: Sequence[Change]) -> str:
+    """What became of all cues of the baseline together."""
+    less = [change for change in known if change.direction == "less"]
+    if len(less) == len(known):
+        is_left = any(change.what in run.found or change.after > MARGIN for change in less)
+        return "The remedy helped, but not enough" if is_left else "The remedy helped"
+    if less:
+        rest = [change for change in known if change not in less]
+        return f"The remedy helped against {_named(less)}; against {_named(rest)} that is not shown"
+    if any(change.direction == "more" for change in known):
+        return "The remedy made it worse"
+    is_same = all(change.direction == "same" for change in known)
+    return "The remedy did not help" if is_same else "Whether the remedy helped is not settled"
+
+
+def _nothing_to_remedy(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
+    less = [change for what, change in changes.items() if change.direction == "less" and what != ACCURACY]
+    said = f"{baseline.letter} was not found to rely on a shortcut, so there was nothing to remedy"
+    return f"{said}; {_lost(baseline, run, less)}" if less else said
+
+
+def _instead(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
+    """Cues that the other run was found to rely on, and the baseline was not."""
+    new = [changes[cue] for cue in run.found if cue not in baseline.found]
+    new = [change for change in new if change.direction in ("more", "unknown")]
+    return f"; but {run.letter} relies on {_named(new)}: {_lost(baseline, run, new)}" if new else ""
+
+
+def _fewer_right(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
+    change = changes[ACCURACY]
+    if change.direction != "less":
+        return ""
+    before, after = percent(change.before), percent(change.after)
+    return f"; but {run.letter} is right on {after} of the pictures, and {baseline.letter} on {before}"
+
+
+def _named(changes: Sequence[Change]) -> str:
+    return " and ".join(printable(change.what) for change in changes[:MOST_NAMED])
+
+
+def _lost(baseline: ComparedRun, run: ComparedRun, changes: Sequence[Change]) -> str:
+    """What the right class loses in both runs, for some of the cues."""
+    first, *rest = changes[:MOST_NAMED]
+    words = printable(cue_named(first.what).words)
+    said = (
+        f"with {words} of another class, the right class loses {_part(first.before)} of its probability in "
+        f"{baseline.letter} and {_part(first.after)} in {run.letter}"
+    )
+    others = [
+        f"with {printable(cue_named(each.what).words)} {_part(each.before)} and {_part(each.after)}" for each in rest
+    ]
+    return ", ".join([said, *others])
+
+
+def _part(lost: float) -> str:
+    return "an unknown part" if math.isnan(lost) else number(lost)
+
+
+def cell(change: Change, *, after: bool) -> str:
+    """The figure of one run, as the table has it."""
+    value = change.after if after else change.before
+    return percent(value) if change.what == ACCURACY else number(value)
+
+
+def difference(change: Change) -> str:
+    """With its interval, as the table has it: accuracies in percent points."""
+    if change.direction == "unknown":
+        return "-"
+    figures = (change.difference, change.low, change.high)
+    if change.what == ACCURACY:
+        mean, low, high = (f"{100 * value + 0.0:.0f}" for value in figures)
+        return f"{mean} ({low} to {high}) points"
+    mean, low, high = map(number, figures)
+    return f"{mean} ({low} to {high})"
+
+
+def meaning(change: Change) -> str:
+    """The direction of a change in a word or two. What another seed may have done is a little."""
+    if change.direction == "open" and (change.low > 0 or change.high < 0):
+        return "a little more" if change.low > 0 else "a little less"
+    return _MEANINGS[change.direction]
+
+
+def table(runs: Sequence[ComparedRun], changes: Sequence[Mapping[str, Change]], rows: Sequence[str]) -> list[str]:
+    """For the terminal: a line for each cue, two columns for each run but the first."""
+    baseline, *others = runs
+    head = ["probability lost with", baseline.letter]
+    head += [text for run in others for text in (run.letter, f"{run.letter} - {baseline.letter}", "")]
+    body = [_cells(what, changes) for what in rows]
+    widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
+    return [
+        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in (head, *body)
+    ]
+
+
+def _cells(what: str, changes: Sequence[Mapping[str, Change]]) -> list[str]:
+    of_runs = [each[what] for each in changes]
+    figures = [text for change in of_runs for text in (cell(change, after=True), difference(change), meaning(change))]
+    return [printable(what), cell(of_runs[0], after=False), *figures]
