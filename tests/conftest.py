@@ -33,6 +33,7 @@ collect_ignore = ["two_processes"]  # scripts with a process of their own
 CHANGED_BY_OTHERS = {"PYTEST_CURRENT_TEST", "WANDB_MODE", "WANDB_SERVICE", "TORCHINDUCTOR_CACHE_DIR"}
 # pytest-timeout, and torch for good once a loader with workers has run.
 SIGNALS_OF_OTHERS = {signal.SIGALRM, signal.SIGCHLD}
+THREADS_OF_OTHERS = ("Mlflow",)  # pools that wait for work
 
 
 @pytest.hookimpl(optionalhook=True)  # the plugin may be missing, as on a machine that `gpu.sh` runs on
@@ -143,6 +144,8 @@ def _goes_on(thread: threading.Thread) -> bool:
     """Whether it would hold up the interpreter, or is our own."""
     if thread.name.startswith("lightning_cam"):
         thread.join(2)  # it has been told to stop
+    if thread.name.startswith(THREADS_OF_OTHERS):
+        return False
     return thread.is_alive() and (not thread.daemon or thread.name.startswith("lightning_cam"))
 
 

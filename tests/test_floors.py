@@ -51,6 +51,9 @@ GUARDED = {  # who may import a package from outside
     "tensorboard": {"sinks", "tensorboard_tab"},
     "werkzeug": {"tensorboard_tab"},
     "wandb": {"sinks", "demo"},
+    "mlflow": {"sinks"},
+    "comet_ml": {"sinks"},
+    "litlogger": {"sinks"},
     "jinja2": {"front"},
 }
 

@@ -2,9 +2,10 @@
 
 from .folder import FolderSink
 from .memory import MemorySink
+from .mlflow import MLflowSink
 from .page import Page, Sink, Tile
 from .tensorboard import TensorBoardSink
 from .wandb import WandbSink
 from .worker import Worker
 
-__all__ = ["FolderSink", "MemorySink", "Page", "Sink", "TensorBoardSink", "Tile", "WandbSink", "Worker"]
+__all__ = ["FolderSink", "MLflowSink", "MemorySink", "Page", "Sink", "TensorBoardSink", "Tile", "WandbSink", "Worker"]

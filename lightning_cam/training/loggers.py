@@ -1,10 +1,13 @@
 """The trainer's loggers: the sink of each, how a person opens it, and logging scalars to all of them."""
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlparse
 
 from ..sinks.folder import REPORT, FolderSink
+from ..sinks.mlflow import MLflowSink
 from ..sinks.page import Run, Sink
 from ..sinks.places import place_of
 from ..sinks.tensorboard import TensorBoardSink, image_hint
@@ -31,6 +34,13 @@ def _opening_of_wandb(logger: Any) -> str | None:
     return where if isinstance(where, str) else None
 
 
+def _opening_of_mlflow(logger: Any) -> str:
+    uri = logger.experiment.tracking_uri
+    if urlparse(uri).scheme in ("http", "https"):
+        return f"{uri.rstrip('/')}/#/experiments/{logger.experiment_id}/runs/{logger.run_id}"
+    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+
+
 # By the name of the class: `pytorch_lightning` and `lightning.pytorch` have one each, and either may be missing.
 # A CSVLogger shows no pictures; the folder beside it has them.
 KINDS = {
@@ -38,6 +48,9 @@ KINDS = {
         lambda logger, _: TensorBoardSink(logger.experiment), lambda logger: image_hint(logger.log_dir)
     ),
     "WandbLogger": Kind(lambda logger, folder: WandbSink(logger.experiment, folder), _opening_of_wandb),
+    "MLFlowLogger": Kind(
+        lambda logger, folder: MLflowSink(logger.experiment, logger.run_id, folder), _opening_of_mlflow
+    ),
 }
 
 
