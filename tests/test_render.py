@@ -87,6 +87,62 @@ def test_colour_grows_with_attention_up_to_eight_times_the_even_share() -> None:
     np.testing.assert_allclose(place, [[0, 0.184535, 0.315465, 0.5, 0.732487, 1, 1]], atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("share_of_cells", "density", "expected"),
+    [(1.0, 1.0, 2.0), (0.02, 2.5, 3.0), (0.02, 5.0, 6.0), (0.02, 30.0, 8.0), (0.002, 30.0, 2.0)],
+    ids=["even", "2.5x", "5x", "more than 8x", "one cell in 500"],
+)
+def test_the_scale_ends_where_199_of_200_cells_end(share_of_cells: float, density: float, expected: float) -> None:
+    n = round(10_000 * share_of_cells)
+    rest = (10_000 - n * density) / max(10_000 - n, 1)
+    attention = torch.full((10_000,), rest).index_fill(0, torch.arange(n), density).reshape(100, 100)
+
+    assert scale.scale_end([attention]) == expected
+
+
+def test_the_scale_ends_at_two_without_any_map() -> None:
+    assert scale.scale_end([]) == scale.scale_end([EMPTY, NOT_FINITE]) == 2.0
+
+
+def test_colours_reach_their_end_where_the_scale_ends() -> None:
+    share = np.array([[0, 1, 2, 3, 8]], dtype=np.float32)
+
+    np.testing.assert_allclose(scale.strength(share, 3), [[0, 0.5, 0.792481, 1, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("background", [0.0, 0.5, 1.0], ids=["black", "grey", "white"])
+def test_outside_and_inside_are_told_apart_by_colour_and_light(background: float) -> None:
+    """As in a model of the demo that looks at the background, where 0.83 of the attention lies."""
+    attention = torch.full((32, 32), 1.1).masked_fill(square_mask(), 0.7)
+    picture, _ = render.tile(photo(background), attention, square_mask(), ["a"], outside=0.83, end=2.0)
+    top = picture.shape[0] - paint.LEGEND_HEIGHT - 2 * paint.GAP - tiles.GAUGE_LINE - tiles.PANEL
+    outside, inside = picture[top + 20, 260], picture[top + 112, 352]
+    lit, dark = picture[top + 20, 492], picture[top + 112, 584]
+
+    assert np.linalg.norm(outside.astype(int) - inside) > 60  # 20 to 50 on a scale that ends at 8x
+    assert lit.astype(int).sum() > 1.4 * dark.astype(int).sum()
+
+
+def test_without_attention_the_spotlight_is_dark() -> None:
+    picture, _ = render.tile(photo(1.0), EMPTY, None, ["a"])
+    bottom = picture.shape[0] - paint.LEGEND_HEIGHT - 2 * paint.GAP
+
+    assert (picture[bottom - 224 : bottom, 472:696] == 0).all()
+
+
+@pytest.mark.parametrize("outside", [0.0, 0.5, 1.0, math.nan], ids=str)
+def test_a_bar_is_as_long_as_the_share_outside_and_a_mark_is_at_the_even_share(outside: float) -> None:
+    picture, _ = render.tile(photo(0.5), EVEN, square_mask(), ["a"], outside=outside)
+    bar = picture[picture.shape[0] - paint.LEGEND_HEIGHT - 2 * paint.GAP - tiles.GAUGE_LINE + paint.GAP + 4, 240:696]
+    length = 0 if math.isnan(outside) else round(456 * outside)
+    mark = range(456 * 3 // 4 - 2, 456 * 3 // 4 + 2)  # a quarter of the picture is object
+
+    for x, pixel in enumerate(bar):
+        expected = paint.OUTSIDE if x < length else paint.TRACK
+        assert x in mark or pixel.tolist() == list(expected), x
+    assert bar[mark[1]].tolist() == list(paint.INK)
+
+
 def test_equal_density_has_equal_colour_in_every_picture() -> None:
     flat = torch.tensor([[2.0, 0, 1, 1]])  # peak at twice the mean
     peaked = torch.tensor([[8.0, 2, 0, 0, 0, 0, 0, 0, 0, 0]])  # twice the mean beside a peak of eight
@@ -215,7 +271,7 @@ def test_a_small_image_keeps_its_pixels() -> None:
 def test_every_size_comes_to_a_readable_one(size: tuple[int, int], expected: tuple[int, int]) -> None:
     picture, bands = render.tile(photo(0.5, size), EVEN, torch.ones(size, dtype=torch.bool), ["a"])
 
-    assert picture.shape == (4 * paint.GAP + 30 + expected[0] + 35, 472, 3)
+    assert picture.shape == (4 * paint.GAP + 30 + expected[0] + 35, 704, 3)
     assert picture.dtype == bands.dtype == np.uint8
     assert bands.shape == picture.shape[:2]
     assert (bands == 1).sum() == expected[0] * expected[1]
@@ -338,8 +394,9 @@ def test_a_strip_of_many_checks_keeps_the_first_and_the_last() -> None:
     picture = render.strip([render.Row("leaf", photo(0.5), maps)], list(range(100)), title="cam")
 
     assert picture.shape[1] == paint.GAP + 11 * 120
-    np.testing.assert_array_equal(cell(picture, 0, 1), paint.overlay(paint.photo_of(photo(0.5), 112), EMPTY, None))
-    np.testing.assert_array_equal(cell(picture, 0, 10), paint.overlay(paint.photo_of(photo(0.5), 112), CORNER, None))
+    for column, attention in ((1, EMPTY), (10, CORNER)):
+        expected = paint.overlay(paint.photo_of(photo(0.5), 112), attention, None, 2.0)  # 98 of 100 maps are even
+        np.testing.assert_array_equal(cell(picture, 0, column), expected)
 
 
 def test_a_strip_of_many_probes_shows_eight_and_says_so() -> None:
@@ -356,6 +413,16 @@ def test_a_strip_marks_right_and_wrong_under_each_map() -> None:
     assert picture[below, 8 + 120].tolist() == list(paint.WRONG)
     assert picture[below, 8 + 240].tolist() == list(paint.RIGHT)
     assert picture[below, 8].tolist() == list(paint.PAPER)
+
+
+def test_a_strip_says_how_much_of_the_attention_lies_outside() -> None:
+    rows = [render.Row("leaf", photo(0.5), [EVEN, EVEN], square_mask(), outside=[0.25, math.nan])]
+    picture = render.strip(rows, [0, 1], title="cam")
+    below = strips.HEAD + strips.GAUGE_LINE + strips.LABEL + 112 + strips.BAR + 6 + 5
+
+    assert picture[below, 128 + 10].tolist() == list(paint.OUTSIDE)
+    assert picture[below, 128 + 20].tolist() == list(paint.TRACK)
+    assert (picture[below, 248:360] == paint.PAPER).all()
 
 
 def test_a_strip_holds_images_of_other_shapes() -> None:

@@ -7,12 +7,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .paint import FAINT, GAP, INK, PAPER, RIGHT, WRONG, Colour, photo_of, write_text
+from .paint import FAINT, GAP, INK, PAPER, RIGHT, TRACK, WRONG, Colour, photo_of, write_text
 from .scale import Picture
 
 SWAP_PANEL = 160  # longest side of a panel, in pixels
 HEAD, LABEL, BAR, FOOT = 104, 22, 6, 30  # heights of title and column heads, a row's name, a bar, bar with number
-TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
 
 
 @dataclass(frozen=True, eq=False)

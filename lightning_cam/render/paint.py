@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .fonts import plain_font, runs
-from .scale import Density, Picture, density, strength, tinted
+from .scale import ENDS, Density, Picture, density, spotlit, strength, tinted
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -22,6 +22,9 @@ WRONG: Colour = (255, 130, 50)
 BAR, TEXT = 12, 17  # heights of the legend's colour bar and of its marks
 LEGEND_HEIGHT = 2 + BAR + 4 + TEXT
 LEGEND_SAYS = ("attention, as multiple", "of the even share")
+GAUGE = 10  # height of the bar of the attention outside the object
+TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
+OUTSIDE: Colour = (252, 206, 37)  # the yellow of strong attention
 
 
 def photo_of(image: Tensor, longest: int) -> Picture:
@@ -44,17 +47,37 @@ def density_at(attention: Tensor, photo: Picture) -> Density:
     return np.asarray(Image.fromarray(density(attention)).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def overlay(photo: Picture, attention: Tensor, mask: Tensor | None) -> Picture:
+def overlay(photo: Picture, attention: Tensor, mask: Tensor | None, end: float = ENDS[-1]) -> Picture:
     """Photo, colours and outline; for a map without attention, the bare photo and a word that says so."""
     share = density_at(attention, photo)
     if share.any():
-        return outlined(tinted(photo, share), mask)
+        return outlined(tinted(photo, share, end), mask)
     canvas = Image.fromarray(outlined(photo, mask))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((0, canvas.height - 20, canvas.width, canvas.height), fill=PAPER)
     says = "no attention" if bool(attention.isfinite().all()) else "not finite"
     write_text(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
     return np.asarray(canvas)
+
+
+def spotlight(photo: Picture, attention: Tensor, mask: Tensor | None, end: float = ENDS[-1]) -> Picture:
+    """The photo, lit where the model looks, and the outline."""
+    return outlined(spotlit(photo, density_at(attention, photo), end), mask)
+
+
+def draw_gauge(draw: ImageDraw.ImageDraw, at: tuple[int, int], width: int, outside: float, mask: Tensor) -> None:
+    """A bar of the share of the attention outside the object; a mark where even attention would end.
+
+    NaN, for a map without attention, has no bar.
+    """
+    left, top = at
+    bottom = top + GAUGE - 1
+    draw.rectangle((left, top, left + width - 1, bottom), fill=TRACK)
+    if outside > 0:
+        draw.rectangle((left, top, left + round(width * outside) - 1, bottom), fill=OUTSIDE)
+    even = left + round(width * (1 - float(mask.float().mean())))
+    draw.rectangle((even - 2, top - 2, even + 1, bottom + 2), fill=PAPER)
+    draw.rectangle((even - 1, top - 2, even, bottom + 2), fill=INK)
 
 
 def outlined(photo: Picture, mask: Tensor | None) -> Picture:
@@ -80,15 +103,16 @@ def _with_neighbours(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return grown
 
 
-def legend(width: int) -> Picture:
+def legend(width: int, end: float = ENDS[-1]) -> Picture:
     """The colour bar with its marks, ``(35, width, 3)``, over mid-grey."""
     canvas = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
     draw = ImageDraw.Draw(canvas)
-    share = (9 ** np.linspace(0, 1, width, dtype=np.float32) - 1).astype(np.float32)
+    share = ((1 + end) ** np.linspace(0, 1, width, dtype=np.float32) - 1).astype(np.float32)
     grey = np.full((BAR, width, 3), 128, dtype=np.uint8)
-    canvas.paste(Image.fromarray(tinted(grey, np.broadcast_to(share, (BAR, width)))), (0, 2))
-    for value, text in ((0, "0"), (1, "1x"), (2, "2x"), (4, "4x"), (8, "8x+")):
-        x = float(strength(np.array(value, dtype=np.float32))) * (width - 1)
+    canvas.paste(Image.fromarray(tinted(grey, np.broadcast_to(share, (BAR, width)), end)), (0, 2))
+    marks = [(0.0, "0"), *((value, f"{value:g}x") for value in (1.0, 2.0, 4.0) if value < end), (end, f"{end:g}x+")]
+    for value, text in marks:
+        x = float(strength(np.array(value, dtype=np.float32), end)) * (width - 1)
         draw.line((x, 2 + BAR, x, 4 + BAR), fill=FAINT)
         length = text_length(text, TEXT) + 1
         write_text(draw, (int(min(max(x - length / 2, 0), width - length)), 3 + BAR), text, TEXT, FAINT, width)

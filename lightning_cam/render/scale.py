@@ -1,10 +1,11 @@
-"""From attention to colour, by one function that never changes.
+"""From attention to colour, by one function for all pictures of a run.
 
-A map is shown as attention density, its value over its own mean, where 1x is the even share. A fixed function of the
-density gives colour and opacity; nothing is stretched to one picture's own range, so pictures of different checks and
-probes can be compared, and even attention looks even.
+A map is shown as attention density, its value over its own mean, where 1x is the even share. A function of the density
+gives colour and opacity. Nothing is stretched to one picture's own range: the scale ends where the maps of the whole
+run end. So pictures of different checks and probes can be compared, and even attention looks even.
 """
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -19,8 +20,14 @@ BAND_NAMES = ("below the even share", "1x to 2x", "2x to 4x", "4x to 8x", "8x an
 
 # From none to 8x: matplotlib's "plasma" between 10 % and 90 %, so that neither end is lost on black or on white.
 COLOURS = np.array([(65, 4, 157), (126, 3, 168), (204, 71, 120), (248, 149, 64), (252, 206, 37)], dtype=np.float32)
+# Where the colours can end. Never below 2x: even attention must look even. Few, so that most runs share a scale.
+ENDS = (2.0, 3.0, 4.0, 6.0, 8.0)
+BELOW = 0.995  # share of a run's cells below the end; single hot cells do not make the rest pale
 OPACITY = 0.9  # the largest
 OPAQUE = 0.5  # place on the scale where it is reached; with 1 the even share was too pale to see on white and on black
+LIGHT = np.array([255, 238, 190], dtype=np.float32)  # of the spotlight: a black background must be seen lit
+HAZE = 0.35  # share of the light's own colour where it falls
+DUSK = 1.5  # power of the place on the scale; with 1 the dark parts of a nearly even map were hardly darker
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -44,18 +51,40 @@ def bands(share: Density) -> NDArray[np.uint8]:
     return np.digitize(share, BAND_EDGES).astype(np.uint8)
 
 
-def strength(share: Density) -> Density:
-    """Place on the colour scale: 0 at none, 0.32 at the even share, 1 from 8x on. ``log2(1 + share) / log2(9)``."""
-    place: Density = np.minimum(np.log2(1 + share) / np.log2(np.float32(9)), np.float32(1))
+def scale_end(maps: Iterable[Tensor]) -> float:
+    """The first of `ENDS` that 199 of 200 cells of all maps ``(..., h, w)`` do not pass, or the last one.
+
+    >>> import torch
+    >>> scale_end([torch.ones(8, 8)]), scale_end([torch.eye(16)])
+    (2.0, 8.0)
+    """
+    cells = [density(each).ravel() for some in maps for each in some.reshape(-1, *some.shape[-2:])]
+    most = float(np.quantile(np.concatenate(cells), BELOW)) if cells else 0.0
+    return next((end for end in ENDS if most <= end), ENDS[-1])
+
+
+def strength(share: Density, end: float = ENDS[-1]) -> Density:
+    """Place on the colour scale: 0 at none, 1 from ``end`` on. ``log2(1 + share) / log2(1 + end)``.
+
+    The even share is at 0.32 where the scale ends at 8x, and at 0.63 where it ends at 2x.
+    """
+    place: Density = np.minimum(np.log2(1 + share) / np.log2(np.float32(1 + end)), np.float32(1))
     return place
 
 
-def tinted(photo: Picture, share: Density) -> Picture:
+def spotlit(photo: Picture, share: Density, end: float = ENDS[-1]) -> Picture:
+    """The photo as under a lamp that shines where the model looks, and dark elsewhere."""
+    light = strength(share, end)[..., None] ** DUSK
+    drawn: Picture = np.round(light * ((1 - HAZE) * photo + HAZE * LIGHT)).astype(np.uint8)
+    return drawn
+
+
+def tinted(photo: Picture, share: Density, end: float = ENDS[-1]) -> Picture:
     """The photo under the colours of a density of its size.
 
     Where the map is strong, the photo turns grey: orange over green would look like neither.
     """
-    place = strength(share)
+    place = strength(share, end)
     colours = np.stack([np.interp(place, np.linspace(0, 1, len(COLOURS)), channel) for channel in COLOURS.T], axis=-1)
     kept = np.maximum(1 - 2 * place, 0)[..., None]
     faded = kept * photo + (1 - kept) * (photo @ LUMA)[..., None]

@@ -1,4 +1,4 @@
-"""One probe at one check: the input beside where the model looks."""
+"""One probe at one check: the input beside where the model looks, in colours and as a spotlight."""
 
 from collections.abc import Sequence
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..text import percent
 from .paint import (
     FAINT,
     GAP,
@@ -17,18 +18,22 @@ from .paint import (
     RIGHT,
     WRONG,
     density_at,
+    draw_gauge,
     legend,
     outlined,
     overlay,
     photo_of,
     shortened,
+    spotlight,
     text_length,
     write_text,
 )
-from .scale import Picture, bands
+from .scale import ENDS, Picture, bands
 
 PANEL = 224  # longest side of a panel, in pixels
 HEADLINE, LINE = 30, 25  # heights of the first and of the other lines of text
+GAUGE_LINE = 24  # height of the line with the attention outside the object
+SPOTLIGHT_SAYS = ("dark: the model does", "not look there")
 HEADLINE_COLOURS = {True: RIGHT, False: WRONG, None: INK}
 
 
@@ -39,8 +44,10 @@ def tile(
     lines: Sequence[str],
     *,
     correct: bool | None = None,
+    outside: float | None = None,
+    end: float = ENDS[-1],
 ) -> tuple[Picture, NDArray[np.uint8]]:
-    """The input and, beside it, where the model looks, under lines of text.
+    """The input and, beside it, where the model looks, in colours and as a spotlight, under lines of text.
 
     Args:
         image: ``(C, H, W)`` in [0, 1]; one channel is grey, of more than three the first three are shown.
@@ -48,6 +55,8 @@ def tile(
         mask: ``(H, W)`` bool, drawn as an outline; None or all False draws none.
         lines: The first is the headline, in a colour that says ``correct``.
         correct: Whether the prediction is right; None if that cannot be said.
+        outside: Share of the attention outside the object, shown as a bar; NaN where undefined, None for no bar.
+        end: Multiple of the even share at which the colours end.
 
     Returns:
         The picture ``(h, w, 3)``, and ``(h, w)`` the `bands` of attention over its input panel, 0 elsewhere.
@@ -55,11 +64,15 @@ def tile(
     photo = photo_of(image, PANEL)
     height, width = photo.shape[:2]
     left, top = GAP + (PANEL - width) // 2, 2 * GAP + HEADLINE + LINE * (len(lines) - 1)
-    canvas = Image.new("RGB", (3 * GAP + 2 * PANEL, top + height + GAP + LEGEND_HEIGHT + GAP), PAPER)
+    bar = GAUGE_LINE if mask is not None and outside is not None else 0
+    canvas = Image.new("RGB", (4 * GAP + 3 * PANEL, top + height + GAP + bar + LEGEND_HEIGHT + GAP), PAPER)
     _write_lines(canvas, lines, correct)
     canvas.paste(Image.fromarray(outlined(photo, mask)), (left, top))
-    canvas.paste(Image.fromarray(overlay(photo, attention, mask)), (left + PANEL + GAP, top))
-    _write_footer(canvas, top + height + GAP)
+    canvas.paste(Image.fromarray(overlay(photo, attention, mask, end)), (left + PANEL + GAP, top))
+    canvas.paste(Image.fromarray(spotlight(photo, attention, mask, end)), (left + 2 * (PANEL + GAP), top))
+    if mask is not None and outside is not None:
+        _write_outside(canvas, top + height + GAP, outside, mask)
+    _write_footer(canvas, top + height + GAP + bar, end)
     placed = np.zeros((canvas.height, canvas.width), dtype=np.uint8)
     placed[top : top + height, left : left + width] = bands(density_at(attention, photo))
     return np.asarray(canvas), placed
@@ -74,11 +87,18 @@ def _write_lines(canvas: Image.Image, lines: Sequence[str], correct: bool | None
         write_text(draw, (GAP, GAP + HEADLINE + LINE * i), line, 20, INK, width)
 
 
-def _write_footer(canvas: Image.Image, top: int) -> None:
+def _write_outside(canvas: Image.Image, top: int, outside: float, mask: Tensor) -> None:
     draw = ImageDraw.Draw(canvas)
-    for i, line in enumerate(LEGEND_SAYS):
-        write_text(draw, (GAP, top - 4 + 19 * i), line, 17, FAINT, PANEL)
-    canvas.paste(Image.fromarray(legend(PANEL)), (2 * GAP + PANEL, top - 2))
+    write_text(draw, (GAP, top - 4), f"outside the object {percent(outside)}", 17, INK, PANEL)
+    draw_gauge(draw, (2 * GAP + PANEL, top + 2), 2 * PANEL + GAP, outside, mask)
+
+
+def _write_footer(canvas: Image.Image, top: int, end: float) -> None:
+    draw = ImageDraw.Draw(canvas)
+    for i, (first, last) in enumerate(zip(LEGEND_SAYS, SPOTLIGHT_SAYS, strict=True)):
+        write_text(draw, (GAP, top - 4 + 19 * i), first, 17, FAINT, PANEL)
+        write_text(draw, (3 * GAP + 2 * PANEL, top - 4 + 19 * i), last, 17, FAINT, PANEL)
+    canvas.paste(Image.fromarray(legend(PANEL, end)), (2 * GAP + PANEL, top - 2))
 
 
 def tile_lines(

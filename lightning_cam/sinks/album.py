@@ -6,6 +6,7 @@ from functools import cached_property, partial
 
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
+from ..render import scale_end
 from ..verdict import Verdict
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
@@ -38,6 +39,7 @@ class Album:
         self._portrayed = shown_probes(probe.targets, max(n_images, MOST_PROBES) if n_images else 0)
         self._frames: list[Frame] = []
         self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
+        self._end = 0.0  # of the colours so far; it never falls, so that few pictures of a run have another scale
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
@@ -60,11 +62,14 @@ class Album:
         self._frames += [] if drawn else [frame]
         self._swapped = report if report.effects else self._swapped
         numbers = in_numbers(report, reading, frame.shown if drawn else self._portrayed)
-        page = partial(self._check_page, frame, numbers, verdict, alert=alert)
+        page = partial(self._check_page, frame, numbers, verdict, alert=alert, so_far=tuple(self._frames))
         self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
 
-    def _check_page(self, frame: Frame, numbers: Frame, verdict: Verdict | None, *, alert: bool) -> Page:
-        page = check_page(self._probe, frame, self._name, verdict, alert=alert)
+    def _check_page(
+        self, frame: Frame, numbers: Frame, verdict: Verdict | None, *, alert: bool, so_far: Sequence[Frame]
+    ) -> Page:
+        self._end = max(self._end, scale_end(each.maps for each in so_far))
+        page = check_page(self._probe, frame, self._name, verdict, alert=alert, end=self._end)
         return replace(page, snapshot=snapshot_of(numbers, self._portraits)) if len(numbers.shown) else page
 
     @cached_property

@@ -83,10 +83,13 @@ def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
     )
 
 
-def check_page(probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False) -> Page:
-    """A tile per shown probe, and the verdict so far."""
+def check_page(
+    probe: Probe, frame: Frame, prefix: str, verdict: Verdict | None = None, *, alert: bool = False, end: float = 8.0
+) -> Page:
+    """A tile per shown probe, and the verdict so far. ``end`` is where the colours end."""
     size = (probe.images.shape[-2], probe.images.shape[-1])
-    tiles = tuple(_tile(probe, frame, i, upsample(frame.maps[i : i + 1], size)[0]) for i in range(len(frame.shown)))
+    maps = [upsample(each[None], size)[0] for each in frame.maps]
+    tiles = tuple(_tile(probe, frame, i, attention, end) for i, attention in enumerate(maps))
     reading = frame.reading
     return Page(prefix, reading.step, reading.epoch, reading.scalars, tiles, verdict, alert)
 
@@ -148,18 +151,21 @@ def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
     return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped")
 
 
-def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor) -> Tile:
+def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> Tile:
     index = int(frame.shown[i])
     true, predicted = int(probe.targets[index]), int(frame.probabilities[i].argmax())
     mask = _mask(probe, index)
+    outside = None if mask is None else float(frame.background[i])
     lines = render.tile_lines(
         probe.classes[true],
         class_name(probe.classes, predicted),
         float(frame.probabilities[i, predicted]),
-        None if mask is None else float(frame.background[i]),
+        outside,
         frame.reading.step,
     )
-    image, bands = render.tile(probe.images[index], attention, mask, lines, correct=predicted == true)
+    image, bands = render.tile(
+        probe.images[index], attention, mask, lines, correct=predicted == true, outside=outside, end=end
+    )
     values = {
         "probability of the true class": float(frame.probabilities[i, true]),
         "background attention": float(frame.background[i]),
@@ -171,7 +177,12 @@ def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
     index = int(frames[-1].shown[i])
     correct = [int(frame.probabilities[i].argmax()) == int(probe.targets[index]) for frame in frames]
     return render.Row(
-        probe.names[index], probe.images[index], [frame.maps[i] for frame in frames], _mask(probe, index), correct
+        probe.names[index],
+        probe.images[index],
+        [frame.maps[i] for frame in frames],
+        _mask(probe, index),
+        correct,
+        [float(frame.background[i]) for frame in frames],
     )
 
 
