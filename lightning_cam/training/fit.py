@@ -208,7 +208,7 @@ class Fit:
             return
         if self._observer.doubt not in ("", UNSEEN) and not agreement.doubt:
             self._failures.say_once("no doubt", "there will be a verdict, since the probe is now what the model sees")
-        self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt)
+        self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt, agreement.guess)
         self.probe = self._plain
         if agreement.step is not None and self._plain is not None:
             self.probe = with_step(self._plain, agreement.step)
