@@ -63,7 +63,8 @@ class Fit:
         )
         self._monitors = Monitors(options.name, failures)
         self._plain = self.probe  # without what comparisons with batches add
-        self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
+        n_images = options.n_images if options.log_images else 0
+        self._gallery = Gallery(options.name, options.sinks, n_images, failures, options.audit)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
