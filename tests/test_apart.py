@@ -3,6 +3,7 @@
 import functools
 import gc
 import itertools
+import multiprocessing
 import sqlite3
 import sys
 import tarfile
@@ -10,6 +11,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -334,6 +336,103 @@ def test_a_process_that_is_stuck_is_given_up(tmp_path: Path, monkeypatch: pytest
     data = Stuck(tmp_path)
 
     assert list(apart.Source(data, DataLoader(data)).read(read_item, [3])) == [1]
+
+
+class Pooled(Drawn):
+    """Its items are read by a thread, as many do for remote files; a fork has no thread, and no copy can be made."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.pool = ThreadPoolExecutor(1)
+        self.pool.submit(int).result()
+
+    def pixels(self, index: int) -> Tensor:
+        return self.pool.submit(super().pixels, index).result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_fork_that_waits_for_a_thread_is_announced_given_up_and_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(apart, "UNNOTICED", 0.05)
+    monkeypatch.setattr(apart, "FIRST_PATIENCE", 0.4)
+    data, callback = Pooled(tmp_path), CAMCallback(trials=(), sinks=[])
+    run = trainer(tmp_path, callback, num_sanity_val_steps=0, max_epochs=1)
+    with pytest.warns(UserWarning, match=r"pass CAMCallback\(Probe.from_dataset\(dataset\)\), which forks none"):
+        run.fit(Net(), DataLoader(data, 32), DataLoader(data, 32))
+
+    assert run.global_step == 3
+    assert "waiting for an item of the data set, which a process of its own reads" in capsys.readouterr().out
+    assert len(Probe.from_dataset(data)) == 64
+    data.pool.shutdown()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_process_that_was_stuck_is_not_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 0.5)
+    data = Stuck(tmp_path)
+    source = apart.Source(data, DataLoader(data))
+    list(source.read(read_item, [0]))
+    began = time.monotonic()
+    list(source.read(read_item, [1]))
+
+    assert time.monotonic() - began < 0.4
+
+
+class Locking(Drawn):
+    """Counts for all processes, and takes its time while it holds their lock."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        super().__init__(folder)
+        self.count = multiprocessing.Value("i", 0)
+        self.seconds = seconds
+
+    def pixels(self, index: int) -> Tensor:
+        with self.count.get_lock():
+            self.count.value += 1
+            if index:
+                time.sleep(self.seconds)
+        return super().pixels(index)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+@pytest.mark.parametrize("seconds", [0.3, 60], ids=["until its item is read", "by an exception"])
+def test_a_process_that_is_not_needed_any_more_gives_its_locks_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(apart, "LEAVING", 1.0 if seconds < 1 else 0.3)
+    data = Locking(tmp_path, seconds)
+    items = apart.Source(data, DataLoader(data)).read(read_item, [0, 1])
+    next(items)
+    while data.count.get_obj().value < 2:  # it holds the lock
+        time.sleep(0.01)
+    items.close()
+
+    assert data.count.get_lock().acquire(timeout=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_process_that_is_stuck_gives_its_locks_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "FIRST_PATIENCE", 0.4)
+    monkeypatch.setattr(apart.Source, "twin", None)
+    data = Locking(tmp_path, 60)
+
+    with pytest.raises(TimeoutError, match=r"within 0 s by a process of its own"):
+        list(apart.Source(data, DataLoader(data)).read(read_item, [1]))
+    assert data.count.get_lock().acquire(timeout=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
+def test_a_process_ends_where_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also one that waits until the pipe has room: it would take the time in which it may leave."""
+    monkeypatch.setattr(apart, "LEAVING", 9.0)
+    data = Drawn(tmp_path)
+    items = apart.Source(data, DataLoader(data)).read(lambda dataset, index: bytes(2**20), range(9))
+    next(items)
+    began = time.monotonic()
+    items.close()
+
+    assert time.monotonic() - began < 5
 
 
 def test_progress_is_said_once_where_reading_takes_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

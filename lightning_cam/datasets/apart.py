@@ -8,13 +8,14 @@ import copy
 import multiprocessing
 import os
 import pickle
+import signal
 import stat
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -32,6 +33,10 @@ T = TypeVar("T")
 ReadItem: TypeAlias = Callable[[Any, int], T]  # reads something from the item of a data set at an index
 
 PATIENCE = 60.0  # seconds for one item; a forked process may wait for ever for a thread, because threads are not forked
+# Seconds for the first item: a process that waits for a thread hardly ever gets as far as one, and a file on a slow
+# disk is opened in less.
+FIRST_PATIENCE = 20.0
+LEAVING = 2.0  # seconds in which a process of ours may end by itself
 UNNOTICED = 2.0  # seconds; a person who waits longer wants to know the reason
 _MOST_WORKERS = 8  # enough for the 64 or more items of a probe
 _SHARED_FROM = 2**20  # bytes; a larger array is data rather than state, and a copy of the data set shares it
@@ -51,6 +56,7 @@ class Source:
     dataset: Any
     loader: Any = None
     say: Callable[[str], None] | None = None
+    _stuck: list[Exception] = field(default_factory=list)  # why no process is forked any more: it waited in vain
 
     @cached_property
     def twin(self) -> Any:
@@ -89,9 +95,8 @@ def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> It
     dataset, loader = source.items, source.loader
     n_read, failure = 0, None
     if loader is not None and (_has_workers(loader) or sys.platform == "linux"):
-        elsewhere = _like_workers if _has_workers(loader) else _forked
         try:
-            for result in elsewhere(dataset, read, indices, loader):
+            for result in _elsewhere(source, read, indices):
                 yield result
                 n_read += 1
             return
@@ -103,6 +108,19 @@ def _in_any_way(source: Source, read: ReadItem[T], indices: Sequence[int]) -> It
         raise TypeError(f"{type(source.dataset).__name__} cannot be copied, and reading it here would use it up")
     for index in indices[n_read:]:
         yield read(source.asked, index)
+
+
+def _elsewhere(source: Source, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
+    if _has_workers(source.loader):
+        yield from _like_workers(source.items, read, indices, source.loader)
+        return
+    if source._stuck:
+        raise source._stuck[0]
+    try:
+        yield from _forked(source, read, indices)
+    except _StuckError as error:
+        source._stuck.append(error)
+        raise
 
 
 def copy_of(dataset: Any) -> Any:
@@ -190,28 +208,64 @@ def _as_it_is(outcome: Any) -> Any:
 # ---- a process of our own --------------------------------------------------------------------------------------------
 
 
-def _forked(dataset: Any, read: ReadItem[T], indices: Sequence[int], _loader: Any) -> Iterator[T]:
+class _StuckError(TimeoutError):
+    """A forked process waits, perhaps for ever."""
+
+
+def _forked(source: Source, read: ReadItem[T], indices: Sequence[int]) -> Iterator[T]:
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=_send, args=(theirs, dataset, read, indices), daemon=True)
+    child = context.Process(target=_send, args=(ours, theirs, source.items, read, indices), daemon=True)
     child.start()
     theirs.close()
     try:
-        for _ in indices:
-            if not ours.poll(PATIENCE):
-                raise TimeoutError(f"an item was not read within {PATIENCE:.0f} s")
+        for position in range(len(indices)):
+            _await(ours, PATIENCE if position else min(FIRST_PATIENCE, PATIENCE), source.say)
             yield _result(ours.recv_bytes())
+    except _StuckError:
+        child.terminate()  # it will not notice that nobody listens
+        raise
     finally:
-        child.kill()
-        child.join()
         ours.close()
+        _see_off(child)
 
 
-def _send(pipe: Any, dataset: Any, read: ReadItem[Any], indices: Sequence[int]) -> None:
+def _await(pipe: Any, patience: float, say: Callable[[str], None] | None) -> None:
+    """Waits until there is something to receive; says so where a person begins to wonder."""
+    if pipe.poll(min(UNNOTICED, patience)):
+        return
+    if say is not None:
+        say(f"waiting for an item of the data set, which a process of its own reads; given up after {patience:.0f} s")
+    if not pipe.poll(max(0.0, patience - UNNOTICED)):
+        raise _StuckError(
+            f"an item was not read within {patience:.0f} s by a process of its own, perhaps since it waits for a "
+            "thread, which a forked process does not have; pass CAMCallback(Probe.from_dataset(dataset)), which "
+            "forks none"
+        )
+
+
+def _see_off(child: Any) -> None:
+    """Lets a process end by itself, then by an exception. One that is killed keeps the locks it has, and all wait."""
+    child.join(LEAVING)
+    if child.is_alive():
+        child.terminate()
+        child.join(LEAVING)
+    child.kill()
+    child.join()
+
+
+def _send(ours: Any, theirs: Any, dataset: Any, read: ReadItem[Any], indices: Sequence[int]) -> None:
+    signal.signal(signal.SIGTERM, _leave)  # Lightning's own, which is inherited, would ask a cluster to start again
     torch.set_num_threads(1)  # threads of the parent are not here, and waiting for them would have no end
+    ours.close()  # else nobody notices that the parent has closed its own
     _reopen_files()
-    for index in indices:
-        pipe.send_bytes(_outcome(dataset, read, index))
+    with suppress(BrokenPipeError):  # the parent wants no more
+        for index in indices:
+            theirs.send_bytes(_outcome(dataset, read, index))
+
+
+def _leave(*_: Any) -> None:
+    sys.exit(0)
 
 
 def _outcome(dataset: Any, read: ReadItem[Any], index: int) -> bytes:
