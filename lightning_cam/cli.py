@@ -130,6 +130,7 @@ def _add_compare(commands: "_Commands") -> None:
     compare = _command(commands, "compare", about, codes)
     compare.add_argument("baseline", type=Path, metavar="RUN_DIR", help=_RUN_DIR)
     compare.add_argument("others", type=Path, nargs="+", metavar="RUN_DIR", help="the same of the runs to compare")
+    compare.add_argument("--out", type=Path, metavar="FILE", help="write it as one page as well, such as compare.html")
     compare.set_defaults(run=_compare)
 
 
@@ -223,6 +224,8 @@ def _compare(options: argparse.Namespace) -> int:
 
     try:
         comparison = compare(options.baseline, *options.others)
+        if options.out is not None:
+            comparison.to_html(options.out)
     except (ValueError, OSError) as error:
         return _refused("compare", error)
     _print(str(comparison))

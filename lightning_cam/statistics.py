@@ -137,14 +137,21 @@ def _interval_of_equals(mean: float, n: float, level: float) -> tuple[float, flo
 
 
 def paired_interval(before: Tensor, after: Tensor, strata: Tensor, *, level: float) -> tuple[float, float]:
-    """`bca_interval` of the mean change of the same images, ``after - before``.
+    """Two-sided interval of the mean change of the same images, ``after - before``: `bca_interval` and Student's.
 
     Effects of one picture in two runs go together, so this is narrower than the interval of two samples. A change
     beyond -1..1 takes an effect below 0, which no reliance consists of, so it is not expected of unseen images. Levels
-    near 1 need more resamples: of 10,000 the outermost 25 lie beyond an end at 99.5 %.
+    near 1 need more resamples: of 10,000 the outermost 25 lie beyond an end at 99.5 %. Changes have heavy tails on both
+    sides, where the bootstrap is too sure: ten of its intervals held together in 90 % of 250 samples of 64 images
+    instead of 95 %. So Student's interval is covered as well.
     """
-    fewer = max(2000, 2**22 // max(len(before), 1))  # 32 MB at once
-    return bca_interval(after - before, strata, level=level, resamples=min(10_000, fewer))
+    change, fewer = after - before, max(2000, 2**22 // max(len(before), 1))  # 32 MB at once
+    low, high = bca_interval(change, strata, level=level, resamples=min(10_000, fewer))
+    values, labels, _ = _defined(change, strata)
+    spread = standard_error(change, strata) if len(values) else math.nan
+    reach = spread * float(stats.t.ppf((1 + level) / 2, max(len(values) - len(np.unique(labels)), 1)))
+    mean = stratified_mean(change, strata)
+    return min(low, mean - reach), max(high, mean + reach)
 
 
 def unpaired_interval(

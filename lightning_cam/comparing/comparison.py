@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-from ..text import printable
+from ..text import percent, printable
+from . import page
 from .changes import LEVEL, Change, changes_from
 from .runs import ComparedRun, read_runs
 from .wording import sentence, table
@@ -36,21 +37,38 @@ class RunComparison:
         """What is compared: every cue that a run has measured, and the accuracy last."""
         return tuple(dict.fromkeys([*(what for each in self.changes for what in list(each)[:-1]), *self.changes[0]]))
 
+    @property
+    def certainty(self) -> str:
+        """What the intervals are worth."""
+        return (
+            f"all intervals together hold with {percent(LEVEL)} certainty, over pictures; another training with the "
+            "same settings would differ as well"
+        )
+
+    def to_html(self, path: str | PathLike[str]) -> None:
+        """Writes the comparison as one page that opens from disk and asks for nothing; a file there is replaced."""
+        Path(path).write_text(page.html(self), encoding="utf-8", errors="replace")
+
     def __str__(self) -> str:
         width = max(len(run.name) for run in self.runs)
         runs = [f"{run.letter}  {run.name:<{width}}  {run.standing}" for run in self.runs]
-        remarks = [
+        lines = [
+            *self.sentences,
+            "",
+            *runs,
+            "",
+            *table(self.runs, self.changes, self.rows),
+            "",
             *self.remarks,
-            f"the intervals hold together with {LEVEL:.0%} certainty, over pictures and not over trainings",
+            self.certainty,
         ]
-        lines = [*self.sentences, "", *runs, "", *table(self.runs, self.changes, self.rows), "", *remarks]
         return "\n".join(map(printable, lines))
 
 
 def compare(baseline: str | PathLike[str], *others: str | PathLike[str]) -> RunComparison:
     """Compares what trainings left: how much less or more each relies on every cue than the first one does.
 
-    Images that both runs looked at are compared in pairs. ``print`` the result.
+    Images that both runs looked at are compared in pairs. ``print`` the result, or write it with `to_html`.
 
     Args:
         baseline: The folder of a run, or one above it; its newest verdict counts, as in ``lightning-cam check``.

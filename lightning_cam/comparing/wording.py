@@ -5,26 +5,12 @@ from collections.abc import Mapping, Sequence
 
 from ..cues import cue_named
 from ..intervention import MARGIN
-from ..text import printable
+from ..text import percent, printable
 from .changes import ACCURACY, Change
 from .runs import ComparedRun
 
 MOST_NAMED = 3  # cues in a sentence
 _MEANINGS = {"less": "less", "more": "more", "same": "the same", "open": "not settled", "unknown": ""}
-
-
-def percent(share: float) -> str:
-    """100 % is said of all alone, and 0 % of none.
-
-    >>> percent(199 / 200), percent(1.0), percent(0.001), percent(0.5)
-    ('99.5 %', '100 %', 'below 1 %', '50 %')
-    """
-    if math.isnan(share):
-        return "-"
-    rounded = round(100 * share)
-    if rounded == 100 and share < 1:
-        return f"{math.floor(min(1000 * share, 999)) / 10} %"
-    return "below 1 %" if rounded == 0 and share > 0 else f"{rounded} %"
 
 
 def number(value: float) -> str:
@@ -119,7 +105,7 @@ def _part(lost: float) -> str:
 def cell(change: Change, *, after: bool) -> str:
     """The figure of one run, as the table has it."""
     value = change.after if after else change.before
-    return percent(value) if change.what == ACCURACY else number(value)
+    return percent(value) if change.what == ACCURACY and not math.isnan(value) else number(value)
 
 
 def difference(change: Change) -> str:

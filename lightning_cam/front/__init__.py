@@ -28,8 +28,17 @@ def script() -> str:
 
 def report(context: Mapping[str, Any]) -> str:
     """The whole page as one text that asks for nothing. ``context`` has what `report.html.j2` names."""
-    scripts = [script(), source("boot.js")]
-    return _template("report.html.j2").render(context, style=source("page.css"), scripts=scripts, policy=_policy())
+    return _page("report.html.j2", "boot.js", context)
+
+
+def comparison(context: Mapping[str, Any]) -> str:
+    """Several runs beside each other, likewise. ``context`` has what `compare.html.j2` names."""
+    return _page("compare.html.j2", "compare.js", context)
+
+
+def _page(template: str, boot: str, context: Mapping[str, Any]) -> str:
+    scripts = [script(), source(boot)]
+    return _template(template).render(context, style=source("page.css"), scripts=scripts, policy=_policy(boot))
 
 
 def words(verdict: Mapping[str, Any]) -> str:
@@ -49,13 +58,18 @@ def embedded(entry: object) -> str:
 @cache
 def script_digests() -> tuple[str, ...]:
     """Of the scripts on a page, as a policy names them."""
-    return tuple(map(_digest, (script(), source("boot.js"))))
+    return _digests("boot.js")
 
 
 @cache
-def _policy() -> str:
+def _digests(boot: str) -> tuple[str, ...]:
+    return tuple(map(_digest, (script(), source(boot))))
+
+
+@cache
+def _policy(boot: str) -> str:
     """Nothing is fetched, and no style or script runs but ours, told by its digest."""
-    style, *scripts = (f"'sha256-{digest}'" for digest in (_digest(source("page.css")), *script_digests()))
+    style, *scripts = (f"'sha256-{digest}'" for digest in (_digest(source("page.css")), *_digests(boot)))
     rest = "base-uri 'none'; form-action 'none'"
     return f"default-src 'none'; img-src data:; style-src {style}; script-src {' '.join(scripts)}; {rest}"
 

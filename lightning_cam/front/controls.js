@@ -48,3 +48,14 @@ function player(bar, step, rest) {
   bar.append(button);
   return { stop, toggle, isPlaying: () => timer !== null };
 }
+
+/* Arrow keys step, the space bar plays. */
+function listen(play, at, n, go) {
+  document.addEventListener("keydown", (event) => {
+    const isTyping = event.target.closest("select, summary, pre, input:not([type=range])");
+    const moves = { ArrowLeft: at() - 1, ArrowRight: at() + 1, Home: 0, End: n - 1 };
+    if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    if (event.key in moves) { event.preventDefault(); play.stop(); go(moves[event.key]); }
+    if (event.key === " " && !event.target.closest("button")) { event.preventDefault(); play.toggle(); }
+  });
+}

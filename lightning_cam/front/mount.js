@@ -93,20 +93,14 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   const [first, rest] = [true, false].map((isFirst) => curves.filter((each) => each.isFirst === isFirst));
   const panel = (some) => make("div", { class: "curves" }, ...some.map((each) => each.figure));
   const below = [...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []),
-    ...(checks.length > 1 ? [table(curves, checks)] : []), ...contactSheet(portraits), dialog.dialog];
+    ...(checks.length > 1 ? [table(curves, checks)] : []), ...(led ? [] : contactSheet(portraits)), dialog.dialog];
   if (led) {
     element.append(label, panel(first), grid, none, ...below);
     draw();
     return { checks, classes, portraits, show };
   }
   slider.addEventListener("input", () => { play.stop(); go(Number(slider.value)); });
-  document.addEventListener("keydown", (event) => {
-    const isTyping = event.target.closest("select, summary, pre, input:not([type=range])");
-    const moves = { ArrowLeft: state.at - 1, ArrowRight: state.at + 1, Home: 0, End: checks.length - 1 };
-    if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
-    if (event.key in moves) { event.preventDefault(); play.stop(); go(moves[event.key]); }
-    if (event.key === " " && !event.target.closest("button")) { event.preventDefault(); play.toggle(); }
-  });
+  listen(play, () => state.at, checks.length, go);
   function follow() {
     const open = state.open;
     build();

@@ -1,0 +1,70 @@
+"""A comparison as one page that asks for nothing: the sentence, the table, and the maps of all runs on one slider."""
+
+from typing import TYPE_CHECKING, Any
+
+from .. import front
+from ..cues import cue_named
+from ..intervention import MARGIN, Reliance
+from ..sinks.folder import MOST_BYTES_OF_REPORT, REPORT
+from ..sinks.report_page import RunPage, place, read_back
+from ..text import printable
+from .runs import ComparedRun
+from .wording import cell, difference, meaning
+
+if TYPE_CHECKING:
+    from .comparison import RunComparison
+
+
+def html(comparison: "RunComparison") -> str:
+    """The whole page."""
+    pages = [_page_of(run) for run in comparison.runs]
+    entries = zip(comparison.runs, pages, strict=True)
+    return front.comparison(
+        {
+            "sentences": list(map(printable, comparison.sentences)),
+            "runs": [{"letter": run.letter, "name": run.name, "standing": run.standing} for run in comparison.runs],
+            "rows": [_row(comparison, what) for what in comparison.rows],
+            "remarks": list(map(printable, (*comparison.remarks, comparison.certainty))),
+            "margin": MARGIN,
+            "without": [run.letter for run, page in zip(comparison.runs, pages, strict=True) if not page.checks],
+            "maps": f"[{','.join(_maps(run, page) for run, page in entries if page.checks)}]",
+        }
+    )
+
+
+def _page_of(run: ComparedRun) -> RunPage:
+    """What the run's own page has on its slider; nothing where that cannot be read."""
+    path = run.kept.file.parent / REPORT
+    if not path.is_file() or path.stat().st_size > MOST_BYTES_OF_REPORT:
+        return RunPage()
+    return read_back(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _maps(run: ComparedRun, page: RunPage) -> str:
+    """JSON for the script. The lines of a page are JSON already."""
+    checks = ",".join(line for _, line in sorted(page.checks.items()))
+    title = front.embedded(f"{run.letter}: {run.name}")
+    return f'{{"title":{title},"portraits":{page.portraits},"checks":[{checks}]}}'
+
+
+def _row(comparison: "RunComparison", what: str) -> dict[str, Any]:
+    """A line of the table, with the places of its picture in per cent of the width."""
+    changes = [changes[what] for changes in comparison.changes]
+    reliances = [run.measured.get(what) for run in comparison.runs]
+    return {
+        "name": printable(what),
+        "words": printable(cue_named(what).words),
+        "is_found": any(what in run.found for run in comparison.runs),
+        "intervals": [None if each is None else _interval(each) for each in reliances] if any(reliances) else [],
+        "before": cell(changes[0], after=False),
+        "others": [
+            {"after": cell(each, after=True), "difference": difference(each), "meaning": meaning(each)}
+            for each in changes
+        ],
+        "zero": place(0.0),
+        "margin": place(MARGIN),
+    }
+
+
+def _interval(reliance: Reliance) -> dict[str, float]:
+    return {end: place(getattr(reliance, end)) for end in ("low", "mean", "high")}
