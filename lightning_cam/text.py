@@ -20,7 +20,7 @@ def percent(share: float) -> str:
     ('83 %', '99.5 %', '99.9 %', 'below 1 %', '100 %')
     """
     if math.isnan(share):
-        return "undefined"
+        return "-"
     rounded = round(100 * share)
     if rounded == 100 and share < 1:
         return f"{math.floor(min(1000 * share, 999)) / 10:g} %"

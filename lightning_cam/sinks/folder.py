@@ -23,10 +23,12 @@ from ..verdict import Verdict
 from .page import Page, Run, png
 from .places import create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
 from .report_page import RunPage, read_back
+from .wording import summary
 
 HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
 REPORT = "report.html"
+STRIP_SAYS = "Where the model looks, over time"
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
@@ -175,7 +177,9 @@ def _files(page: Page) -> dict[str, bytes]:
     for cue, picture in page.evidence.items():
         files[f"evidence_{safe_name(cue)}.png"] = png(picture)
     if page.text is not None:
-        files["summary.md"] = page.text.encode("utf-8", "replace")
+        captions = {f"evidence_{safe_name(cue)}.png": f"Only the {cue} was swapped" for cue in page.evidence}
+        captions |= {"evolution.png": STRIP_SAYS} if page.strip is not None else {}
+        files["summary.md"] = summary(page.text, page.numbers, captions).encode("utf-8", "replace")
     return files
 
 

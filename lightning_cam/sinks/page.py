@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..audit import AuditResult
 from ..verdict import Verdict
 from .per_image import PerImage
 from .snapshot import Snapshot
@@ -81,11 +80,11 @@ class Page:
         strip: ``(h, w, 3)`` uint8 evolution strip; only the last page of a fit has one.
         evidence: ``(h, w, 3)`` uint8 pictures by cue: what convicted the model; only the last page of a fit has them.
         text: Markdown; only the last page of a fit has one.
+        numbers: The last part of the text, with all scalars: of use to few, so that a file may fold it.
         is_final: Whether the fit has ended, or an alert on this page ends it.
         run: Which fit it is of.
         probe: Fingerprint of the probe.
         snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
-        audit: Of the training data, where there is one.
         images: What the verdict rests on; None where no cue was swapped.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
     """
@@ -100,11 +99,11 @@ class Page:
     strip: NDArray[np.uint8] | None = None
     evidence: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     text: str | None = None
+    numbers: str = ""
     is_final: bool = False
     run: Run = Run()
     probe: str = ""
     snapshot: Snapshot | None = None
-    audit: AuditResult | None = None
     images: PerImage | None = None
     off: str = ""
 

@@ -15,7 +15,7 @@ from ..verdict import Verdict
 from .page import Page, Tile
 from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
 from .tensorboard import image_hint
-from .wording import lines, markdown
+from .wording import closing, markdown
 
 COARSE = 5  # cells a side below which a map says little
 
@@ -111,7 +111,7 @@ def final_page(
     strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
     scalars = [reading.scalars for reading in history]
     opening = [f"{image_hint('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
-    text = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
+    numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
     return Page(
         prefix,
         last.step,
@@ -120,7 +120,8 @@ def final_page(
         alert=alert,
         strip=strip,
         evidence={shown.cue: _evidence(probe, shown) for shown in evidence},
-        text=text if verdict is None else f"{markdown(verdict)}\n\n{text}",
+        text=numbers if verdict is None else f"{markdown(verdict)}\n\n{numbers}",
+        numbers=numbers,
     )
 
 
@@ -129,7 +130,8 @@ def last_words(
 ) -> str:
     """For the terminal: the verdict, what was looked at, what could not be, and where a person finds it."""
     height, width = report.grid_maps.shape[1:]
-    verdict_text = [f"lightning_cam: {line}" for line in lines(verdict)[:1]] + lines(verdict)[1:] if verdict else []
+    said = closing(verdict) if verdict else []
+    verdict_text = [*(f"lightning_cam: {line}" for line in said[:1]), *said[1:]]
     remarks = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
     if probe.masks is None or not probe.masks.any():
         remarks.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")

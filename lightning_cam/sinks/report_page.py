@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import front
-from ..audit import AuditResult
-from ..cues import cue_named
 from ..front import embedded
 from ..intervention import MARGIN, Reliance
 from ..render import COLOURS
@@ -18,7 +16,7 @@ from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
 from .page import Page
 from .snapshot import Portraits, Snapshot, data_uri
-from .wording import most_in
+from .wording import most_in, why_no_finding
 
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
@@ -33,10 +31,6 @@ HEADLINES = {
 }
 NOT_JUDGED = "No verdict: no cue was swapped"
 LATER = "The pictures with the swapped cue are drawn when the fit ends."
-WHY_NO_FINDING = {
-    "object": "A property of the object itself: it never leads to a finding.",
-    "shared": "In part the object's own: it leads to a warning at most.",
-}
 
 
 @dataclass
@@ -49,7 +43,6 @@ class RunPage:
         shown: Whose line that is; None where an earlier run wrote it.
         verdict: The last one there was.
         evidence: Data URIs by cue.
-        audit: Of the training data.
     """
 
     checks: dict[int, str] = field(default_factory=dict)
@@ -57,7 +50,6 @@ class RunPage:
     shown: Portraits | None = None
     verdict: Verdict | None = None
     evidence: dict[str, str] = field(default_factory=dict)
-    audit: AuditResult | None = None
 
     def add(self, page: Page) -> None:
         """Takes over what a page says. A check that comes again without pictures keeps its maps."""
@@ -71,7 +63,6 @@ class RunPage:
         if len(self.checks) > MOST_CHECKS:
             self.checks = thinned(self.checks)
         self.verdict = page.verdict or self.verdict
-        self.audit = page.audit or self.audit
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
 
     def _show(self, portraits: Portraits) -> None:
@@ -101,7 +92,6 @@ class RunPage:
         return {
             "when": when,
             "no_evidence": no_evidence,
-            "audit": None if self.audit is None else audit_entry(self.audit),
             "verdict": verdict_entry(self.verdict),
             "evidence": self.evidence,
             "facts": {key: printable(value) for key, value in facts.items() if value != ""},
@@ -215,22 +205,6 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
     }
 
 
-def audit_entry(audit: AuditResult) -> dict[str, Any]:
-    """What the pictures of the data set give away, cue by cue; the clearest fact of each speaks for it."""
-    clearest = {finding.cue: finding for finding in reversed(audit.findings)}
-    rows = [
-        {
-            "cue": printable(finding.cue),
-            "severity": finding.severity,
-            "skill": f"{finding.skill:.2f}",
-            "text": _sentence(finding.text),
-            "what": printable(finding.remedy),
-        }
-        for finding in (clearest[cue] for cue in audit.cues)
-    ]
-    return {"n_read": sum(audit.n_read), "n_facts": len(audit.facts), "n_skipped": len(audit.skipped), "rows": rows}
-
-
 def _sentence(text: str) -> str:
     """One line that begins and ends like a sentence."""
     line = printable(text)
@@ -250,15 +224,12 @@ def _finding(finding: Finding, verdict: Verdict) -> dict[str, Any]:
 
 def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
     """A row of the table, with the places of its picture in per cent of the width."""
-    above = reliance.mean > MARGIN and not is_found
     return {
         "name": printable(reliance.cue),
         "text": "{:.2f} ({:.2f} to {:.2f})".format(
             *(round(value, 2) + 0.0 for value in (reliance.mean, reliance.low, reliance.high))
         ),
-        "note": WHY_NO_FINDING.get(cue_named(reliance.cue).owner, "Not beyond doubt with so few images.")
-        if above
-        else "",
+        "note": "" if is_found else why_no_finding(reliance),
         "is_found": is_found,
         **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
         "zero": place(0.0),

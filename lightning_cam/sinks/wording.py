@@ -2,26 +2,84 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
 
+from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import escape, printable
 from ..verdict import FAIL, Finding, Verdict
 
 MOST_CLASSES = 6  # that are named: more are no help to a reader; the strongest come first
+_HEADS = ("cue", "probability lost", "95 % interval", "")
 _LEGEND = (
     "Probability lost: what the right class loses when an image gets the cue of another class instead of another image "
     f"of its own class. 0 means not used, more than {MARGIN:.2f} is too much."
 )
+WHY_NO_FINDING = {
+    "object": "A property of the object itself: it never leads to a finding.",
+    "shared": "In part the object's own: it leads to a warning at most.",
+}
+MOST_ROWS = 6  # of cues at the end of a fit; all of them are on the page
+
+
+def why_no_finding(reliance: Reliance) -> str:
+    """Why a cue above the margin is not found; empty for one that is not above."""
+    if not reliance.mean > MARGIN:
+        return ""
+    # Only a cue that the user expects is no finding where its interval excludes 0.
+    doubt = "Expected, or not judged." if reliance.low > 0 else "Not beyond doubt with so few images."
+    return WHY_NO_FINDING.get(cue_named(reliance.cue).owner, doubt)
+
+
+def closing(verdict: Verdict) -> list[str]:
+    """For the end of a fit: the outcome, the cues that matter, and what to do first."""
+    found = {finding.cue: _weight(finding) for finding in verdict.findings}
+    mattering = sorted(
+        (each for each in verdict.measured if each.cue in found or each.high > MARGIN),
+        key=lambda each: (each.cue not in found, -each.mean),
+    )[:MOST_ROWS]
+    rows = [
+        (each.cue, _number(each.mean), _interval(each), found.get(each.cue) or why_no_finding(each))
+        for each in mattering
+    ]
+    n_more = len(verdict.measured) - len(rows)
+    text = [f"{verdict.outcome}: {verdict.reason}", *_aligned([_HEADS, *rows] if rows else [])]
+    text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
+    for finding in verdict.findings[:1]:
+        classes = most_in(finding, verdict)
+        text += [f"  {finding.text}", *([f"  {classes}"] if classes else [])]
+        text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
+    return [printable(line) for line in text]
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell; the last one ends where it ends."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = ([cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows)
+    return ["  " + "  ".join(row).rstrip() for row in padded]
 
 
 def markdown(verdict: Verdict) -> str:
     """The outcome, every finding with its remedy, and what was measured."""
     findings = [line for finding in verdict.findings for line in _finding(finding, verdict)]
+    cues = {finding.cue for finding in verdict.findings}
     rows = [_row(reliance) for reliance in verdict.measured]
+    why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
+    above = f"is above {MARGIN:.2f} and no finding"
+    notes = [f"- {escape(cue)} {above}. {_prose(note.removesuffix('.'))}." for cue, note in why if note]
     head = ["", _LEGEND, "", "| cue | probability lost | 95 % interval |", "|---|---:|---:|"]
     return "\n".join(
-        [f"## Verdict: {verdict.outcome}", "", _prose(verdict.reason), *findings, *(head if rows else []), *rows]
+        [
+            f"## Verdict: {verdict.outcome}",
+            "",
+            _prose(verdict.reason),
+            *findings,
+            *(head if rows else []),
+            *rows,
+            *([""] if notes else []),
+            *notes,
+        ]
     )
 
 
@@ -33,6 +91,20 @@ def lines(verdict: Verdict) -> list[str]:
         text += [f"    to do: {finding.remedy.what}"]
         text += [f"      {line}" for line in finding.remedy.code.splitlines()]
     return [printable(line) for line in text]
+
+
+def summary(text: str, numbers: str, pictures: Mapping[str, str]) -> str:
+    """For a file beside pictures: the text with them, evidence first, and the numbers that end it below a fold.
+
+    Args:
+        text: Markdown.
+        numbers: Its end, which is folded; may be empty.
+        pictures: Captions by the name of the file.
+    """
+    words = text.removesuffix(numbers).rstrip() if numbers else text
+    shown = [f"![{escape(caption)}]({quote(name)})" for name, caption in pictures.items()]
+    fold = ["<details>", "<summary>All scalars</summary>", numbers, "</details>"] if numbers else []
+    return "\n\n".join([*([words] if words else []), *shown, *fold])
 
 
 def standing(verdict: Verdict, *, is_final: bool) -> dict[str, str]:
@@ -56,17 +128,23 @@ def most_in(finding: Finding, verdict: Verdict, escaped: Callable[[str], str] = 
 
 
 def _finding(finding: Finding, verdict: Verdict) -> list[str]:
-    weight = "relied on" if finding.outcome == FAIL else "perhaps relied on"
     sentence = most_in(finding, verdict, _prose)
     classes = [sentence, ""] if sentence else []
     code = ["```python", finding.remedy.code, "```"] if finding.remedy.code else []
-    head = ["", f"### {_prose(finding.cue)}: {weight}", "", _prose(finding.text), "", *classes]
+    head = ["", f"### {_prose(finding.cue)}: {_weight(finding)}", "", _prose(finding.text), "", *classes]
     return [*head, f"To do: {_prose(finding.remedy.what)}.", "", *code]
 
 
+def _weight(finding: Finding) -> str:
+    return "relied on" if finding.outcome == FAIL else "perhaps relied on"
+
+
 def _row(reliance: Reliance) -> str:
-    interval = f"{_number(reliance.low)} to {_number(reliance.high)}" if math.isfinite(reliance.low) else "not known"
-    return f"| {escape(reliance.cue)} | {_number(reliance.mean)} | {interval} |"
+    return f"| {escape(reliance.cue)} | {_number(reliance.mean)} | {_interval(reliance)} |"
+
+
+def _interval(reliance: Reliance) -> str:
+    return f"{_number(reliance.low)} to {_number(reliance.high)}" if math.isfinite(reliance.low) else "not known"
 
 
 def _number(value: float) -> str:

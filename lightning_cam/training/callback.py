@@ -84,7 +84,7 @@ class CAMCallback(Callback):
 
         sinks: *Where it is kept.* Receivers of the pictures; None means the trainer's loggers and a folder.
         log_images: Whether to keep pictures at all; without them only scalars are logged.
-        n_images: How many probe images get a series of pictures. All of them are measured, and 64 are on the page.
+        n_images: How many probe images get a series of pictures. All of them are measured.
         name: First part of every logged key. Two callbacks on one trainer need two names.
 
     Raises:
@@ -131,7 +131,6 @@ class CAMCallback(Callback):
             max_overhead=max_overhead,
             trials=chosen,
             limits=limits(chosen, expected_cues, audit.cues if audit else ()),
-            audit=audit,
             on_shortcut=on_shortcut,
             on_error=on_error,
             verbose=verbose,
