@@ -414,11 +414,13 @@ def test_a_process_that_is_not_needed_any_more_gives_its_locks_back(
 @pytest.mark.skipif(sys.platform != "linux", reason="forks nothing")
 def test_a_process_that_is_stuck_gives_its_locks_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "FIRST_PATIENCE", 0.4)
+    monkeypatch.setattr(apart, "LEAVING", 9.0)
     monkeypatch.setattr(apart.Source, "twin", None)
-    data = Locking(tmp_path, 60)
+    data, began = Locking(tmp_path, 60), time.monotonic()
 
     with pytest.raises(TimeoutError, match=r"within 0 s by a process of its own"):
         list(apart.Source(data, DataLoader(data)).read(read_item, [1]))
+    assert time.monotonic() - began < 5
     assert data.count.get_lock().acquire(timeout=0.1)
 
 

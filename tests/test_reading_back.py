@@ -282,10 +282,13 @@ def test_an_unjudged_run_that_is_older_than_a_verdict_is_no_hindrance(run: Path)
 
 
 @pytest.mark.parametrize("content", ['{"run": "of a tracker"}', "[]", "{", '{"run": "x", "began": "today"}'])
-def test_a_file_that_only_has_the_name_of_ours_is_no_run(run: Path, content: str) -> None:
+def test_a_file_that_only_has_the_name_of_ours_is_no_run(run: Path, tmp_path: Path, content: str) -> None:
     (run / "run.json").write_text(content)
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone" / "run.json").write_text(content)
 
     assert cli.main(["check", str(run)]) == 1
+    assert cli.main(["check", str(tmp_path / "alone")]) == 2
 
 
 CONTRADICTIONS = {

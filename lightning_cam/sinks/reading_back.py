@@ -128,7 +128,7 @@ def _kept(entry: Mapping[str, Any], path: Path, n_files: int) -> Kept:
         is_final, run, probe = entry.get("final"), entry.get("run", ""), entry.get("probe", "")
         if is_final not in (True, False, None) or not isinstance(run, str) or not isinstance(probe, str):
             raise TypeError("'final' must be true or false, 'run' and 'probe' text")
-        return Kept(path, n_files, _verdict(entry), entry["step"], is_final, run, probe, entry.get("images"))
+        return Kept(path, n_files, verdict_of(entry), entry["step"], is_final, run, probe, entry.get("images"))
 
 
 @contextmanager
@@ -211,7 +211,8 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and math.isfinite(value) else "-"
 
 
-def _verdict(entry: Mapping[str, Any]) -> Verdict:
+def verdict_of(entry: Mapping[str, Any]) -> Verdict:
+    """A verdict from what `Verdict.as_json` made of it."""
     if entry["outcome"] not in EXIT_CODES:
         raise ValueError(f"the outcome is {entry['outcome']!r}, not one of {', '.join(EXIT_CODES)}")
     measured = tuple(_record(Reliance, reliance) for reliance in entry["measured"])

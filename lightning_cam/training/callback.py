@@ -18,6 +18,7 @@ from ..verdict import Verdict, limits
 from .alarm import OnShortcut
 from .failures import explain_pickling
 from .fit import Fit
+from .homecoming import Message
 from .journal import Journal
 from .namespaces import Callback
 from .options import OnError, Options, known_trials, prepared
@@ -141,6 +142,7 @@ class CAMCallback(Callback):
         )
         self._journal = Journal(name)
         self._fit = Fit(self.options, self._journal)
+        self._message = Message()
 
     def __repr__(self) -> str:
         outcome = None if self.verdict is None else self.verdict.outcome
@@ -167,12 +169,20 @@ class CAMCallback(Callback):
     @property
     def history(self) -> tuple[Reading, ...]:
         """The reading of each check so far: step, epoch, and scalars with their keys as logged."""
+        self._receive()
         return self._journal.readings
 
     @property
     def verdict(self) -> Verdict | None:
         """Whether the model relies on something that is not the object: so far, and after the fit for good."""
+        self._receive()
         return self._fit.verdict
+
+    def _receive(self) -> None:
+        """Takes what a fit in other processes has left, for example with ``ddp_spawn``."""
+        if news := self._message.receive():
+            self._journal.adopt(news[0])
+            self._fit.verdict = news[1]
 
     @property
     def state_key(self) -> str:
@@ -192,6 +202,7 @@ class CAMCallback(Callback):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Starts afresh: one callback can serve several fits."""
         if stage == "fit":
+            self._receive()  # of a fit before this one
             self._fit = Fit(self.options, self._journal)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
@@ -256,8 +267,11 @@ class CAMCallback(Callback):
         """Keeps the pictures made so far; Lightning calls no `teardown` after an exception."""
         with suppress(Exception):  # nothing may take the place of the user's own exception
             self._fit.interrupt(trainer, SECONDS_AFTER_EXCEPTION)
+            self._message.send(trainer, self._journal.readings, self._fit.verdict)
             explain_pickling(exception, self.options.functions)
 
     def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Lets go of the worker and the maps."""
         self._fit.close(trainer)
+        if stage == "fit":
+            self._message.send(trainer, self._journal.readings, self._fit.verdict)

@@ -1,7 +1,7 @@
 """The series of readings of a run: how it grows, what its keys are, where it is logged, how a checkpoint keeps it."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -100,6 +100,10 @@ class Journal:
         history = [reading.as_json() for reading in self._readings]
         probe = fingerprint or self._fingerprint
         return {"version": STATE_VERSION, "run": self.run, "fingerprint": probe, "history": history}
+
+    def adopt(self, readings: Sequence[Reading]) -> None:
+        """Takes the series of a fit that ran in other processes."""
+        self._readings = list(readings)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Continues the series of a checkpoint. A state that cannot be read is left out: it must not stop a resume."""

@@ -22,4 +22,4 @@ def ranks(folder: Path, script: str, *arguments: str) -> dict[str, Any]:
     )
     assert done.returncode == 0, done.stderr
     # They may share lines of output, so each has a file of its own.
-    return {path.name[-1]: json.loads(path.read_text()) for path in folder.glob("rank[01]")}
+    return {path.name.removeprefix("rank"): json.loads(path.read_text()) for path in folder.glob("rank*")}
