@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,14 +23,16 @@ from lightning_cam.sinks import MLflowSink
 from lightning_cam.sinks.mlflow import MOST_SERIES, plain
 from lightning_cam.training.loggers import for_logger, opening
 
-pytest.importorskip("mlflow")
-from mlflow import MlflowClient
-
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # MLflow's own
+pytestmark = [
+    pytest.mark.skipif(find_spec("mlflow") is None, reason="needs mlflow"),  # whose import takes seconds
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # MLflow's own
+]
 
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Any]:
+    from mlflow import MlflowClient
+
     uri = f"file://{tmp_path}/runs"
     with mlflow_environment(uri):
         yield MlflowClient(uri)
@@ -113,6 +116,8 @@ class Online(NamedTuple):
 
 @pytest.fixture(scope="module")
 def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Online]:
+    from mlflow import MlflowClient
+
     folder = tmp_path_factory.mktemp("mlflow")
     torch.manual_seed(0)
     _, alone = trained(folder / "alone", False)

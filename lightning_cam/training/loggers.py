@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
+from ..sinks.comet import CometSink
 from ..sinks.folder import REPORT, FolderSink
+from ..sinks.litlogger import LitLoggerSink
 from ..sinks.mlflow import MLflowSink
 from ..sinks.page import Run, Sink
 from ..sinks.places import place_of
@@ -41,6 +43,14 @@ def _opening_of_mlflow(logger: Any) -> str:
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
+def _opening_of_comet(logger: Any) -> str | None:
+    experiment = logger.experiment
+    folder = getattr(experiment, "offline_directory", None)
+    if isinstance(folder, str) and not experiment.disabled:
+        return f"comet upload {shlex.quote(f'{folder}/{experiment.get_key()}.zip')}"
+    return experiment.url if isinstance(experiment.url, str) else None
+
+
 # By the name of the class: `pytorch_lightning` and `lightning.pytorch` have one each, and either may be missing.
 # A CSVLogger shows no pictures; the folder beside it has them.
 KINDS = {
@@ -51,6 +61,8 @@ KINDS = {
     "MLFlowLogger": Kind(
         lambda logger, folder: MLflowSink(logger.experiment, logger.run_id, folder), _opening_of_mlflow
     ),
+    "CometLogger": Kind(lambda logger, folder: CometSink(logger.experiment, folder), _opening_of_comet),
+    "LitLogger": Kind(lambda logger, folder: LitLoggerSink(logger.experiment, folder), lambda logger: logger.url),
 }
 
 
