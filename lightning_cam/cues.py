@@ -66,9 +66,13 @@ BACKGROUND = Cue(
     "the background",
     Remedy(
         "put every picture on a random colour; pictures without transparency need masks and RandomBackground for that",
-        f"{_OURS}transform = transforms.FlattenAlpha()\n"
-        "loader = transforms.keep_alpha  # ImageFolder(folder, transform, loader=loader); its own loader drops alpha\n"
-        "other = transforms.RandomBackground()  # image, mask = other(image, tv_tensors.Mask(mask))",
+        f"{_OURS}# pictures with transparency; the loader of ImageFolder would drop it:\n"
+        "# ImageFolder(folder, transform, loader=loader)\n"
+        "transform = transforms.FlattenAlpha()\n"
+        "loader = transforms.keep_alpha\n"
+        "# pictures with masks:\n"
+        "# image, mask = with_mask(image, tv_tensors.Mask(mask))\n"
+        "with_mask = transforms.RandomBackground()",
     ),
     needs_masks_to_convict=True,
     facts=("alpha", "hidden colour", "background pixels"),
@@ -101,7 +105,7 @@ CAST = Cue(
     "the colour cast, read off the object,",
     Remedy(
         "vary the colours at random",
-        f"import torch\n{_V2}def random_cast(image):  # (3, H, W) in [0, 1]\n"
+        f"import torch\n{_V2}# image is (3, H, W), from 0 to 1\ndef random_cast(image):\n"
         "    return (image * torch.empty(3, 1, 1).uniform_(0.8, 1.25)).clamp(0, 1)\n"
         "to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
         "transform = v2.Compose([to_floats, v2.Lambda(random_cast)])",

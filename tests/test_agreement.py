@@ -167,7 +167,7 @@ def test_hooks_keep_copies_of_what_arrives() -> None:
         model(images)
         images.zero_()
 
-    assert arrivals.stem == "0.0"
+    assert arrivals.stems == {"0": "0.0"}
     stem = arrivals.calls["0.0"].images
     assert stem is not None
     assert torch.equal(stem, PIXELS)
@@ -179,7 +179,7 @@ def test_a_step_can_be_ended_at_the_first_layer() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.Conv2d(2, 2, 1))
     model[1].register_forward_hook(lambda *_: behind.append(1))
 
-    with pytest.raises(Enough), Arrivals(model, stops=True):
+    with pytest.raises(Enough), Arrivals(model, stops_at=""):
         model(PIXELS)
     assert not behind
 

@@ -63,7 +63,7 @@ def test_the_background_remedy_has_one_for_masks() -> None:
     mask = torch.zeros(60, 90)
     mask[20:40, 30:60] = 1
 
-    changed, _ = pasted("background")["other"](image, tv_tensors.Mask(mask))
+    changed, _ = pasted("background")["with_mask"](image, tv_tensors.Mask(mask))
 
     assert torch.equal(changed[:, mask > 0], image[:, mask > 0])
     assert not torch.equal(changed, image)

@@ -11,6 +11,7 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +19,8 @@ from torch import Tensor
 from house.browser import in_chromium, opened
 from house.pages import bad_news, check, convicted, picture
 from house.trainings import Net, loader, probe, trainer
-from lightning_cam import CAMCallback, Probe, front
+from lightning_cam import AuditResult, CAMCallback, Probe, front
+from lightning_cam.audit.findings import AuditFinding, FactSkill
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import FolderSink, Page
 from lightning_cam.sinks.page import Run
@@ -123,6 +125,31 @@ def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:
     assert "warning at most" in rows["position"]
     assert "doubt" in rows["cast"]
     assert "Expected" in rows["border"]
+
+
+def test_the_audit_of_the_data_is_part_of_the_page() -> None:
+    finding = AuditFinding("format", "codec", HOSTILE, 0.9, 0.8, 0.01, "strong", f"{HOSTILE} is PNG", "reencode", "")
+    again = replace(finding, fact="palette", text="less clear")
+    found = audited((finding, again))
+    shown, clean = (Elements(report(replace(page(1, portraits()), audit=each))) for each in (found, audited(())))
+
+    assert "codec, strong" in shown.text
+    assert "<script>alert(1)</script>" in shown.text
+    assert "less clear" not in shown.text
+    assert "None of the 1 properties that the audit compared on 7 pictures predicts the class." in clean.text
+    assert "training data give away" not in Elements(report(page(1, portraits()))).text
+
+
+def audited(findings: tuple[AuditFinding, ...]) -> AuditResult:
+    fact = FactSkill("format", "codec", "cat", 0.0, 0.0, 1.0)
+    return AuditResult(("cat",), (7,), (7,), (), (fact,), findings, np.zeros((8, 8)), np.zeros((8, 8), bool))
+
+
+def test_the_audit_that_the_callback_was_given_reaches_the_page(tmp_path: Path) -> None:
+    cam = CAMCallback(probe(12), sinks=[FolderSink(tmp_path)], verbose=False, trials=(), audit=audited(()))
+    trainer(tmp_path, cam).fit(Net(), loader(), loader())
+
+    assert "on 7 pictures predicts the class" in (tmp_path / "report.html").read_text()
 
 
 def test_a_run_without_a_verdict_says_so() -> None:

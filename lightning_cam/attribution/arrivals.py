@@ -116,7 +116,17 @@ class Replay:
 
         args, kwargs = mapped((self.call.args, dict(self.call.kwargs)), written)
         parts = [*(repr(arg) for arg in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-        return f"module{'.' if self.name else ''}{self.name}({', '.join(parts)})"
+        return f"{in_code(self.name)}({', '.join(parts)})"
+
+
+def in_code(name: str) -> str:
+    """How a submodule is written in Python.
+
+    >>> in_code("nets.0.head")
+    'module.nets[0].head'
+    """
+    parts = name.split(".") if name else []
+    return "module" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in parts)
 
 
 def _spelled(path: Path, parameters: Sequence[str]) -> str:
@@ -150,39 +160,66 @@ class Enough(BaseException):
 class Arrivals:
     """Watches a model for one step. `close` takes every hook away again.
 
+    A network is a module inside the model that was called by no other one inside it. Those after the first are watched
+    where they were given images like the first, as a student beside its teacher; a head that was given a map is not.
+
     Args:
         model: The model to watch.
-        stops: Whether to raise `Enough` at the first layer. Then nothing behind that layer runs.
+        stops_at: Name of the layer at which to raise `Enough`, so that nothing behind it runs; "" is the first layer of
+            all, and None is none.
         runs_eagerly: Whether compiled code runs as it is written, as it does inside `untouched`.
 
     Attributes:
         calls: The first call of each module by its name, in the order of the calls; "" is the model.
-        stem: Name of the first module with parameters of its own that was given images or a map; the model itself only
-            where no other was, because many ways lead past its ``forward``.
     """
 
-    def __init__(self, model: nn.Module, *, stops: bool = False, runs_eagerly: bool = False) -> None:
-        self._stops = stops
+    def __init__(self, model: nn.Module, *, stops_at: str | None = None, runs_eagerly: bool = False) -> None:
+        self._stops_at = stops_at
         self.calls: dict[str, Call] = {}
-        self.stem: str | None = None
+        self._stems: dict[str, str] = {}
+        self._networks: list[str] = []
         self._thread = threading.get_ident()
         self._handles = [
             module.register_forward_pre_hook(partial(self._note, name, is_closed), with_kwargs=True)
             for name, module, is_closed in watched(model, runs_eagerly=runs_eagerly)
         ]
 
+    @property
+    def stems(self) -> Mapping[str, str]:
+        """For each network, the name of its first module with parameters of its own that was given images or a map.
+
+        The model itself counts only where no network was called, because many ways lead past its ``forward``.
+        """
+        inside = {network: stem for network, stem in self._stems.items() if network}
+        return inside or self._stems
+
     def _note(
         self, name: str, is_closed: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if threading.get_ident() != self._thread or name in self.calls or (self.stem and "." in name):
+        if threading.get_ident() != self._thread or name in self.calls:
+            return
+        network = self._network_of(name)
+        is_watched = self._is_like_first(Call(args, kwargs, 0)) if name == network else network in self.calls
+        if name and (network in self._stems or not is_watched):
             return
         with torch.inference_mode(False), torch.no_grad():
-            self.calls[name] = _kept(args, kwargs)
-        own = next(module.parameters(recurse=is_closed), None) is not None
-        if not self.stem and own and any(t.ndim > 2 for _, t in tensors_in((args, kwargs))):
-            self.stem = name
-            if self._stops and name:
+            self.calls[name] = call = _kept(args, kwargs)
+        if next(module.parameters(recurse=is_closed), None) is not None and call.largest is not None:
+            self._stems[network] = name
+            if name and self._stops_at in ("", name):
                 raise Enough
+
+    def _network_of(self, name: str) -> str:
+        """The network that a module belongs to: itself, if none of those around it has been called."""
+        around = [network for network in self._networks if f"{name}.".startswith(f"{network}.")]
+        if not around and name:
+            self._networks.append(name)
+        return around[0] if around else name
+
+    def _is_like_first(self, call: Call) -> bool:
+        """Whether a network is the first, or is given images of as many channels as that."""
+        first = next((self.calls[network].images for network in self._stems if network), call.images)
+        return first is None or (call.images is not None and call.images.shape[1] == first.shape[1])
 
     def close(self) -> None:
         """Takes the hooks away; safe to call twice."""

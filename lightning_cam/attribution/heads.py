@@ -43,12 +43,14 @@ class Head:
         kind: Logits stay as they are; log-probabilities are logits, too. Other kinds are converted.
         width: Number of scores of each image; 1 for a single score of two classes.
         remark: A sentence for people about the choice; empty if there was only one candidate.
+        is_guess: Whether other tensors may be the class scores as well.
     """
 
     path: Path
     kind: Kind
     width: int
     remark: str = ""
+    is_guess: bool = False
 
     def scores(self, output: Any) -> Tensor:
         """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
@@ -97,13 +99,18 @@ def class_scores(
         with torch.enable_grad(), inference.left(model):
             leaf = placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point())
             traced = run(leaf.clone())  # some forwards write into their input, which no leaf allows
-        path, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
+        equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
+        if len(equals) > 1:
+            with torch.enable_grad(), inference.left(model):
+                equals = _trained(equals, run(placed[:_TRACED].clone()))
+            remark = _several(equals) if len(equals) > 1 else ""
+        path = equals[0]
         scores = dict(_tensors(traced))[path]
         width = scores.numel() // len(scores)
         kind = _kind_by_operation(scores, width)
         if kind is None:
             kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
-    return ClassScores(run, Head(path, kind, width, remark))
+    return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1))
 
 
 def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
@@ -114,8 +121,8 @@ def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
 # ---- which tensor ----------------------------------------------------------------------------------------------------
 
 
-def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, str]:
-    """The path to the class scores, and a remark about the choice for people."""
+def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[list[Path], str]:
+    """The paths to tensors that may equally well be the class scores, and a remark about the choice for people."""
     rows = {path: tensor for path, tensor in _tensors(output) if _has_a_row_each(tensor, n_images)}
     if not rows:
         raise ValueError(_no_scores(output))
@@ -129,8 +136,18 @@ def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[Path, st
     if fitting:
         ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
         equals = [path for path in ranked if (widths[path], _rank(path)) == (widths[ranked[0]], _rank(ranked[0]))]
-        return ranked[0], _several(equals) if len(equals) > 1 and n_classes is not None else ""
-    return _choice_by_name(widths, n_classes)
+        return equals if n_classes is not None else ranked[:1], ""
+    path, remark = _choice_by_name(widths, n_classes)
+    return [path], remark
+
+
+def _trained(paths: list[Path], output: Any) -> list[Path]:
+    """Those of the tensors that parameters with gradients lead to, unless there is none: a frozen teacher gives others.
+
+    The output is one of images without gradients.
+    """
+    tensors = dict(_tensors(output))
+    return [path for path in paths if path in tensors and tensors[path].requires_grad] or paths
 
 
 def _choice_by_name(widths: Mapping[Path, int], n_classes: int | None) -> tuple[Path, str]:

@@ -20,6 +20,11 @@ function percent(share) {
   return rounded === 0 && share > 0 ? "below 1\u00a0%" : `${rounded}\u00a0%`;
 }
 
+/* Without the sign of what rounds to nothing. */
+function twoPlaces(value) {
+  return value.toFixed(2).replace(/^-(?=0\.00$)/, "");
+}
+
 function className(portraits, index) {
   return index < portraits.classes.length ? portraits.classes[index] : `class ${index}`;
 }

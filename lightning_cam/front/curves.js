@@ -33,7 +33,7 @@ function curve(key, title, checks, margin) {
   function show(check) {
     cursor.setAttribute("x1", x(check.step));
     cursor.setAttribute("x2", x(check.step));
-    number.textContent = value(check) === null ? "not known" : value(check).toFixed(2);
+    number.textContent = value(check) === null ? "not known" : twoPlaces(value(check));
   }
   const isHigh = isReliance && checks.some((check) => (value(check, "_low") ?? -1) > margin);
   return { figure, show, title, value, isFirst: isHigh || key in WORDS };
@@ -49,7 +49,7 @@ function curvesOf(checks, margin) {
 function table(curves, checks) {
   const head = make("tr", {}, make("th", { scope: "col" }, "step"), ...curves.map((each) => make("th", { scope: "col" }, each.title)));
   const rows = checks.map((check) => make("tr", {}, make("th", { scope: "row" }, String(check.step)),
-    ...curves.map((each) => make("td", {}, each.value(check) === null ? "-" : each.value(check).toFixed(2)))));
+    ...curves.map((each) => make("td", {}, each.value(check) === null ? "-" : twoPlaces(each.value(check))))));
   return make("details", { class: "numbers" }, make("summary", {}, "The curves as a table"),
     make("table", {}, make("thead", {}, head), make("tbody", {}, ...rows)));
 }

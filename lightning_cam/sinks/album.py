@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 
+from ..audit import AuditResult
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..render import scale_end
@@ -28,9 +29,20 @@ class Album:
         sinks: Receivers of the pages.
         n_images: How many probe images get a picture series.
         run: Which fit they are of.
+        audit: Of the training data.
     """
 
-    def __init__(self, probe: Probe, name: str, sinks: Sequence[Sink], n_images: int, *, run: Run = NO_RUN) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        name: str,
+        sinks: Sequence[Sink],
+        n_images: int,
+        *,
+        run: Run = NO_RUN,
+        audit: AuditResult | None = None,
+    ) -> None:
+        self._audit = audit
         self._probe = probe
         self._name = name
         self._run = run
@@ -95,7 +107,8 @@ class Album:
 
         def signed() -> Page:
             images = None if report is None else PerImage.of(report, self._probe, self._glances)
-            return replace(draw(), is_final=is_final, run=self._run, probe=self._probe.fingerprint, images=images)
+            page = replace(draw(), run=self._run, probe=self._probe.fingerprint, audit=self._audit)
+            return replace(page, is_final=is_final, images=images)
 
         return signed
 

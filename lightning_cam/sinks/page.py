@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..audit import AuditResult
 from ..verdict import Verdict
 from .per_image import PerImage
 from .snapshot import Snapshot
@@ -85,6 +86,7 @@ class Page:
         run: Which fit it is of.
         probe: Fingerprint of the probe.
         snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
+        audit: Of the training data, where there is one.
         images: What the verdict rests on; None where no cue was swapped.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
     """
@@ -104,6 +106,7 @@ class Page:
     run: Run = Run()
     probe: str = ""
     snapshot: Snapshot | None = None
+    audit: AuditResult | None = None
     images: PerImage | None = None
     off: str = ""
 

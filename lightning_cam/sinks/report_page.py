@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import front
+from ..audit import AuditResult
 from ..front import embedded
 from ..intervention import MARGIN, Reliance
 from ..render import COLOURS
@@ -43,6 +44,7 @@ class RunPage:
         shown: Whose line that is; None where an earlier run wrote it.
         verdict: The last one there was.
         evidence: Data URIs by cue.
+        audit: Of the training data.
     """
 
     checks: dict[int, str] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class RunPage:
     shown: Portraits | None = None
     verdict: Verdict | None = None
     evidence: dict[str, str] = field(default_factory=dict)
+    audit: AuditResult | None = None
 
     def add(self, page: Page) -> None:
         """Takes over what a page says. A check that comes again without pictures keeps its maps."""
@@ -63,6 +66,7 @@ class RunPage:
         if len(self.checks) > MOST_CHECKS:
             self.checks = thinned(self.checks)
         self.verdict = page.verdict or self.verdict
+        self.audit = page.audit or self.audit
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
 
     def _show(self, portraits: Portraits) -> None:
@@ -92,6 +96,7 @@ class RunPage:
         return {
             "when": when,
             "no_evidence": no_evidence,
+            "audit": None if self.audit is None else audit_entry(self.audit),
             "verdict": verdict_entry(self.verdict),
             "evidence": self.evidence,
             "facts": {key: printable(value) for key, value in facts.items() if value != ""},
@@ -203,6 +208,22 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
         "untested": untested(verdict),
     }
+
+
+def audit_entry(audit: AuditResult) -> dict[str, Any]:
+    """What the pictures of the data set give away, cue by cue; the clearest fact of each speaks for it."""
+    clearest = {finding.cue: finding for finding in reversed(audit.findings)}
+    rows = [
+        {
+            "cue": printable(finding.cue),
+            "severity": finding.severity,
+            "skill": f"{finding.skill:.2f}",
+            "text": _sentence(finding.text),
+            "what": printable(finding.remedy),
+        }
+        for finding in (clearest[cue] for cue in audit.cues)
+    ]
+    return {"n_read": sum(audit.n_read), "n_facts": len(audit.facts), "n_skipped": len(audit.skipped), "rows": rows}
 
 
 def _sentence(text: str) -> str:

@@ -8,9 +8,9 @@ Processes that train together try the same ways side by side, and the first one 
 passes, with as many images, and a collective inside a forward waits for nobody.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import engine
-from ..attribution.arrivals import Replay
+from ..attribution.arrivals import Replay, in_code
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
 from ..datasets.normalization import ROUNDING
@@ -48,12 +48,14 @@ class Agreement:
         step: What the probe's inputs lack; None where nothing is missing or nothing was found.
         forward: How the user's step calls the model; None where that is with images alone.
         doubt: Why no verdict can be trusted, in words for a person; empty where the probe is what the model sees.
+        guess: Why the class scores may be those of another network, unless the accuracy that the user logs agrees.
         has_touched: What the model's own forward changed out of sight; empty where nothing was.
     """
 
     step: Step | None = None
     forward: ModuleForward | None = None
     doubt: str = ""
+    guess: str = ""
     has_touched: str = ""
 
 
@@ -91,13 +93,15 @@ def agreed(
     arrived: Tensor | None = None
     for step, name in _ways_of_the_first(batch, inputs, are_same=are_same, given=given):
         forward = given or _call if name is None else Replay(name, batch.calls[name])
-        is_found = False
+        sent, is_found = inputs if step is None else step(inputs), False
         with suppress(Exception):  # the way is not this one, whatever the user's code says to it
-            found = _arrived(module, batch.stem, inputs if step is None else step(inputs), forward, n_classes)
-            arrived = found if arrived is None else arrived
-            is_found = found is not None and expected is not None and is_same(found, expected)
+            found = _arrived(module, sent, forward, n_classes)
+            arrived = found.get(batch.stem or "") if arrived is None else arrived
+            is_found = _leads_there(found, batch, name, is_same)
         if from_first(is_found):
-            return _checked(Agreement(step, forward), module, inputs, n_classes)
+            rivals = _rivals(module, batch, sent, name, n_classes) if name else []
+            agreement = _checked(Agreement(step, forward), module, inputs, n_classes)
+            return replace(agreement, guess=_one_of(batch, [name, *rivals]) if name and rivals else "")
     if expected is None:
         return Agreement()
     if arrived is not None and is_like(arrived, expected):
@@ -108,17 +112,40 @@ def agreed(
     return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
-def _arrived(
-    module: nn.Module, stem: str | None, sent: Tensor, forward: ModuleForward, n_classes: int
-) -> Tensor | None:
-    """What arrives at the stem on a way to class scores; None where it leads to features for another network.
+def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> Mapping[str, Tensor]:
+    """What arrives at the modules on a way to class scores; empty where it leads to features for another network.
 
     Raises:
         Exception: Whatever the user's code says to this way, or that there are no class scores at its end.
     """
-    arrived = arrives(module, partial(forward, module), sent, stem)
+    arrived = arrives(module, partial(forward, module), sent)
+    gives_scores = _gives_scores(module, sent, forward, n_classes)  # or raises
+    return arrived if gives_scores or not (isinstance(forward, Replay) and forward.name) else {}
+
+
+def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> bool:
     head = class_scores(module, sent, n_classes, partial(forward, module)).head
-    return None if isinstance(forward, Replay) and forward.name and head.remark else arrived
+    return not head.remark or head.is_guess
+
+
+def _leads_there(
+    found: Mapping[str, Tensor], batch: RealBatch, name: str | None, is_same: Callable[[Tensor, Tensor], bool]
+) -> bool:
+    """Whether at a first layer of the batch's the same arrives: of the network itself, or of those behind `forward`."""
+    stems = [batch.stems[name]] if name else list(batch.stems.values())
+    stem = next((stem for stem in stems if stem in found), None)
+    expected = None if stem is None else batch.calls[stem].largest
+    return stem is not None and expected is not None and is_same(found[stem], expected)
+
+
+def _rivals(module: nn.Module, batch: RealBatch, sent: Tensor, name: str, n_classes: int) -> list[str]:
+    """Other networks that the training changes, and that give class scores for the images, too."""
+    rivals = []
+    for other in from_first([each for each, _ in batch.entries if each not in ("", name)]):
+        with suppress(Exception):  # a generator, say, gives images
+            if _gives_scores(module, sent, Replay(other, batch.calls[other]), n_classes):
+                rivals.append(other)
+    return rivals
 
 
 def _of_length(inputs: Tensor, n: int) -> Tensor:
@@ -268,8 +295,18 @@ def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: T
 
 def _takes_no_images(name: str) -> str:
     return (
-        f"Your step gives no images to forward(), but to module.{name}, and the probe's are not like those. "
-        f"If its output is the class scores, pass CAMCallback(forward=lambda module, images: module.{name}(images))."
+        f"Your step gives no images to forward(), but to {in_code(name)}, and the probe's are not like those. "
+        f"If its output is the class scores, pass CAMCallback(forward=lambda module, images: {in_code(name)}(images))."
+    )
+
+
+def _one_of(batch: RealBatch, names: list[str]) -> str:
+    code = [Replay(name, batch.calls[name]).sketch() for name in names]
+    listed = " and ".join(map(in_code, names))
+    return (
+        f"Your step gives images to {listed}, and each of them gives class scores. Say which ones count: "
+        f"{' or '.join(f'CAMCallback(forward=lambda module, images: {each})' for each in code)}; "
+        f"where your step adds them up, {' + '.join(code)}."
     )
 
 
@@ -283,18 +320,17 @@ def _other_numbers(batch: RealBatch) -> str:
 
 def _call_of(batch: RealBatch) -> str:
     name, call = next(iter(batch.entries), ("", None))
-    target = f"module.{name}" if name else "module"
     if call is None or call.place is None:
         return "your step calls no network with images that we could see"
-    return f"your step calls {target} with images at {'.'.join(call.place[1:])!r}"
+    return f"your step calls {in_code(name)} with images at {'.'.join(call.place[1:])!r}"
 
 
 def _more_than_images(replay: Replay, others: list[str]) -> str:
-    target = f"module.{replay.name}" if replay.name else "module"
     names = ", ".join(map(repr, others))
     return (
-        f"The class scores depend on more than the images: your step also gives {names} to {target}. The probe has "
-        f"only images. Say what to use for it: CAMCallback(forward=lambda module, images: {replay.sketch()})."
+        f"The class scores depend on more than the images: your step also gives {names} to {in_code(replay.name)}. "
+        "The probe has only images. Say what to use for it: "
+        f"CAMCallback(forward=lambda module, images: {replay.sketch()})."
     )
 
 

@@ -26,13 +26,21 @@ class RealBatch:
 
     Attributes:
         calls: The first call of each module that was called, by name and in order; "" is the Lightning module.
-        stem: Name of the first module with parameters that was given images; None where hooks saw none.
+        stems: For each network, the one to look at first, its first module with parameters that was given images.
+            Empty where hooks saw none.
+        n_trained: How many of them, from the first, the training changes; a frozen teacher is none of these.
         indices: Which items of the data set the images are; None where the order is not known.
     """
 
     calls: Mapping[str, Call]
-    stem: str | None
+    stems: Mapping[str, str]
+    n_trained: int
     indices: Sequence[int] | None
+
+    @property
+    def stem(self) -> str | None:
+        """Name of the first layer of the network to look at."""
+        return next(iter(self.stems.values()), None)
 
     @property
     def at_stem(self) -> Tensor | None:
@@ -40,11 +48,31 @@ class RealBatch:
         return None if self.stem is None else self.calls[self.stem].largest
 
     @property
+    def networks(self) -> list[str]:
+        """The networks that may give the class scores."""
+        return list(self.stems)[: max(1, self.n_trained)] or [name for name in self.calls if name][:1]
+
+    @property
     def entries(self) -> list[tuple[str, Call]]:
-        """Calls with images of the Lightning module and of the first of its networks, the outermost first."""
-        with_images = [(name, call) for name, call in self.calls.items() if call.images is not None]
-        inner = next(([each] for each in with_images if each[0]), [])
-        return [each for each in with_images if not each[0]] + inner
+        """Calls with images of the Lightning module, and of the networks that may give the class scores."""
+        names = dict.fromkeys(["", *self.networks])
+        calls = [(name, self.calls[name]) for name in names if name in self.calls]
+        return [(name, call) for name, call in calls if call.images is not None]
+
+
+def seen_in(module: nn.Module, arrivals: Arrivals, indices: Sequence[int] | None) -> RealBatch:
+    """What arrived in a step of a Lightning module."""
+    changed = _trained_parameters(module)
+    trained = [name for name in arrivals.stems if changed & {id(p) for p in module.get_submodule(name).parameters()}]
+    stems = {name: arrivals.stems[name] for name in dict.fromkeys([*trained, *arrivals.stems])}
+    return RealBatch(arrivals.calls, stems, len(trained), indices)
+
+
+def _trained_parameters(module: nn.Module) -> set[int]:
+    """Identities of the parameters that the training changes: those in an optimizer, or all where there is none."""
+    optimizers = getattr(getattr(module, "_trainer", None), "optimizers", None) or ()
+    stepped = {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+    return {id(p) for p in module.parameters() if p.requires_grad and (not stepped or id(p) in stepped)}
 
 
 class Catcher:
@@ -56,6 +84,7 @@ class Catcher:
 
     def __init__(self) -> None:
         self.batch: RealBatch | None = None
+        self._module: nn.Module | None = None
         self._arrivals: Arrivals | None = None
         self._indices: Sequence[int] | None = None
 
@@ -63,20 +92,20 @@ class Catcher:
         """Before a step: hooks that note what arrives, unless there was a batch already."""
         if self.batch is None and self._arrivals is None:
             self._indices = first_items(next(loaders_in(loaders), None))
-            self._arrivals = Arrivals(module)
+            self._module, self._arrivals = module, Arrivals(module)
 
     def end(self) -> None:
         """After the step: the hooks are gone."""
-        if self._arrivals is not None:
+        if self._arrivals is not None and self._module is not None:
             self._arrivals.close()
-            self.batch = RealBatch(self._arrivals.calls, self._arrivals.stem, self._indices)
-            self._arrivals = None
+            self.batch = seen_in(self._module, self._arrivals, self._indices)
+            self._module = self._arrivals = None
 
     def drop(self) -> None:
         """Takes the hooks away where a step did not end."""
         if self._arrivals is not None:
             self._arrivals.close()
-            self._arrivals = None
+            self._module = self._arrivals = None
 
 
 def can_be_repeated(module: Any, loader: Any) -> bool:
@@ -98,18 +127,18 @@ def can_be_repeated(module: Any, loader: Any) -> bool:
     )
 
 
-def batch_of(module: Any, loader: Any, indices: Sequence[int]) -> RealBatch:
+def batch_of(module: Any, loader: Any, indices: Sequence[int], stem: str | None = None) -> RealBatch:
     """What the user's validation step would give to the model for items of our choice; see `can_be_repeated`.
 
-    It ends at the model's first layer. The loader's ``collate_fn``, the transfer hooks and the step run as they are
-    written, and what they do to the module and to random states is undone.
+    It ends at the layer ``stem``, or at the model's first one. The loader's ``collate_fn``, the transfer hooks and the
+    step run as they are written, and what they do to the module and to random states is undone.
     """
     items = list(Source(loader.dataset, loader).read(item_at, indices))
     with untouched(module), switches_kept(module), _rebound(module.trainer.datamodule), _rebound(loader.collate_fn):
         batch = module._apply_batch_transfer_handler(loader.collate_fn(items), device=module.device)
-        with Arrivals(module, stops=True, runs_eagerly=True) as arrivals, suppress(Enough):
+        with Arrivals(module, stops_at=stem or "", runs_eagerly=True) as arrivals, suppress(Enough):
             module.validation_step(batch, 0, **_second_loader(module))
-    return RealBatch(arrivals.calls, arrivals.stem, indices)
+    return seen_in(module, arrivals, indices)
 
 
 @contextmanager
@@ -130,16 +159,17 @@ def _second_loader(module: Any) -> dict[str, int]:
     return {} if wanted is None or wanted.default is not inspect.Parameter.empty else {"dataloader_idx": 0}
 
 
-def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor, stem: str | None) -> Tensor | None:
-    """What arrives at a layer when ``run`` is given ``inputs``; None if nothing does. The model is the same afterwards.
+def arrives(module: nn.Module, run: Callable[[Tensor], Any], inputs: Tensor) -> Mapping[str, Tensor]:
+    """What arrives at each module, as far as `Arrivals` sees, when ``run`` is given ``inputs``.
+
+    The model is the same afterwards.
 
     Raises:
         Exception: Whatever ``run`` raises.
     """
     with untouched(module), Arrivals(module, runs_eagerly=True) as arrivals:
         run(placed(module, inputs).clone())
-    call = None if stem is None else arrivals.calls.get(stem)
-    return None if call is None else call.largest
+    return {name: call.largest for name, call in arrivals.calls.items() if call.largest is not None}
 
 
 def loaders_in(loaders: Any) -> Iterator[Any]:

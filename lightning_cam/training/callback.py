@@ -85,7 +85,7 @@ class CAMCallback(Callback):
 
         sinks: *Where it is kept.* Receivers of the pictures; None means the trainer's loggers and a folder.
         log_images: Whether to keep pictures at all; without them only scalars are logged.
-        n_images: How many probe images get a series of pictures. All of them are measured.
+        n_images: How many probe images get a series of pictures. All of them are measured, and 64 are on the page.
         name: First part of every logged key. Two callbacks on one trainer need two names.
 
     Raises:
@@ -132,6 +132,7 @@ class CAMCallback(Callback):
             max_overhead=max_overhead,
             trials=chosen,
             limits=limits(chosen, expected_cues, audit.cues if audit else ()),
+            audit=audit,
             on_shortcut=on_shortcut,
             on_error=on_error,
             verbose=verbose,

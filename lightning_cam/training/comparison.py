@@ -54,20 +54,33 @@ class Logged:
 
     def contradicts(self, logits: Tensor, targets: Tensor) -> str:
         """Why the probe cannot be what the model sees; empty where the two accuracies go together."""
-        right = (logits.argmax(1) == targets).float()
-        per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}
-        shares = {c: self.shares.get(c, 0.0) for c in per_class} if self.shares else dict.fromkeys(per_class, 1.0)
-        expected = sum(per_class[c] * shares[c] for c in per_class) / (sum(shares.values()) or 1.0)
-        if not self.shares:  # the user's accuracy may be of images or of classes
-            expected = max(expected, float(right.mean()))
-        margin = max(CLEARLY, 3 * math.sqrt(0.25 / len(targets)))
-        if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - margin:
+        expected = self._expected(logits, targets)
+        if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - _margin(targets):
             return ""
         return (
             f"The model is right on {percent(expected)} of the probe's pictures, and on {percent(self.value)} by "
             f"your own {self.key!r}. So the probe is not what the model sees, or other numbers are its class scores. "
             "Pass CAMCallback(preprocess=...) or CAMCallback(forward=lambda module, images: class_scores)."
         )
+
+    def agrees(self, logits: Tensor, targets: Tensor) -> bool:
+        """Whether the probe's accuracy is about the same, so that these are the scores that the user looks at."""
+        is_enough = len(targets) >= _FEWEST_FOR_ACCURACY
+        return is_enough and abs(self._expected(logits, targets) - self.value) <= _margin(targets)
+
+    def _expected(self, logits: Tensor, targets: Tensor) -> float:
+        """The user's accuracy, if these logits are the user's own."""
+        right = (logits.argmax(1) == targets).float()
+        per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}
+        shares = {c: self.shares.get(c, 0.0) for c in per_class} if self.shares else dict.fromkeys(per_class, 1.0)
+        expected = sum(per_class[c] * shares[c] for c in per_class) / (sum(shares.values()) or 1.0)
+        if not self.shares:  # the user's accuracy may be of images or of classes
+            expected = max(expected, float(right.mean()))
+        return expected
+
+
+def _margin(targets: Tensor) -> float:
+    return max(CLEARLY, 3 * math.sqrt(0.25 / len(targets)))
 
 
 class Comparison:
@@ -198,9 +211,13 @@ class Comparison:
             return batch
         with own_seed(0), suppress(Exception):  # a step may want more of its batch than we know
             indices = _some_of(Source(loader.dataset).items)
-            ours = batch_of(module, loader, batch.indices or indices)
-            if ours.at_stem is not None and (batch.at_stem is None or overlaps(ours.at_stem, batch.at_stem)):
-                return ours
+            ours = batch_of(module, loader, batch.indices or indices, batch.stem)
+            if batch.at_stem is None or batch.stem is None:
+                return ours if ours.at_stem is not None else batch
+            at_stem = ours.calls[batch.stem].largest
+            if at_stem is not None and overlaps(at_stem, batch.at_stem):
+                # It has ended there. What is known of further networks is of the real batch.
+                return replace(batch, calls={**batch.calls, **ours.calls}, indices=ours.indices)
         return batch
 
     def _may_repeat(self, module: nn.Module, loader: Any) -> bool:
@@ -211,7 +228,7 @@ class Comparison:
         if not self._may_repeat(module, loader):
             return False
         with own_seed(1), suppress(Exception):  # see above
-            again = batch_of(module, loader, batch.indices or ()).at_stem
+            again = batch_of(module, loader, batch.indices or (), batch.stem).at_stem
             return again is not None and batch.at_stem is not None and unexplained(again, batch.at_stem) <= EXACT
         return False
 

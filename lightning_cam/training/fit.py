@@ -63,7 +63,8 @@ class Fit:
         )
         self._monitors = Monitors(options.name, failures)
         self._plain = self.probe  # without what comparisons with batches add
-        self._gallery = Gallery(options.name, options.sinks, options.n_images if options.log_images else 0, failures)
+        n_images = options.n_images if options.log_images else 0
+        self._gallery = Gallery(options.name, options.sinks, n_images, failures, options.audit)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
@@ -208,7 +209,7 @@ class Fit:
             return
         if self._observer.doubt not in ("", UNSEEN) and not agreement.doubt:
             self._failures.say_once("no doubt", "there will be a verdict, since the probe is now what the model sees")
-        self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt)
+        self._observer.adopt(agreement.forward or self._options.forward, agreement.doubt, agreement.guess)
         self.probe = self._plain
         if agreement.step is not None and self._plain is not None:
             self.probe = with_step(self._plain, agreement.step)

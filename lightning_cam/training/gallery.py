@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..audit import AuditResult
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
@@ -22,9 +23,18 @@ class Gallery:
         sinks: As in `CAMCallback`; None means the trainer's loggers and a folder.
         n_images: How many probe images get a series of pictures; 0 keeps scalars and the verdict alone.
         failures: Counts what cannot be opened or drawn.
+        audit: Of the training data; the page of the run shows what it found.
     """
 
-    def __init__(self, name: str, sinks: Sequence[Sink] | None, n_images: int, failures: Failures) -> None:
+    def __init__(
+        self,
+        name: str,
+        sinks: Sequence[Sink] | None,
+        n_images: int,
+        failures: Failures,
+        audit: AuditResult | None = None,
+    ) -> None:
+        self._audit = audit
         self._name = name
         self._sinks = sinks
         self._n_images = n_images
@@ -47,7 +57,8 @@ class Gallery:
         self._run = run
         folder = self._folder if self._sinks is None else None
         found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
-        self._album = Album(probe, self._name, found if self._sinks is None else self._sinks, self._n_images, run=run)
+        sinks = found if self._sinks is None else self._sinks
+        self._album = Album(probe, self._name, sinks, self._n_images, run=run, audit=self._audit)
 
     @property
     def _folder(self) -> str:

@@ -84,7 +84,7 @@ class Observer:
     ) -> None:
         self.report: Report | None = None
         self.judged: Report | None = None
-        self.doubt = ""
+        self.doubt = self._guess = ""
         self.logged: Logged | None = None
         self.images_a_pass = batch_size
         self._layer = layer
@@ -104,9 +104,12 @@ class Observer:
         """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
 
-    def adopt(self, forward: Callable[[nn.Module, Tensor], Any] | None, doubt: str) -> None:
-        """How the model is called from now on, and why that gives no verdict. Checks so far convict nobody any more."""
-        self._forward, self.doubt = forward, doubt
+    def adopt(self, forward: Callable[[nn.Module, Tensor], Any] | None, doubt: str, guess: str = "") -> None:
+        """How the model is called from now on, and why that gives no verdict. Checks so far convict nobody any more.
+
+        A guess gives a verdict where the accuracy that the user logs agrees.
+        """
+        self._forward, self.doubt, self._guess = forward, doubt, guess
         self._running = RunningVerdict(self._limits)
 
     def check(
@@ -219,8 +222,14 @@ class Observer:
         may_be_another = not report.learned and not report.has_one_class
         width = report.head.remark if report.head is not None and may_be_another else ""
         accuracy = self.logged.contradicts(report.logits, self._targets) if self.logged else ""
-        doubt = self.doubt or accuracy or width
+        doubt = self.doubt or accuracy or width or self._unconfirmed(report)
         return withheld(verdict, doubt) if doubt else verdict
+
+    def _unconfirmed(self, report: Report) -> str:
+        """Why the class scores may be others, where there are several and no accuracy of the user's own agrees."""
+        is_confirmed = self.logged is not None and self.logged.agrees(report.logits, self._targets)
+        guess = self._guess or (report.head.remark if report.head is not None and report.head.is_guess else "")
+        return "" if is_confirmed or report.has_one_class else guess
 
     def evidence(self, model: nn.Module, probe: Probe, cues: Sequence[str]) -> list[Evidence]:
         """Pictures of the swaps of the given cues, in the first process; all have to call this.

@@ -46,6 +46,7 @@ class Options:
     max_overhead: float
     trials: tuple[Trial, ...]
     limits: Mapping[str, str]
+    audit: AuditResult | None
     on_shortcut: OnShortcut
     on_error: OnError
     verbose: bool

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 import torchmetrics
 from torch import Tensor, nn
@@ -353,6 +354,182 @@ FURTHER |= {
     "two optimisers": Recipe(Adversarial),
     "two tasks": Recipe(TwoTasks),
     "validated on mirror images as well": Recipe(Mirrored),
+}
+
+# ---- more than one network -------------------------------------------------------------------------------------------
+
+
+def teacher() -> nn.Sequential:
+    """A frozen network that knows the classes by their wrong names: whoever takes it for the student sees it."""
+    net = network()
+    optimizer = torch.optim.Adam(net.parameters(), 3e-2)
+    for _ in range(30):
+        optimizer.zero_grad()
+        F.cross_entropy(net(normal(TRAINING[0])), 1 - TRAINING[1]).backward()
+        optimizer.step()
+    return net.requires_grad_(False)
+
+
+class Distilled(pl.LightningModule):
+    """The teacher comes first, there is no ``forward``, and the key of the accuracy is an unusual one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher, self.student = teacher(), network()
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            wrong = self.teacher(x)
+        return wrong, self.student(x)
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        wrong, scores = self.answers(normal(batch[0]))
+        return F.cross_entropy(scores, wrong.flip(1).softmax(1))
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        right = self.answers(normal(batch[0]))[1].argmax(1) == batch[1]
+        self.log("val_right", right.float().mean(), batch_size=len(right))
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.student.parameters(), 3e-2)
+
+
+class NotStepped(Distilled):
+    """The teacher has gradients, and no optimizer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher.requires_grad_(True)
+
+
+class InDict(Distilled):
+    def __init__(self) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict({"teacher": self.teacher, "student": self.student})
+        del self.teacher, self.student
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.networks["teacher"](x).detach(), self.networks["student"](x)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.networks["student"].parameters(), 3e-2)
+
+
+class ForwardOfBoth(Distilled):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.teacher(x), self.student(x)
+
+    def answers(self, x: Tensor) -> Any:
+        return self(x)
+
+
+class Otherwise(Distilled):
+    """Only the student is given normalised pictures."""
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.teacher(x).detach(), self.student(x / 4 + 1)
+
+
+class OwnAverage(Distilled):
+    """Validated by averaged weights alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.teacher.load_state_dict(self.student.state_dict())
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        wrong, scores = self.answers(normal(batch[0]))
+        return F.cross_entropy(scores, batch[1]) + F.mse_loss(scores, wrong)
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        for average, own in zip(self.teacher.state_dict().values(), self.student.state_dict().values(), strict=True):
+            average.copy_(average + 0.3 * (own - average))
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        right = self.teacher(normal(batch[0])).argmax(1) == batch[1]
+        self.log("val_right", right.float().mean(), batch_size=len(right))
+
+
+class Pair(Distilled):
+    """Two networks are trained, and nothing tells which one counts."""
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        return sum(F.cross_entropy(each, batch[1]) for each in self.answers(normal(batch[0])))
+
+    def answers(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.teacher(x), self.student(x)
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.requires_grad_(True).parameters(), 3e-2)
+
+
+class PairThatSaysIt(Pair):
+    def validation_step(self, batch: Any, index: int) -> None:
+        right = sum(self.answers(normal(batch[0]))).argmax(1) == batch[1]
+        self.log("val_right", right.float().mean(), batch_size=len(right))
+        self.log("val_acc", right.float().mean(), batch_size=len(right))
+
+
+class Siamese(Plain):
+    """Tells whether two pictures are of one class."""
+
+    def forward(self, one: Tensor, other: Tensor) -> Tensor:
+        return self.net((one - other).abs())
+
+    def given(self, batch: Any) -> Any:
+        return normal(batch[0]), (batch[1] == batch[1].roll(1)).long()
+
+    def logits(self, x: Any) -> Any:
+        return self(x, x.roll(1, 0))
+
+
+class TwoHeads(Plain):
+    """No accuracy tells which of two tensors counts."""
+
+    def forward(self, x: Any) -> Any:
+        scores = self.net(x)
+        return scores, 2 * scores
+
+    def logits(self, x: Any) -> Any:
+        return self(x)[0]
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_loss", F.cross_entropy(self(batch[0])[0], batch[1]))
+
+
+class NoForwardButAModule(InStep):
+    """As kornia beside a network, in a module without ``forward``."""
+
+    forward = pl.LightningModule.forward
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.augment = nn.Sequential(NORMALIZE)
+
+    def logits(self, x: Any) -> Any:
+        return self.net(self.augment(x))
+
+    def given(self, batch: Any) -> Any:
+        return batch
+
+
+FURTHER |= {
+    "a teacher first": Recipe(Distilled),
+    "a teacher first, shuffled validation": Recipe(Distilled, validation={"shuffle": True}),
+    "a teacher with gradients": Recipe(NotStepped),
+    "a teacher and a student in a dict": Recipe(InDict),
+    "a teacher's scores before the student's": Recipe(ForwardOfBoth),
+    "a teacher that is given other numbers": Recipe(Otherwise),
+    "a teacher that is given other numbers, shuffled validation": Recipe(Otherwise, validation={"shuffle": True}),
+    "averaged weights alone are validated": Recipe(OwnAverage),
+    "two networks": Recipe(
+        Pair, sentence=r"forward=lambda module, images: module\.student\(images\)\); where your step adds them up"
+    ),
+    "two networks, one chosen": Recipe(Pair, callback={"forward": lambda module, images: module.student(images)}),
+    "two networks and an accuracy": Recipe(PairThatSaysIt),
+    "pairs of pictures": Recipe(Siamese, sentence="your step also gives 'other' to module"),
+    "two heads, no accuracy": Recipe(TwoHeads, sentence=r"several tensors as wide as the class list \(0 and 1\)"),
+    "a module that normalises, no forward": Recipe(NoForwardButAModule),
 }
 
 # ---- batches and loops -----------------------------------------------------------------------------------------------
