@@ -2,6 +2,7 @@
 
 const TWICE = 255 * Math.log2(3) / Math.log2(9); // a scale never ends below: even attention must look even
 const MORE = [255, 140, 0], LESS = [20, 120, 230]; // orange and blue: told apart by every kind of colour vision
+const VEIL = [38, 44, 78]; // over what is not looked at: dark enough for white, and seen on black
 const OPACITY = 0.75; // the largest of the colours: the object stays in sight
 
 function bytes(text) {
@@ -54,7 +55,7 @@ function palettes(ramp, end) {
   for (let cell = 0; cell < 256; cell += 1) {
     const place = Math.min(cell / end, 1);
     heat.push([...ramped(ramp, place), 255 * OPACITY * Math.min(place / 0.5, 1)]);
-    spot.push([0, 0, 0, 255 * 0.94 * (1 - place) ** 1.2]);
+    spot.push([...VEIL, 255 * 0.9 * (1 - Math.min(place / 0.85, 1))]);
     const more = (cell - 128) / 127;
     gap.push([...(more > 0 ? MORE : LESS), 255 * 0.85 * Math.min(1.5 * Math.abs(more), 1)]);
   }
