@@ -108,16 +108,14 @@ def cell(change: Change, *, after: bool) -> str:
     return percent(value) if change.what == ACCURACY and not math.isnan(value) else number(value)
 
 
-def difference(change: Change) -> str:
-    """With its interval, as the table has it: accuracies in percent points."""
+def difference(change: Change) -> tuple[str, str]:
+    """With its interval, as the table has them: accuracies in percent points."""
     if change.direction == "unknown":
-        return "-"
+        return "-", ""
+    is_accuracy = change.what == ACCURACY
     figures = (change.difference, change.low, change.high)
-    if change.what == ACCURACY:
-        mean, low, high = (f"{100 * value + 0.0:.0f}" for value in figures)
-        return f"{mean} ({low} to {high}) points"
-    mean, low, high = map(number, figures)
-    return f"{mean} ({low} to {high})"
+    mean, low, high = (str(round(100 * value)) if is_accuracy else number(value) for value in figures)
+    return mean, f"{low} to {high}{' points' if is_accuracy else ''}"
 
 
 def meaning(change: Change) -> str:
@@ -139,7 +137,14 @@ def table(runs: Sequence[ComparedRun], changes: Sequence[Mapping[str, Change]], 
     ]
 
 
+def _with_interval(change: Change) -> str:
+    mean, interval = difference(change)
+    return f"{mean} ({interval})" if interval else mean
+
+
 def _cells(what: str, changes: Sequence[Mapping[str, Change]]) -> list[str]:
     of_runs = [each[what] for each in changes]
-    figures = [text for change in of_runs for text in (cell(change, after=True), difference(change), meaning(change))]
+    figures = [
+        text for change in of_runs for text in (cell(change, after=True), _with_interval(change), meaning(change))
+    ]
     return [printable(what), cell(of_runs[0], after=False), *figures]

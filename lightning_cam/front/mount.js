@@ -95,7 +95,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   const below = [...(rest.length ? [make("h3", { class: "more" }, "The other cues, over time"), panel(rest)] : []),
     ...(checks.length > 1 ? [table(curves, checks)] : []), ...(led ? [] : contactSheet(portraits)), dialog.dialog];
   if (led) {
-    element.append(label, panel(first), grid, none, ...below);
+    element.append(label, grid, none, panel(first), ...below);
     draw();
     return { checks, classes, portraits, show };
   }
