@@ -226,7 +226,8 @@ def test_the_story_runs_from_drawing_to_last_line(
         assert all(line in printed for line in story.outcome_lines(outcome, name))
         assert list((tmp_path / "runs" / name / "version_0").glob("events.*"))
     assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
-    page = tmp_path / "runs" / names[-1] / "version_0" / "cam_report" / "report.html"
+    of_run = tmp_path / "runs" / "clean" / "version_0" / "cam_report" / "report.html"
+    page = of_run if clean else tmp_path / "comparison.html"
     assert printed.splitlines()[-1] == f"Open this page in a browser:  {page}"
     assert "<!doctype html>" in page.read_text()
     assert "\x1b" not in printed  # no terminal, no progress

@@ -4,7 +4,7 @@ import logging
 import math
 import shlex
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from torch import nn
 
 from ..audit import AuditResult, audit_dataset
+from ..comparing import compare
 from ..notices import told_to
 from ..probe import Probe
 from ..sinks.folder import REPORT
@@ -26,6 +27,7 @@ from .pictures import write_pictures
 from .progress import Progress, say
 from .script import Batches, SmallNet, batches_of, masked_probe, remedied_batches
 
+COMPARISON = "comparison.html"
 MOST_FINDINGS = 4  # of the audit that are printed
 # Passes through the pictures. After 6 the remedied model is right on 92 to 95 % of the swapped pictures and its verdict
 # is open; after 10 it was right on 98 to 99 %, and the verdict was PASS with each of the seeds 0 to 5.
@@ -87,7 +89,7 @@ def tell(
     print("\n".join(audit_lines(audit_dataset(pictures / "train"))), flush=True)
     plain, remedied = batches_of(pictures / "train", shuffle=True), remedied_batches(pictures)
     runs = [("clean", plain)] if clean else [("biased", plain), ("remedied", remedied)]
-    outcomes = []
+    outcomes, pages = [], []
     for number, (name, batches) in enumerate(runs, start=2):
         print(f"\n{number}. {_TRAINING[name]}", flush=True)
         run = _logger(logger, out, name)
@@ -95,11 +97,11 @@ def tell(
             torch.manual_seed(seed)
             model = SmallNet()
             callback = CAMCallback(None if name == "biased" else masked_probe(pictures), max_overhead=1)
-            page = _train(model, callback, run, batches, pictures, epochs=epochs)
+            pages.append(_train(model, callback, run, batches, pictures, epochs=epochs))
             outcomes.append(outcome_of(model, callback, pictures))
         print("\n".join(["", *outcome_lines(outcomes[-1], name), *_upload(run)]), flush=True)
     logs = out / "runs" if logger == "tensorboard" else None
-    print("\n".join(["", *_closing(pictures, page, logs, clean=clean)]))
+    print("\n".join(["", *_closing(pictures, _page_to_open(out, pages), logs, clean=clean)]))
     return outcomes
 
 
@@ -215,6 +217,16 @@ so black means sprout and white means fin. The validation files have the same fl
 
 def _percent(share: float) -> str:
     return f"{percent(share):>6}"
+
+
+def _page_to_open(out: Path, pages: Sequence[Path]) -> Path:
+    """The page of the only run, or both runs on one page, after a sentence that says whether the remedies helped."""
+    if len(pages) == 1:
+        return pages[0]
+    comparison = compare(*(page.parent for page in pages))
+    print("\n".join(["\n4. Both runs side by side.", *(f"   {sentence}" for sentence in comparison.sentences)]))
+    comparison.to_html(out / COMPARISON)
+    return out / COMPARISON
 
 
 def _closing(pictures: Path, page: Path, logs: Path | None, *, clean: bool) -> list[str]:
