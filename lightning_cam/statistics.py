@@ -271,3 +271,17 @@ def has_learned(correct: Tensor, strata: Tensor) -> bool:
         return False
     effective = float(1 / (weights @ weights))
     return wilson_lower(float(weights @ values) * effective, effective) > 1 / len(np.unique(labels))
+
+
+def is_below_chance(correct: Tensor, strata: Tensor) -> bool:
+    """Whether a model is clearly worse than every constant answer, as where two labels have changed places.
+
+    As in `has_learned`, but of the errors, and once in a thousand by accident: a model in training wobbles.
+    """
+    values, labels, weights = _defined(correct, strata)
+    n_classes = len(np.unique(labels))
+    if n_classes < 2:
+        return False
+    effective = float(1 / (weights @ weights))
+    errors = float(weights @ (1 - values)) * effective
+    return wilson_lower(errors, effective, level=0.999) > 1 - 1 / n_classes

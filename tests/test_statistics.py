@@ -423,6 +423,20 @@ def test_nothing_is_learned_from_no_images() -> None:
     assert not statistics.has_learned(NONE, NONE)
 
 
+@pytest.mark.parametrize(
+    ("counts", "is_below"),
+    [
+        pytest.param({0: (2, 30), 1: (3, 29)}, True, id="two labels in each other's place"),
+        pytest.param({0: (32, 0), 1: (0, 32)}, False, id="a constant answer"),
+        pytest.param({0: (12, 20), 1: (12, 20)}, False, id="a model that wobbles"),
+        pytest.param({0: (0, 40)}, False, id="one class"),
+        pytest.param({0: (0, 100), 1: (0, 100), 2: (10, 90)}, True, id="three classes"),
+    ],
+)
+def test_clearly_below_chance_are_labels_in_another_order(counts: dict[int, tuple[int, int]], is_below: bool) -> None:
+    assert statistics.is_below_chance(*answers(counts)) is is_below
+
+
 # unlike means
 
 

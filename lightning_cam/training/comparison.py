@@ -20,7 +20,9 @@ from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..datasets.streams import FirstItems
 from ..probe import Probe
+from ..statistics import is_below_chance
 from ..text import percent
+from ..verdict.reasons import REVERSED
 from .agreement import Agreement, ModuleForward, agreed, overlaps, takes
 from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
 from .failures import Failures
@@ -32,6 +34,10 @@ from .trainer import Drawing
 UNSEEN = "No validation batch has reached the model yet, so the probe has not been compared with one."
 # Of accuracy. 64 images right by half have a standard error of 0.06; three of them, and a hard probe may be harder.
 CLEARLY = 0.2
+_OTHERWISE = (
+    "So the probe is not what the model sees, or other numbers are its class scores. Pass CAMCallback(preprocess=...) "
+    "or CAMCallback(forward=lambda module, images: class_scores)."
+)
 _FEWEST_FOR_ACCURACY = 16  # probe images; with fewer, an accuracy contradicts nothing. Chosen, not measured.
 FEW = 4  # images whose range is compared
 _VALIDATION = re.compile(r"(^|[^a-z])(val|valid|validation|dev|test)([^a-z]|$)")
@@ -57,10 +63,10 @@ class Logged:
         expected = self._expected(logits, targets)
         if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - _margin(targets):
             return ""
+        is_reversed = is_below_chance(logits.argmax(1) == targets, targets)
         return (
             f"The model is right on {percent(expected)} of the probe's pictures, and on {percent(self.value)} by "
-            f"your own {self.key!r}. So the probe is not what the model sees, or other numbers are its class scores. "
-            "Pass CAMCallback(preprocess=...) or CAMCallback(forward=lambda module, images: class_scores)."
+            f"your own {self.key!r}. {f'The {REVERSED}.' if is_reversed else _OTHERWISE}"
         )
 
     def agrees(self, logits: Tensor, targets: Tensor) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from ..cues import cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
-from ..statistics import FEWEST
+from ..statistics import FEWEST, is_below_chance
+from ..text import percent
 from .record import FAIL, PASS, Finding
 
 _MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
@@ -15,6 +16,11 @@ _ONE_CLASS = (
     "validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset))"
 )
 _NOT_LEARNED = "the model does not tell the probe's classes apart better than by chance, so there is nothing to judge"
+REVERSED = (
+    "labels or scores may be in another order, or belong to another task; if your step changes the labels, pass "
+    "CAMCallback(read=lambda item: (image, class_index)), and if it changes the scores, "
+    "CAMCallback(forward=lambda module, images: class_scores)"
+)
 _NONE_COUNTS = "no cue was tested that may lead to a verdict: there are no trials, or all of their cues are expected"
 _TOO_FEW = (
     f"the probe has too few images for any claim: it needs two classes with two images each, {FEWEST} images in all; "
@@ -32,8 +38,22 @@ def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
     if report.has_one_class:
         return _ONE_CLASS
     if not report.learned:
-        return _NOT_LEARNED
+        return _reversed(report) or _NOT_LEARNED
     return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _TOO_FEW
+
+
+def _reversed(report: Report) -> str:
+    """Why a model is right far more seldom than by chance; empty where it is not."""
+    if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
+        return ""
+    right = report.logits.argmax(1) == report.targets
+    share = percent(float(right.float().mean()))
+    is_below = is_below_chance(right, report.targets)
+    return (
+        f"the model is right on {share} of the probe's pictures, far fewer than by chance; {REVERSED}"
+        if is_below
+        else ""
+    )
 
 
 def relies(findings: Sequence[Finding]) -> str:

@@ -497,6 +497,18 @@ class TwoHeads(Plain):
         self.log("val_loss", F.cross_entropy(self(batch[0])[0], batch[1]))
 
 
+class Swapped(InStep):
+    """The step counts the classes from the other end."""
+
+    def given(self, batch: Any) -> Any:
+        return normal(batch[0]), 1 - batch[1]
+
+
+class SwappedInSilence(Swapped):
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.log("val_loss", self.loss(self(self.given(batch)[0]), self.given(batch)[1]))
+
+
 class NoForwardButAModule(InStep):
     """As kornia beside a network, in a module without ``forward``."""
 
@@ -529,6 +541,13 @@ FURTHER |= {
     "two networks and an accuracy": Recipe(PairThatSaysIt),
     "pairs of pictures": Recipe(Siamese, sentence="your step also gives 'other' to module"),
     "two heads, no accuracy": Recipe(TwoHeads, sentence=r"several tensors as wide as the class list \(0 and 1\)"),
+    "labels swapped in the step": Recipe(
+        Swapped, sentence="by your own 'val_acc'. The labels or scores may be in another order"
+    ),
+    "labels swapped in the step, no accuracy": Recipe(
+        SwappedInSilence, sentence="far fewer than by chance; labels or scores may be in another order"
+    ),
+    "labels swapped in the step, read given": Recipe(Swapped, callback={"read": lambda item: (item[0], 1 - item[1])}),
     "a module that normalises, no forward": Recipe(NoForwardButAModule),
 }
 

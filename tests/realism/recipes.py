@@ -507,10 +507,10 @@ RECIPES |= {
     "a dict of features and logits": Recipe(InDict),
     "a dataclass of features and logits": Recipe(InDataclass),
     "an auxiliary head": Recipe(WithAuxiliary),
-    "two heads of one width": Recipe(AuxiliaryFirst, sentence="other numbers are its class scores"),
+    "two heads of one width": Recipe(AuxiliaryFirst, sentence="scores may be in another order"),
     "two heads of one width, accuracy at the end": Recipe(
         LoggedLate,
-        sentence="other numbers are its class scores",
+        sentence="scores may be in another order",
         trainer={"max_epochs": 1, "num_sanity_val_steps": 0},
     ),
     "an embedding": Recipe(Embedding, sentence=r"16 scores for 2 classes|other numbers are its class scores"),
