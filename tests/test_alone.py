@@ -80,6 +80,21 @@ def test_in_a_notebook_a_verdict_is_words() -> None:
 
 
 @in_chromium
+def test_one_look_has_neither_slider_nor_curves(report: Report, tmp_path: Path) -> None:
+    report.to_html(tmp_path / "look.html")
+    dom, console = opened(tmp_path / "look.html")
+
+    assert console == []
+    assert dom.count('class="probe ') == 64
+    assert '<div class="bar" hidden="">' in dom
+    assert (
+        len(re.findall('preserveAspectRatio="none" aria-hidden="true" hidden=""', dom))
+        == dom.count('class="cursor"') - 1
+    )
+    assert "space bar" not in dom.split("<script")[0]
+
+
+@in_chromium
 def test_chromium_draws_the_frame_of_a_notebook(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "notebook.html"
     file.write_text(f"<!doctype html><title>notebook</title>{report._repr_html_()}")

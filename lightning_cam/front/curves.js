@@ -28,6 +28,7 @@ function curve(key, title, checks, margin) {
   const points = checks.filter((check) => value(check) !== null).map((check) => `${x(check.step)},${y(value(check))}`);
   const cursor = make("svg:line", { class: "cursor", y1: -2, y2: 42 });
   drawing.append(make("svg:polyline", { class: "trace", points: points.join(" ") }), cursor);
+  if (checks.length === 1) drawing.setAttribute("hidden", ""); // a figure alone is no curve
   const number = make("b");
   const figure = make("figure", { class: "curve" }, make("figcaption", {}, title, number), drawing);
   function show(check) {

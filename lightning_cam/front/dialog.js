@@ -55,14 +55,17 @@ function probeDialog(portraits, checks, look, moved) {
       panel(`attention for the predicted class, ${className(portraits, shown.predicted[at])}`, other, shown.size, palettes, heat),
       panel("difference: orange has more for the predicted class, blue for the true one", difference(map, other, end), shown.size, palettes, "gap"));
     panels.replaceChildren(...figures);
+    curve.figure.hidden = checks.length === 1;
     curve.show(at, check, shown);
     where.textContent = `check ${checks.indexOf(check) + 1} of ${checks.length}${checks.length > 1 ? "; the arrow keys step through the checks" : ""}`;
   }
   function open(i) {
     at = i;
-    if (!dialog.open) dialog.showModal();
-    title.focus();
     show();
+    if (!dialog.open) {
+      dialog.showModal();
+      title.focus(); // once: whoever turns to the next probe stays on the button
+    }
     moved(i);
   }
   dialog.addEventListener("close", () => { at = null; moved(null); });

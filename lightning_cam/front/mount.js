@@ -21,9 +21,10 @@ function isKept(state, probe, i, check) {
   return isWrong || !(state.wrong || state.order === "sure");
 }
 
-function explained(portraits) {
+function explained(portraits, isSeries) {
   const masked = portraits.probes.some((probe) => probe.area !== null);
-  return make("p", {}, "A click on a picture shows it large. Arrow keys step through the checks, the space bar plays.",
+  return make("p", { class: "how" }, "A click on a picture shows it large.",
+    ...(isSeries ? [" Arrow keys step through the checks, the space bar plays."] : []),
     ...(masked ? [" The bar under a picture is the attention outside the object; its mark is where even attention would end."] : []));
 }
 
@@ -128,7 +129,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   bar.append(slider, label);
   bar.hidden = checks.length === 1;
   element.append(make("h2", {}, bar.hidden ? "Where the model looks" : "Where the model looks, over time"), bar, panel(first), mistakes.box,
-    options, grid, none, explained(portraits), ...below);
+    options, grid, none, explained(portraits, checks.length > 1), ...below);
   follow();
   return { checks, classes, portraits, show };
 }

@@ -28,7 +28,7 @@ HEADLINES = {
     "PASS": "No shortcut found among the cues that were tested",
     "WARN": "The model may rely on a shortcut",
     "FAIL": "The model relies on a shortcut",
-    "INCONCLUSIVE": "Nothing can be said yet",
+    "INCONCLUSIVE": "Not enough is known for a verdict",
 }
 NOT_JUDGED = "No verdict: no cue was swapped"
 LATER = "The pictures with the swapped cue are drawn when the fit ends."
