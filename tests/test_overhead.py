@@ -487,6 +487,23 @@ def test_one_check_at_the_end_convicts(slow: Slow) -> None:
     assert [outcome.verdict.outcome, verdict.outcome] == ["WARN", "FAIL"]
 
 
+@pytest.mark.parametrize("is_adopted", [True, False])
+def test_checks_before_a_comparison_convict_nobody(is_adopted: bool, slow: Slow) -> None:
+    """What was seen before the model was called as the user's step calls it does not count."""
+    observer = Observer(
+        layer="net.2", method=cams.grad_cam, forward=None, batch_size=32, limits={}, failures=Failures(raises=True)
+    )
+    look = partial(observer.check, slow.trainer.lightning_module, framed_probe(), BORDER, lets_through=lambda _: True)
+    look(judges=True)
+    if is_adopted:
+        observer.adopt(None, "")
+    outcome = look(judges=True)
+
+    assert isinstance(outcome, Judged)
+    assert outcome.verdict is not None
+    assert outcome.verdict.outcome == ("WARN" if is_adopted else "FAIL")
+
+
 # ---- short fits ------------------------------------------------------------------------------------------------------
 
 
