@@ -38,7 +38,7 @@ def test_tensorboard_has_every_scalar_and_every_picture_at_the_right_step(
         for picture in shown:
             assert_shows_something(picture)
     assert "background" in tensorboard_texts(folder)["cam/summary"]
-    assert f"tensorboard --logdir {logger.log_dir} --samples_per_plugin images=1000" in capsys.readouterr().out
+    assert f"tensorboard --logdir {logger.log_dir}" in capsys.readouterr().out
 
 
 def test_the_masks_of_objects_on_white_are_found_and_measured(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_tensorboard_shows_a_shortcut_with_its_evidence(tmp_path: Path) -> None:
     assert callback.verdict.outcome == "FAIL"
     assert texts["cam/verdict"].startswith("## Verdict: FAIL")
     assert texts["cam/summary"].startswith("## Verdict: FAIL")
-    assert "Where the model looks, over time" in texts["cam/summary"]
+    assert "The tab Attention has this verdict" in texts["cam/summary"]
     assert evidence.step == callback.history[-1].step
     assert_shows_something(evidence)
 

@@ -225,7 +225,7 @@ def test_the_story_runs_from_drawing_to_last_line(
         assert 0.5 < outcome.background_share < 0.85
         assert all(line in printed for line in story.outcome_lines(outcome, name))
         assert list((tmp_path / "runs" / name / "version_0").glob("events.*"))
-    assert f"tensorboard --logdir {tmp_path / 'runs'} --samples_per_plugin images=1000" in printed
+    assert f"tensorboard --logdir {tmp_path / 'runs'}" in printed
     of_run = tmp_path / "runs" / "clean" / "version_0" / "cam_report" / "report.html"
     page = of_run if clean else tmp_path / "comparison.html"
     assert printed.splitlines()[-1] == f"Open this page in a browser:  {page}"

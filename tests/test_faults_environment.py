@@ -23,6 +23,7 @@ from house.children import (
 from house.faulty import alone, beside, fitted, same, watching
 from house.read_back import tensorboard_images, tensorboard_scalars
 from house.trainings import Net
+from lightning_cam.sinks.tensorboard import SPARE
 
 HOUSE = Path(lightning_cam.__file__).parent
 ALL_STEPS = [0, 1, 3, 5, 7, 9, 11]  # of `watching`
@@ -85,9 +86,9 @@ def test_a_logger_that_refuses_our_keys_gets_the_users_alone(tmp_path: Path) -> 
 
 
 def test_pictures_leave_the_event_file_to_the_users_scalars(tmp_path: Path) -> None:
-    said = said_by(write_beside_a_user, tmp_path, 3 * 2**20)
+    said = said_by(write_beside_a_user, tmp_path, SPARE + 200_000)
 
-    assert 0 < len(tensorboard_images(tmp_path)["cam/leaf"]) == 300 - said["refused"] < 300
+    assert 0 < len(tensorboard_images(tmp_path)["cam/leaf"]) <= 300 - said["refused"] < 300
     assert tensorboard_scalars(tmp_path)["loss"] == {step: step for step in range(300)}
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from house.clock import Batches, Clock
-from house.read_back import tensorboard_events
+from house.read_back import key_of, tensorboard_events
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, Verdict, cams, examine
@@ -343,8 +343,8 @@ def test_the_last_check_has_trials_and_completes_the_reading_of_its_step(slow: S
 def test_tensorboard_has_one_point_and_one_picture_a_step(slow: Slow) -> None:
     events = tensorboard_events(Path(slow.trainer.loggers[0].log_dir))
     tags = events.Tags()
-    found = Counter((tag, event.step) for tag in tags["scalars"] for event in events.Scalars(tag))
-    found.update((tag, event.step) for tag in tags["images"] for event in events.Images(tag))
+    found = Counter((key_of(tag), event.step) for tag in tags["scalars"] for event in events.Scalars(tag))
+    found.update((key_of(tag), event.step) for tag in tags["images"] for event in events.Images(tag))
     ours = {key: times for key, times in found.items() if key[0].startswith("cam/")}
 
     assert set(ours.values()) == {1}

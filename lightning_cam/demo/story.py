@@ -19,7 +19,7 @@ from ..comparing import compare
 from ..notices import told_to
 from ..probe import Probe
 from ..sinks.folder import REPORT
-from ..sinks.tensorboard import image_hint
+from ..sinks.tensorboard import command
 from ..text import percent
 from ..training.callback import CAMCallback
 from ..training.trainer import run_folder
@@ -231,7 +231,7 @@ def _page_to_open(out: Path, pages: Sequence[Path]) -> Path:
 
 def _closing(pictures: Path, page: Path, logs: Path | None, *, clean: bool) -> list[str]:
     """What to try next and, last, the one page to open."""
-    watch = [] if logs is None else [f"To see both runs in TensorBoard:  {image_hint(logs)}"]
+    watch = [] if logs is None else [f"To see both runs in TensorBoard:  {command(logs)}"]
     return [
         f"The creatures are in {pictures}",
         *([] if clean else ["To compare with backgrounds that tell nothing:  lightning-cam demo --clean"]),

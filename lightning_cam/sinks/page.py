@@ -27,6 +27,13 @@ def png(image: NDArray[np.uint8]) -> bytes:
     return file.getvalue()
 
 
+def jpeg(image: NDArray[np.uint8]) -> bytes:
+    """A picture ``(h, w, 3)`` as a JPEG file: a fifth of a PNG, and the words on it stay readable."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="jpeg", quality=85)
+    return file.getvalue()
+
+
 @dataclass(frozen=True, eq=False)
 class Tile:
     """One probe at one check, ready to be shown.

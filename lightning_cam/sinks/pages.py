@@ -14,7 +14,7 @@ from ..text import class_name, printable
 from ..verdict import Verdict
 from .page import Page, Tile
 from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
-from .tensorboard import image_hint
+from .tensorboard import command
 from .wording import closing, markdown
 
 COARSE = 5  # cells a side below which a map says little
@@ -110,7 +110,7 @@ def final_page(
     title = "Where the model looks, over time"
     strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
     scalars = [reading.scalars for reading in history]
-    opening = [f"{image_hint('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
+    opening = [f"{command('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
     numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
     return Page(
         prefix,

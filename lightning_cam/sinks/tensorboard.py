@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from ..tensorboard_tab import events
 from ..text import printable
+from . import headings
 from .folder import require_room, require_space, versions
-from .page import Page, png
-from .tab import RunSeries
+from .page import Page, jpeg
+from .tab import RunSeries, is_kept
 from .wording import markdown
 
 if TYPE_CHECKING:
@@ -21,14 +23,25 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
+EVENT_FILES = "events.out.tfevents.*"
+MOST_DRAWN = 50  # checks whose pictures are all kept; 16 tiles have 0.4 MB. By default TensorBoard shows ten of them
+WHERE_THE_REST_IS = (
+    "The tab Attention has this verdict with its evidence, and the maps of every check. It is there if TensorBoard "
+    "runs where lightning_cam is installed. Custom Scalars has the curves. Images shows ten checks of each "
+    "picture; it shows more after `tensorboard --samples_per_plugin images=1000`."
+)
+SO_FAR = "This is a verdict on the training so far. The tab Attention shows its evidence when the fit has ended."
+MOST_SEARCHED = 2**26  # bytes of event files that are searched for a layout
 SPARE = 2**20  # bytes that pictures leave to the scalars of the training, which go to the same file
 
 
 class TensorBoardSink:
-    """Writes one image series per probe, ``<prefix>/<probe>``, so that a slider over the steps shows it change.
+    """Writes what the tab *Attention* shows, and pictures and words for TensorBoard's own tabs.
 
-    The evolution strip is ``<prefix>/evolution``, what convicted a model ``<prefix>/evidence/<cue>``, the summary with
-    the verdict the text ``<prefix>/summary``; bad news come as ``<prefix>/verdict`` when they are news.
+    Each probe is an image series ``where_it_looks/<prefix>/<probe>``; beside them are the strip of all checks,
+    ``evolution``, and what convicted a model, ``evidence/<cue>``. The last verdict is the text ``<prefix>/summary``;
+    bad news come as ``<prefix>/verdict`` when they are news. The tab *Custom Scalars* gets charts, unless the run has
+    some of the user's.
 
     Args:
         writer: Stays the logger's; it is not closed here.
@@ -36,7 +49,7 @@ class TensorBoardSink:
 
     def __init__(self, writer: SummaryWriter) -> None:
         self._writer = writer
-        self._series: dict[str, RunSeries] = {}
+        self._runs: dict[str, _Run] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Where it writes: a writer's thread and file stay in their process."""
@@ -46,7 +59,7 @@ class TensorBoardSink:
         from torch.utils.tensorboard import SummaryWriter  # here, since importing it takes a second
 
         self._writer = SummaryWriter(state["log_dir"])
-        self._series = {}
+        self._runs = {}
 
     def write(self, page: Page) -> None:
         """Writes one page at its step.
@@ -58,29 +71,74 @@ class TensorBoardSink:
         folder = Path(self._writer.log_dir)
         require_space(folder)
         require_room(folder, 2 * _n_bytes(page) + SPARE, behind=_longest_file(folder))  # twice: the last page may wait
-        for series, text in self._series.setdefault(page.prefix, RunSeries()).of(page, versions()):
+        run = self._runs.setdefault(page.prefix, _Run())
+        for series, text in run.series.of(page, versions()):
             self._put(events.summary(events.tag_of(page.prefix, series), text), page.step)
-        for tile in page.tiles:
-            self._add(f"{page.prefix}/{printable(tile.name)}", tile.image, tile.png, page.step)
-        if page.strip is not None:
-            self._add(f"{page.prefix}/evolution", page.strip, png(page.strip), page.step)
-        for cue, picture in page.evidence.items():
-            self._add(f"{page.prefix}/evidence/{printable(cue)}", picture, png(picture), page.step)
-        if page.verdict is not None and page.alert:
-            self._writer.add_text(f"{page.prefix}/verdict", markdown(page.verdict), page.step)
-        if page.text is not None:
-            self._writer.add_text(f"{page.prefix}/summary", page.text, page.step)
+        self._add_pictures(page, run)
+        self._add_layout(page, run)
+        self._add_text(page)
 
-    def _add(self, tag: str, image: NDArray[np.uint8], encoded: bytes, step: int) -> None:
-        """What ``add_image`` does, with a picture that is encoded already. The folder needs the same bytes."""
+    def _add_text(self, page: Page) -> None:
+        """Bad news when they come, and the verdict at the end. The numbers are in the tabs of the scalars."""
+        if page.text is not None:
+            text = page.text if page.verdict is None else f"{markdown(page.verdict)}\n\n{WHERE_THE_REST_IS}"
+            self._writer.add_text(f"{page.prefix}/summary", text, page.step)
+        elif page.verdict is not None and page.alert:
+            self._writer.add_text(f"{page.prefix}/verdict", f"{markdown(page.verdict)}\n\n{SO_FAR}", page.step)
+
+    def _add_pictures(self, page: Page, run: _Run) -> None:
+        """Of a long training fewer and fewer tiles; the tab has the maps of all checks."""
+        if page.tiles:
+            run.n_drawn += 1
+        shown = page.tiles if page.alert or is_kept(run.n_drawn - 1, MOST_DRAWN) else ()
+        pictures = {printable(tile.name): tile.image for tile in shown}
+        if page.strip is not None:
+            pictures["evolution"] = page.strip
+        pictures |= {f"evidence/{printable(cue)}": picture for cue, picture in page.evidence.items()}
+        for name, picture in pictures.items():
+            self._add(headings.picture_tag(page.prefix, name), picture, page.step)
+
+    def _add_layout(self, page: Page, run: _Run) -> None:
+        """Once, when there are trials. TensorBoard knows one layout a run: that of the user stays."""
+        if run.has_layout or not any(key.endswith("_low") for key in page.scalars):
+            return
+        run.has_layout = True
+        self._writer.flush()
+        if not _has_layout(Path(self._writer.log_dir)):
+            self._writer.add_custom_scalars(headings.layout(page.prefix, page.scalars))
+
+    def _add(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
+        """What ``add_image`` does, as JPEG."""
         from tensorboard.compat.proto.summary_pb2 import Summary  # here, since importing it takes a second
 
         height, width, _ = image.shape
-        picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=encoded)
+        picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=jpeg(image))
         self._put(Summary(value=[Summary.Value(tag=tag, image=picture)]), step)
 
     def _put(self, summary: Summary, step: int) -> None:
         self._writer._get_file_writer().add_summary(summary, step)  # type: ignore[no-untyped-call]  # torch has no types
+
+
+@dataclass
+class _Run:
+    """What was written of a callback's run so far.
+
+    Attributes:
+        series: For the tab.
+        n_drawn: Checks with pictures.
+        has_layout: Whether the charts of its scalars are laid out.
+    """
+
+    series: RunSeries = field(default_factory=RunSeries)
+    n_drawn: int = 0
+    has_layout: bool = False
+
+
+def _has_layout(folder: Path) -> bool:
+    """Whether a layout is there already; where the files are long, as after a resume, one is taken for granted."""
+    files = list(folder.glob(EVENT_FILES))
+    is_long = sum(file.stat().st_size for file in files) > MOST_SEARCHED
+    return is_long or any(headings.LAYOUT.encode() in file.read_bytes() for file in files)
 
 
 def _n_bytes(page: Page) -> int:
@@ -95,13 +153,13 @@ def _n_bytes(page: Page) -> int:
 
 def _longest_file(folder: Path) -> int:
     """Bytes of the longest event file; 0 where there is none yet."""
-    return max((file.stat().st_size for file in folder.glob("events.out.tfevents.*")), default=0)
+    return max((file.stat().st_size for file in folder.glob(EVENT_FILES)), default=0)
 
 
-def image_hint(log_dir: Path | str) -> str:
-    """The command that opens TensorBoard with every picture; by default it keeps 10 per probe and loses the first.
+def command(log_dir: Path | str) -> str:
+    """What opens TensorBoard on a folder.
 
-    >>> image_hint("logs/my run")
-    "tensorboard --logdir 'logs/my run' --samples_per_plugin images=1000"
+    >>> command("logs/my run")
+    "tensorboard --logdir 'logs/my run'"
     """
-    return f"tensorboard --logdir {shlex.quote(str(log_dir))} --samples_per_plugin images=1000"
+    return f"tensorboard --logdir {shlex.quote(str(log_dir))}"

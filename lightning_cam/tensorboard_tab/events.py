@@ -13,6 +13,8 @@ PLUGIN = "lightning_cam"
 LAYOUT = b"1"  # of these series
 # ``words`` is all that the page says beside the maps, ``portraits`` the probes, and ``check`` the maps of one check.
 WORDS, PORTRAITS, CHECK = "words", "portraits", "check"
+# Of a series; a check of 16 probes has 2 kB. TensorBoard keeps 100 events by itself, and 10 without its fast loader.
+MOST_EVENTS = 1000
 
 
 def tag_of(name: str, series: str) -> str:

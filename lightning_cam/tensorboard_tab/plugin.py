@@ -12,10 +12,8 @@ from tensorboard.plugins import base_plugin
 from werkzeug import Request
 
 from .. import front
-from .events import CHECK, PLUGIN, PORTRAITS, WORDS, name_of, page, tag_of
+from .events import CHECK, MOST_EVENTS, PLUGIN, PORTRAITS, WORDS, name_of, page, tag_of
 
-# Events of a series; a check of 16 probes has 2 kB. TensorBoard keeps 100 by itself, and 10 without its fast loader.
-MOST_EVENTS = 1000
 NOT_READABLE = (
     "This run cannot be shown. Its events are damaged, or they are of another version of lightning_cam than the one "
     "that TensorBoard runs with. The file report.html of the run shows the same."

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlparse
 
+from ..sinks import headings
 from ..sinks.comet import CometSink
 from ..sinks.folder import REPORT, FolderSink
 from ..sinks.litlogger import LitLoggerSink
 from ..sinks.mlflow import MLflowSink
 from ..sinks.page import Run, Sink
 from ..sinks.places import place_of
-from ..sinks.tensorboard import TensorBoardSink, image_hint
+from ..sinks.tensorboard import TensorBoardSink, command
 from ..sinks.wandb import WandbSink
 from .failures import Failures
 from .trainer import run_folder
@@ -24,10 +25,12 @@ class Kind(NamedTuple):
     Attributes:
         sink: Shows pictures where the logger shows scalars; takes the folder of the same run as well.
         opening: How a person gets to see them: a command or an address.
+        tag: What a scalar is called there, by its key.
     """
 
     sink: Callable[[Any, FolderSink | None], Sink]
     opening: Callable[[Any], str | None]
+    tag: Callable[[str], str] = str
 
 
 def _opening_of_wandb(logger: Any) -> str | None:
@@ -55,7 +58,7 @@ def _opening_of_comet(logger: Any) -> str | None:
 # A CSVLogger shows no pictures; the folder beside it has them.
 KINDS = {
     "TensorBoardLogger": Kind(
-        lambda logger, _: TensorBoardSink(logger.experiment), lambda logger: image_hint(logger.log_dir)
+        lambda logger, _: TensorBoardSink(logger.experiment), lambda logger: command(logger.log_dir), headings.tag_of
     ),
     "WandbLogger": Kind(lambda logger, folder: WandbSink(logger.experiment, folder), _opening_of_wandb),
     "MLFlowLogger": Kind(
@@ -126,5 +129,7 @@ def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failure
     for logger in loggers:
         what = f"logging to {type(logger).__name__}"
         if not failures.too_many(what):
+            kind = kind_of(logger)
+            named = {kind.tag(key) if kind else key: value for key, value in scalars.items()}
             with failures.surviving(what):
-                logger.log_metrics(dict(scalars), step=step)
+                logger.log_metrics(named, step=step)

@@ -15,6 +15,8 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2
 
+from lightning_cam.sinks import headings
+
 
 class Shown(NamedTuple):
     """A picture that was read back."""
@@ -34,11 +36,20 @@ def tensorboard_events(folder: Path) -> EventAccumulator:
     return events
 
 
+HEADINGS = (headings.USES, headings.LOOKS, headings.COSTS, headings.INTERVALS)
+
+
+def key_of(tag: str) -> str:
+    """A tag without the heading that our sinks put before a key."""
+    heading, _, key = tag.partition("/")
+    return key if heading in HEADINGS else tag
+
+
 def tensorboard_images(folder: Path) -> dict[str, list[Shown]]:
-    """Every picture by its tag, in the order of writing."""
+    """Every picture by its key, in the order of writing."""
     events = tensorboard_events(folder)
     tags = events.Tags()["images"]
-    return {tag: [Shown(e.step, _pixels(e.encoded_image_string)) for e in events.Images(tag)] for tag in tags}
+    return {key_of(tag): [Shown(e.step, _pixels(e.encoded_image_string)) for e in events.Images(tag)] for tag in tags}
 
 
 def tensorboard_texts(folder: Path) -> dict[str, str]:
@@ -50,9 +61,9 @@ def tensorboard_texts(folder: Path) -> dict[str, str]:
 
 
 def tensorboard_scalars(folder: Path) -> dict[str, dict[int, float]]:
-    """Every scalar by its tag and step."""
+    """Every scalar by its key and step."""
     events = tensorboard_events(folder)
-    return {tag: {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
+    return {key_of(tag): {e.step: e.value for e in events.Scalars(tag)} for tag in events.Tags()["scalars"]}
 
 
 def _pixels(encoded: bytes) -> NDArray[np.uint8]:
