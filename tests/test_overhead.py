@@ -25,6 +25,7 @@ from lightning_cam.intervention import DonorSwap
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
 from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.folder import read_history
+from lightning_cam.sinks.page import Page
 from lightning_cam.training.clock import Clock as FitClock
 from lightning_cam.training.failures import Failures
 from lightning_cam.training.observer import Judged, Observer
@@ -563,3 +564,23 @@ def test_a_completed_check_has_one_column_in_the_strip() -> None:
         shown.append(sink.pages[-1].strip.shape)
 
     assert shown[0] == shown[1]
+
+
+def test_the_colours_of_a_run_never_get_a_shorter_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps whose peaks are at 1, 8, 1 and 1 times the even share: the last ones are too few to hide the second."""
+    ends: list[float] = []
+
+    def noting(*_: Any, end: float, **__: Any) -> Page:
+        ends.append(end)
+        return Page("cam", 0, 0)
+
+    monkeypatch.setattr("lightning_cam.sinks.album.check_page", noting)
+    report = examine(Net(), probe(), layer="body", trials=())
+    even, peaked = torch.ones_like(report.grid_maps), torch.zeros_like(report.grid_maps)
+    peaked[:, 0, 0] = 1
+    album = Album(probe(), "cam", [MemorySink()], n_images=2)
+    for step, maps in enumerate([even, peaked, even, even]):
+        album.add(replace(report, grid_maps=maps), Reading(step, 0, {}), None, alert=True)
+    album.close(10)
+
+    assert ends == [2.0, 8.0, 8.0, 8.0]

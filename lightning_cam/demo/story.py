@@ -68,7 +68,7 @@ def tell(
     n_train: int = 350,
     n_val: int = 100,
 ) -> list[TrainingResult]:
-    """Draws, audits, trains, remedies, trains again and prints the results. Takes 84 s of a processor with one thread.
+    """Draws, audits, trains, remedies, trains again and prints the results. Takes 77 s of a processor with one thread.
 
     Args:
         out: Folder for pictures and runs. A later call replaces the pictures and adds runs.

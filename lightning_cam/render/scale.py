@@ -28,6 +28,7 @@ OPAQUE = 0.5  # place on the scale where it is reached; with 1 the even share wa
 LIGHT = np.array([255, 238, 190], dtype=np.float32)  # of the spotlight: a black background must be seen lit
 HAZE = 0.35  # share of the light's own colour where it falls
 DUSK = 1.5  # power of the place on the scale; with 1 the dark parts of a nearly even map were hardly darker
+LEVELS = 64  # of light: their steps cannot be seen, and files are smaller
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
@@ -74,7 +75,7 @@ def strength(share: Density, end: float = ENDS[-1]) -> Density:
 
 def spotlit(photo: Picture, share: Density, end: float = ENDS[-1]) -> Picture:
     """The photo as under a lamp that shines where the model looks, and dark elsewhere."""
-    light = strength(share, end)[..., None] ** DUSK
+    light = (np.round(LEVELS * strength(share, end)) / LEVELS)[..., None] ** DUSK
     drawn: Picture = np.round(light * ((1 - HAZE) * photo + HAZE * LIGHT)).astype(np.uint8)
     return drawn
 
