@@ -49,9 +49,9 @@ def test_mlflow_has_a_series_per_probe(client: Any, run: str) -> None:
         sink.write(check(step, "leaf 1", "Käfer"))
     shown = series(client, run)
 
-    assert sorted(shown) == [f"cam/{plain('Käfer')}", "cam/leaf 1"]
+    assert sorted(shown) == [f"cam/{plain('probes/Käfer')}", "cam/probes/leaf 1"]
     assert [[each.step for each in pictures] for pictures in shown.values()] == [[0, 5, 11]] * 2
-    np.testing.assert_array_equal(shown["cam/leaf 1"][1].pixels, picture(5))
+    np.testing.assert_array_equal(shown["cam/probes/leaf 1"][1].pixels, picture(5))
     assert client.get_run(run).data.tags["mlflow.loggedImages"] == "True"  # what makes its page show them
 
 
@@ -80,14 +80,14 @@ def test_every_name_is_a_series_of_its_own(client: Any, run: str) -> None:
 def test_mlflow_gets_no_more_series_than_it_can_take(client: Any, run: str) -> None:
     MLflowSink(client, run).write(check(0, *(f"p{i:02}" for i in range(16))))
 
-    assert sorted(series(client, run)) == [f"cam/p{i:02}" for i in range(0, 16, 2)]
+    assert sorted(series(client, run)) == [f"cam/probes/p{i:02}" for i in range(0, 16, 2)]
     assert MOST_SERIES == 8
 
 
 def test_a_copy_in_another_process_goes_on_with_the_run(client: Any, run: str) -> None:
     pickle.loads(pickle.dumps(MLflowSink(client, run))).write(check(3, "a"))
 
-    assert [shown.step for shown in series(client, run)["cam/a"]] == [3]
+    assert [shown.step for shown in series(client, run)["cam/probes/a"]] == [3]
 
 
 @pytest.mark.parametrize("namespace", [pytorch_lightning, lightning.pytorch], ids=lambda module: module.__name__)
@@ -97,7 +97,7 @@ def test_an_mlflow_logger_has_a_sink_that_writes_into_its_run(namespace: Any, cl
     assert isinstance(sink, MLflowSink)
     sink.write(check(7, "a"))
 
-    assert [shown.step for shown in series(client, logger.run_id)["cam/a"]] == [7]
+    assert [shown.step for shown in series(client, logger.run_id)["cam/probes/a"]] == [7]
     assert opening(logger) == f"mlflow ui --backend-store-uri file://{tmp_path}/runs"
 
 
@@ -144,7 +144,7 @@ def test_mlflows_server_has_every_picture_at_the_right_step(online: Online) -> N
     shown = series(online.client, online.run_id)
     assert online.callback.probe is not None
 
-    assert set(shown) == {f"cam/{name}" for name in online.callback.probe.names} | {"cam/evolution"}
+    assert set(shown) == {f"cam/probes/{name}" for name in online.callback.probe.names} | {"cam/evolution"}
     for key, pictures in shown.items():
         assert [picture.step for picture in pictures] == (STEPS if key != "cam/evolution" else STEPS[-1:])
         for each in pictures:

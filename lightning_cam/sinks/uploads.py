@@ -4,8 +4,8 @@ from .folder import FolderSink, versions
 from .page import Page, Tile
 from .report_page import RunPage
 
-# A run of 1000 checks gets pictures at 113 of them. W&B advises fewer than 1000 files a run, and MLflow takes 50 ms a
-# picture on an idle machine.
+# A run of 1000 checks gets pictures at 113 of them. W&B advises fewer than 1000 files a run, and MLflow needs three
+# requests for a picture.
 DOUBLINGS = 5  # the first 2 ** 5 checks are shown; then every second until their number has doubled, every fourth, ...
 
 
