@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import lightning_cam
 from house.board import served
+from house.browser import CHROMIUM, in_chromium
 from house.pages import bad_news, check, convicted
 from lightning_cam.sinks import FolderSink, Page, TensorBoardSink
 from lightning_cam.sinks.page import Run
@@ -183,3 +184,65 @@ def test_an_installation_tells_tensorboard_of_the_tab() -> None:
         'entry-points.tensorboard_plugins]\nlightning_cam = "lightning_cam.tensorboard_tab.plugin:AttentionLoader"'
         in text
     )
+
+
+# ---- in a browser ----
+
+TAB = """
+  const until = async (ask) => {
+    for (let i = 0; i < 3000; i += 1) {
+      try { const answer = ask(); if (answer) return answer; } catch { /* not yet */ }
+      await (await fetch("/data/environment")).text(); // a request takes real time, which a timer here does not
+    }
+    throw new Error("never: " + ask);
+  };
+  const top_ = () => document.querySelector("iframe");
+  const tab = () => top_().contentDocument.querySelector("iframe").contentDocument;
+  const page = () => tab().querySelector("main iframe:not(.waiting)").contentDocument;
+  const label = () => page().querySelector("output").textContent;
+  (async () => {
+    const kept = document.body.dataset;
+    await until(() => tab().querySelectorAll("option").length > 5);
+    const picker = tab().querySelector("select");
+    const choose = (run) => {
+      picker.value = [...picker.options].find((option) => option.text.startsWith(run)).value;
+      picker.dispatchEvent(new Event("change"));
+    };
+    choose("long");
+    await until(() => label().includes("of 150"));
+    const slider = page().querySelector("input[type=range]");
+    slider.value = 2;
+    slider.dispatchEvent(new Event("input"));
+    kept.moved = label();
+    choose("a run");
+    await until(() => label().includes("of 2"));
+    kept.hostile = page().querySelector(".probe").textContent.includes("<script>alert(1)");
+    const frames = [top_().contentWindow, tab().defaultView, page().defaultView];
+    const asked = frames.flatMap((frame) => frame.performance.getEntriesByType("resource").map((entry) => entry.name));
+    const elsewhere = asked.filter((name) => !/^(data|blob):/.test(name) && new URL(name).origin !== location.origin);
+    kept.elsewhere = elsewhere.length;
+    kept.asked = asked.length > 5;
+    kept.width = page().documentElement.scrollWidth;
+  })();
+"""
+
+
+@in_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280])
+def test_chromium_opens_the_tab_moves_the_slider_and_switches_runs(address: str, tmp_path: Path, width: int) -> None:
+    query = urllib.parse.urlencode({"code": TAB, "width": width})
+    command = [
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}",
+        "--enable-logging=stderr", "--virtual-time-budget=300000", "--dump-dom",
+        f"{address}/data/plugin/driver/page?{query}",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    body = re.search("<body([^>]*)>", done.stdout)
+    assert body is not None
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "Three.js" not in line]
+
+    assert 'data-moved="check 3 of 150' in body[1]
+    assert 'data-hostile="true" data-elsewhere="0" data-asked="true"' in body[1]
+    assert int(re.findall('data-width="([0-9]+)"', body[1])[0]) <= width
+    assert not [line for line in said if "WebGL" not in line]
