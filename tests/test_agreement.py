@@ -16,9 +16,10 @@ from house.trainings import Net, loader, pictures, probe, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.attribution.arrivals import Arrivals, Enough
 from lightning_cam.training import comparison
-from lightning_cam.training.agreement import agreed, overlaps
+from lightning_cam.training.accuracy import Logged
+from lightning_cam.training.agreement import agreed
 from lightning_cam.training.batches import first_items
-from lightning_cam.training.comparison import Logged
+from lightning_cam.training.likeness import overlaps
 
 LABELS = torch.arange(64) % 2
 

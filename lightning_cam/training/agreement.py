@@ -18,24 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import engine
-from ..attribution.arrivals import Replay, in_code
+from ..attribution.arrivals import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
-from ..datasets.normalization import ROUNDING
 from .batches import RealBatch, arrives
+from .doubts import missing_step, more_than_images, one_of, other_numbers, takes_no_images
+from .likeness import is_equal, is_of_one_range, overlaps
 from .module import forward_of
-from .preprocessing import NEAR, Step, explain, nearest, unexplained
+from .preprocessing import Step, explain, unexplained
 from .ranks import from_first, rank
 
 ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
 
-# Of one data set: spreads inside the images that differ by a factor of 1.8 are another range; those of [0, 1] and
-# [-1, 1] differ by 2, those of eight images, cropped at random, by less.
-_STRETCH = 1.8
-# Of images that the user chose, which may be darker or of more contrast: a fifth of the batch's values lies beyond the
-# range of the probe's, and a third of that range away; or a tenth of the probe's lies a whole range away. So do pixels
-# in [0, 1] beside normalised ones, bytes or [-1, 1], and these beside pixels.
-_BEYOND, _AWAY = (0.2, 0.1), (0.33, 1.0)
 # Of the same items, as a share of their spread: another way to resize leaves 0.1, a curve or other colours 0.5 or more.
 _OTHER = 0.3
 
@@ -88,8 +82,8 @@ def agreed(
     if from_first(batch.stem is None or expected is None):
         return Agreement()  # compiled or scripted as a whole; nothing can be seen there
     inputs = _of_length(inputs, from_first(len(inputs)))
-    is_like = _is_of_one_range if are_drawn else overlaps
-    is_same = _is_equal if are_same else is_like
+    is_like = is_of_one_range if are_drawn else overlaps
+    is_same = is_equal if are_same else is_like
     arrived: Tensor | None = None
     for step, name in _ways_of_the_first(batch, inputs, are_same=are_same, given=given):
         forward = given or _call if name is None else Replay(name, batch.calls[name])
@@ -101,15 +95,15 @@ def agreed(
         if from_first(is_found):
             rivals = _rivals(module, batch, sent, name, n_classes) if name else []
             agreement = _checked(Agreement(step, forward), module, inputs, n_classes)
-            return replace(agreement, guess=_one_of(batch, [name, *rivals]) if name and rivals else "")
+            return replace(agreement, guess=one_of(batch, [name, *rivals]) if name and rivals else "")
     if expected is None:
         return Agreement()
     if arrived is not None and is_like(arrived, expected):
         is_other = are_same and unexplained(arrived, expected) > _OTHER and is_steady()
-        return Agreement(doubt=_other_numbers(batch) if is_other else "")  # else transforms of the data set are random
+        return Agreement(doubt=other_numbers(batch) if is_other else "")  # else transforms of the data set are random
     if given is None and (name := _network_past_forward(batch)):
-        return Agreement(doubt=_takes_no_images(name))
-    return Agreement(doubt=_missing_step(batch, inputs, expected, arrived, are_same=are_same))
+        return Agreement(doubt=takes_no_images(name))
+    return Agreement(doubt=missing_step(batch, inputs, expected, arrived, are_same=are_same))
 
 
 def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> Mapping[str, Tensor]:
@@ -203,43 +197,6 @@ def _call(module: nn.Module, images: Tensor) -> Any:
     return module(images) if forward is None else forward(module, images)
 
 
-def _is_equal(found: Tensor, expected: Tensor) -> bool:
-    return unexplained(found, expected) <= NEAR
-
-
-def _is_of_one_range(found: Tensor, expected: Tensor) -> bool:
-    if not overlaps(found, expected):
-        return False
-    ratio = _spread_inside(found) / max(_spread_inside(expected), 1e-9)
-    return 1 / _STRETCH <= ratio <= _STRETCH
-
-
-def overlaps(found: Tensor, expected: Tensor) -> bool:
-    """Whether two batches can be of pictures of one kind, prepared alike: size, and much of the range."""
-    if found.shape[1:] != expected.shape[1:]:
-        return False
-    if _are_pixels(found) and _are_pixels(expected):  # pale or dark
-        return True
-    of_batch = _share_beyond(expected, found, _AWAY[0])
-    return of_batch <= _BEYOND[0] and _share_beyond(found, expected, _AWAY[1]) <= _BEYOND[1]
-
-
-def _are_pixels(images: Tensor) -> bool:
-    return float(images.min()) >= -ROUNDING and float(images.max()) <= 1 + ROUNDING
-
-
-def _share_beyond(values: Tensor, others: Tensor, ranges: float) -> float:
-    """Share of the values that lie so many ranges of the others outside their range."""
-    low, high = float(others.min()), float(others.max())
-    away = ranges * (high - low)
-    return float(((values < low - away) | (values > high + away)).double().mean())
-
-
-def _spread_inside(images: Tensor) -> float:
-    """Standard deviation inside an image, on average: colours of classes, which may be sorted, do not matter."""
-    return float(images.detach().double().cpu().flatten(1).std(1).mean())
-
-
 def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int) -> Agreement:
     """The agreement; doubted where the class scores hang on more than images, which the probe does not have."""
     if not isinstance(found.forward, Replay):
@@ -249,7 +206,7 @@ def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int
         return found if not replay.call.images.is_floating_point() else Agreement(found.step)
     others = replay.others(module)
     if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), n_classes):
-        return Agreement(found.step, replay, doubt=_more_than_images(replay, others))
+        return Agreement(found.step, replay, doubt=more_than_images(replay, others))
     return found
 
 
@@ -269,75 +226,3 @@ def _network_past_forward(batch: RealBatch) -> str:
     whole = batch.calls.get("")
     name = next((name for name, _ in batch.entries), "")
     return name if whole is not None and whole.images is None else ""
-
-
-# ---- words -----------------------------------------------------------------------------------------------------------
-
-
-def _missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Tensor | None, *, are_same: bool) -> str:
-    seen = next((call.images for _, call in batch.entries), None)
-    if seen is not None and _described(seen) != _described(inputs):
-        real, probe, place = seen, inputs, "The model"
-    elif arrived is not None:
-        real, probe, place = expected, arrived, f"The layer {batch.stem!r}"
-    else:
-        return (
-            "The probe's images cannot be given to the model as your validation step gives its own. "
-            f"Pass CAMCallback(forward=lambda module, images: class_scores); {_call_of(batch)}."
-        )
-    close = nearest(inputs, real) if are_same and real is seen and _are_pixels(inputs) else ""
-    return (
-        f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
-        f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
-        f"from pixels in [0, 1] to what the model is given{f'; {close} comes close' if close else ''}."
-    )
-
-
-def _takes_no_images(name: str) -> str:
-    return (
-        f"Your step gives no images to forward(), but to {in_code(name)}, and the probe's are not like those. "
-        f"If its output is the class scores, pass CAMCallback(forward=lambda module, images: {in_code(name)}(images))."
-    )
-
-
-def _one_of(batch: RealBatch, names: list[str]) -> str:
-    code = [Replay(name, batch.calls[name]).sketch() for name in names]
-    listed = " and ".join(map(in_code, names))
-    return (
-        f"Your step gives images to {listed}, and each of them gives class scores. Say which ones count: "
-        f"{' or '.join(f'CAMCallback(forward=lambda module, images: {each})' for each in code)}; "
-        f"where your step adds them up, {' + '.join(code)}."
-    )
-
-
-def _other_numbers(batch: RealBatch) -> str:
-    return (
-        "The probe is not what the model sees. Of the same pictures other numbers arrive at the layer "
-        f"{batch.stem!r} in your validation step, in a similar range. Pass the missing step: "
-        "CAMCallback(preprocess=lambda pixels: ...), from pixels in [0, 1] to what the model is given."
-    )
-
-
-def _call_of(batch: RealBatch) -> str:
-    name, call = next(iter(batch.entries), ("", None))
-    if call is None or call.place is None:
-        return "your step calls no network with images that we could see"
-    return f"your step calls {in_code(name)} with images at {'.'.join(call.place[1:])!r}"
-
-
-def _more_than_images(replay: Replay, others: list[str]) -> str:
-    names = ", ".join(map(repr, others))
-    return (
-        f"The class scores depend on more than the images: your step also gives {names} to {in_code(replay.name)}. "
-        "The probe has only images. Say what to use for it: "
-        f"CAMCallback(forward=lambda module, images: {replay.sketch()})."
-    )
-
-
-def _described(images: Tensor) -> str:
-    values = images.detach().float()
-    return f"{_number(values.min())} to {_number(values.max())} at {'x'.join(map(str, images.shape[1:]))}"
-
-
-def _number(value: Tensor) -> str:
-    return f"{round(float(value), 2):g}"

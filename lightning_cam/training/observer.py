@@ -17,7 +17,7 @@ from ..intervention import Trial, balanced_subset
 from ..origins import is_ours, raised
 from ..probe import Probe
 from ..verdict import RunningVerdict, Verdict, withheld
-from .comparison import Logged
+from .accuracy import Logged
 from .failures import Failures, steers_lightning
 from .in_step import in_step
 from .module import forward_of
