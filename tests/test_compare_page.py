@@ -55,7 +55,7 @@ def test_a_page_that_cannot_be_written_is_exit_code_2(pair: list[Path], capsys: 
 
 def test_nothing_is_fetched_and_names_of_others_are_text(tmp_path: Path) -> None:
     of = portraits(classes=(HOSTILE, "dog"))
-    runs = [run(tmp_path, name, (0, 4), of) for name in (OF_BOTH[0], "<b onclick=alert(1)>")]
+    runs = [run(tmp_path, name, (0, 4), of) for name in (OF_BOTH[0], "</script><b onclick=alert(1)>")]
     compare(*runs).to_html(tmp_path / "compare.html")
     text = (tmp_path / "compare.html").read_text()
     parsed = Elements(text)
@@ -64,6 +64,7 @@ def test_nothing_is_fetched_and_names_of_others_are_text(tmp_path: Path) -> None
     assert not [
         key for _, attributes in parsed.tags for key in attributes if key in ("src", "href", "onclick", "style")
     ]
+    assert text.count("</script>") == 3
     assert "<b onclick=alert(1)>" in parsed.text
     assert "unsafe" not in text
     assert "default-src &#39;none&#39;" in text

@@ -1,5 +1,5 @@
 "use strict";
-/* Several runs on one slider over the training step. A run shows its last check up to there; at the end, its last one. */
+/* Several runs on one slider over the training step. A run shows its last check up to there. */
 
 function compared(element, sources) {
   const whole = sources.filter((each) => each.portraits && each.checks.length);
@@ -24,7 +24,6 @@ function compared(element, sources) {
   }, () => draw());
 
   function checkOf(run) {
-    if (state.at === steps.length - 1) return run.checks.length - 1;
     return Math.max(run.checks.findLastIndex((check) => check.step <= steps[state.at]), 0);
   }
   function draw() {
