@@ -21,7 +21,7 @@ function ownCurve(checks) {
 
 /* look(i) tells what is to be seen of a probe now; moved(i) is told which probe is open, null for none. */
 function probeDialog(portraits, checks, look, moved) {
-  const title = make("h3", { id: "probe-title", tabindex: -1 }), said = make("p", { "aria-live": "polite" }), where = make("p", { class: "when" });
+  const title = make("h3", { tabindex: -1 }), said = make("p", { "aria-live": "polite" }), where = make("p", { class: "when" });
   const button = (text, label, act) => {
     const element = make("button", { type: "button", "aria-label": label }, text);
     element.addEventListener("click", act);
@@ -29,7 +29,7 @@ function probeDialog(portraits, checks, look, moved) {
   };
   const panels = make("div", { class: "panels" }), curve = ownCurve(checks);
   const before = button("‹", "the probe before", () => turn(-1)), after = button("›", "the next probe", () => turn(1));
-  const dialog = make("dialog", { "aria-labelledby": "probe-title" },
+  const dialog = make("dialog", {},
     make("div", { class: "head" }, title, before, after, button("✕", "close", () => dialog.close())), said, panels, curve.figure, where);
   let at = null;
   function turn(by) {
@@ -46,6 +46,7 @@ function probeDialog(portraits, checks, look, moved) {
     const { check, shown, map, other, palettes, end, view } = look(at), probe = portraits.probes[at];
     const saidOf = saying(probe, portraits, at, shown, map), heat = view === "spot" ? "spot" : "heat";
     title.textContent = probe.name;
+    dialog.setAttribute("aria-label", probe.name); // not by an id: a page of two runs has two dialogs
     said.textContent = `${saidOf.answer}${saidOf.chance}${saidOf.outside && `; ${saidOf.outside}`}`;
     said.className = saidOf.isRight ? "right" : "wrong";
     const figures = [panel("the picture", null, null, palettes, "none")];
