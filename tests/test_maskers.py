@@ -1,0 +1,131 @@
+"""Guessed masks: the cover holds the object, doubt is no mask, and nothing outside is changed."""
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lightning_cam import maskers
+from lightning_cam.maskers import barrier, consensus
+
+
+def photographs(n: int, side: int = 64, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rough scenes with a spotted blob of another colour somewhere about the middle, and the blobs' exact masks."""
+    generator = torch.Generator().manual_seed(seed)
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    scenes = sum(_clouds(n, side, cells, generator) for cells in (3, 8, side // 2)) / 3
+    blobs = (_clouds(n, side, 12, generator) + torch.tensor([1.0, 0.5, 0.1])[:, None, None]) / 2
+    places, radii = (0.35 + 0.3 * torch.rand(n, 2, generator=generator)) * side, torch.rand(n, 2, generator=generator)
+    (y, x), (a, b) = places.T[..., None, None], ((0.12 + 0.12 * radii) * side).T[..., None, None]
+    masks = ((rows - y) / a) ** 2 + ((columns - x) / b) ** 2 < 1
+    return torch.where(masks[:, None], blobs, scenes * torch.tensor([0.5, 0.8, 1.0])[:, None, None]), masks
+
+
+def _clouds(n: int, side: int, cells: int, generator: torch.Generator) -> Tensor:
+    return F.interpolate(torch.rand(n, 3, cells, cells, generator=generator), size=(side, side), mode="bilinear")
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that has hardly learned, where that does not matter."""
+    monkeypatch.setattr(consensus, "_STEPS", 3)
+
+
+def recall(found: Tensor, masks: Tensor) -> Tensor:
+    return (found & masks).sum((1, 2)) / masks.sum((1, 2))
+
+
+@pytest.mark.parametrize("side", [64, pytest.param(224, marks=pytest.mark.slow)])
+def test_the_cover_holds_the_object_and_the_core_is_object(side: int) -> None:
+    images, masks = photographs(24, side)
+
+    cover, core = maskers.guess(images)
+
+    assert cover.any((1, 2)).float().mean() >= 0.9
+    assert (recall(cover, masks) >= 0.8).float().mean() >= 0.95
+    assert recall(cover, masks).mean() >= 0.95
+    assert (core & masks).sum() / core.sum() > 0.7
+    assert (~cover).float().mean() > 0.4
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "images",
+    [
+        pytest.param(torch.full((4, 3, 64, 64), 0.3), id="plain"),
+        pytest.param(torch.rand(4, 3, 32, 64, generator=torch.Generator().manual_seed(0)), id="too small"),
+    ],
+)
+def test_pictures_without_an_object_to_find_get_no_mask(images: Tensor) -> None:
+    assert not torch.stack(maskers.guess(images)).any()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("shape", [(1, 3, 64, 64), (3, 1, 64, 96), (2, 5, 80, 64), (2, 3, 64, 1000)])
+def test_any_picture_can_be_guessed_at(shape: tuple[int, ...]) -> None:
+    cover, core = maskers.guess(torch.rand(shape, generator=torch.Generator().manual_seed(1)))
+
+    assert cover.shape == core.shape == (shape[0], *shape[2:])
+    assert cover.dtype == core.dtype == torch.bool
+    assert not (core & ~cover).any()
+
+
+def world() -> list[object]:
+    """What a guess must leave as it is."""
+    return [
+        random.getstate(),
+        str(np.random.get_state()),
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+        torch.is_grad_enabled(),
+        torch.get_default_dtype(),
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "context",
+    [nullcontext, torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu"), lambda: torch.device("meta")],
+    ids=["plain", "no_grad", "inference", "autocast", "device"],
+)
+def test_a_guess_is_the_same_everywhere_and_changes_nothing(
+    context: Callable[[], AbstractContextManager[object]],
+) -> None:
+    images, _ = photographs(6)
+    expected, before = maskers.guess(images), world()
+
+    with context():
+        torch.rand(1, device="cpu", generator=torch.Generator("cpu"))
+        cover, core = maskers.guess(images)
+
+    assert torch.equal(cover, expected[0])
+    assert torch.equal(core, expected[1])
+    assert world() == before
+
+
+def test_the_barrier_is_what_a_path_must_climb() -> None:
+    """A square of 9 behind a wall of 4 on a ground of 1: 8 higher than any way out; the wall is 3."""
+    picture = torch.ones(1, 1, 7, 7)
+    picture[..., 1:6, 1:6], picture[..., 2:5, 2:5] = 4, 9
+
+    distances = barrier._barriers(picture)[0, 0]
+
+    assert distances[[3, 1, 0], 3].tolist() == [8, 3, 0]
+
+
+def test_the_consensus_is_what_middles_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every picture has red in its middle and at one place of its frame; blue elsewhere. The place is red as well."""
+    monkeypatch.setattr(consensus, "_STEPS", 40)
+    images = torch.zeros(12, 3, 64, 64)
+    images[:, 2], images[:, :, 20:44, 20:44] = 60, torch.tensor([60.0, 0, 0])[:, None, None]
+    images[0, :, 0:16, 0:16] = torch.tensor([60.0, 0, 0])[:, None, None]
+
+    likeness = consensus.likeness(images)
+
+    assert likeness[:, 28:36, 28:36].min() > 0.8 > 0.3 > likeness[1:, :6].max()
+    assert likeness[0, 5, 5] > 0.5
