@@ -14,7 +14,7 @@ import lightning_cam
 HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
-    ["notices", "text", "spatial", "statistics", "cues"],
+    ["notices", "text", "spatial", "statistics", "cues", "allocator"],
     ["origins"],
     ["datasets", "maskers", "render"],
     ["probe", "transforms"],

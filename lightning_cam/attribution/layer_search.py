@@ -119,7 +119,7 @@ class _Trace:
 
     def start(self, value: Tensor) -> Tensor:
         """The same numbers, as a tensor that gradients flow back to. A clone, because in-place layers may follow."""
-        start = value.detach().clone().requires_grad_()
+        start = (value.clone() if value.is_inference() else value).detach().requires_grad_()
         self.starts.append(start)
         return start.clone()
 

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..allocator import give_back
 from ..attribution import cams, engine, layer_search, layers, targets
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
@@ -88,6 +89,8 @@ def look(
         subject = _Subject(model, probe, scores, batch_size)
         layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), scores)
         maps = subject.maps(parts, inputs, layer, method)
+        del inputs  # trials would hold them as long as they run
+        give_back(probe.images)
         swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
     return Look(
         layer=layers.check_layer(model, layer),

@@ -3,8 +3,9 @@
 from .context import context, summary
 from .donors import Donors, balanced_subset, can_swap, draw_donors
 from .edits import Edit
+from .filters import in_parts
 from .reliance import MARGIN, Reliance, weigh
-from .swaps import DonorSwap, LevelSwap, Material, Session, Swap, in_parts
+from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
 
 __all__ = [

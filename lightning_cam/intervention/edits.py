@@ -69,9 +69,12 @@ def _cut_out(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     (premultiplied alpha, Porter & Duff 1984). Before another background it would be a fringe that no photograph has,
     and models that ignore the background would react to it. On drawn creatures it raised a reading from 0.017 to 0.076.
     """
+    if not masks.any():  # nothing is known of any object, so the pictures are backgrounds as a whole
+        nothing = images.new_zeros(())
+        return (masks, nothing.expand_as(images), (1 - nothing).expand_as(images[:, :1])), (masks, images)
     backgrounds = hide_object(images, masks)
     through = 1 - _opacity(images, masks, backgrounds)[:, None]
-    return (masks, images - through * backgrounds, through), (masks, backgrounds)
+    return (masks, (through * backgrounds).neg_().add_(images), through), (masks, backgrounds)
 
 
 def _opacity(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
@@ -82,7 +85,8 @@ def _opacity(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
     """
     soft = softened(masks)
     across = fill(images, ~widened(~masks, 1)) - backgrounds  # ~widened(~masks): the mask without its outermost pixels
-    share = ((images - backgrounds) * across).sum(1) / across.square().sum(1).clamp_min(_ONE_COLOUR)
+    along = (images - backgrounds).mul_(across).sum(1)
+    share = along / across.square_().sum(1).clamp_min(_ONE_COLOUR)
     return torch.where(masks, share.clamp(max=1).maximum(soft), share.clamp(min=0).minimum(soft))
 
 
@@ -90,7 +94,7 @@ def _paste(images: Tensor, own: Read, donors: Read, region: Callable[[Tensor, Te
     """The donor's background on a region, under the image's object."""
     (masks, objects, through), (donor_masks, backgrounds) = own, donors
     pasted = torch.addcmul(objects, through, backgrounds).clamp_(0, 1)
-    return torch.where(region(masks, donor_masks)[:, None], pasted, images)
+    return torch.where(region(masks, donor_masks)[:, None], pasted, images, out=pasted)
 
 
 def _everywhere(masks: Tensor, donor_masks: Tensor) -> Tensor:
@@ -142,7 +146,8 @@ def _read_tone(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     """The level ``(N, C, 1, 1)`` that the brightest pixels of a channel exceed."""
     pixels = images.flatten(2)
     rank = math.ceil(_BRIGHTEST * pixels.shape[2])
-    brightest = pixels.kthvalue(rank, dim=2).values[:, :, None, None].clamp_min(_LEAST_WHITE)
+    exceeded = [channel.kthvalue(rank, dim=1, keepdim=True).values for channel in pixels.unbind(1)]  # it sorts copies
+    brightest = torch.stack(exceeded, 1)[:, :, :, None].clamp_min(_LEAST_WHITE)
     return (brightest,), (brightest,)
 
 
@@ -157,7 +162,7 @@ match_tone = TwoStepEdit(_read_tone, _give_tone)
 
 def _read_frequencies(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     """The finest octaves of detail, and the spread of each off the object."""
-    *details, _ = octaves(images, _OCTAVES)
+    details = octaves(images, _OCTAVES)[:-1]
     spreads = [spread_of(band, off_object(masks)) + FLOOR for band in details]
     return (*details, *spreads), tuple(spreads)
 
@@ -167,7 +172,7 @@ def _give_frequencies(images: Tensor, own: Read, donors: Read) -> Tensor:
     details, spreads = own[:_OCTAVES], own[_OCTAVES:]
     for band, spread, wanted in zip(details, spreads, donors, strict=True):
         images = torch.addcmul(images, (wanted / spread).clamp(*_DETAIL_GAINS) - 1, band)
-    return images.clamp(0, 1)
+    return images.clamp_(0, 1)
 
 
 match_frequencies = TwoStepEdit(_read_frequencies, _give_frequencies)
@@ -212,7 +217,7 @@ def _centre(images: Tensor) -> Tensor:
     smallest weight leaves the centre in the middle.
     """
     ring = off_object(torch.zeros_like(images[:, 0], dtype=torch.bool))
-    distances = ((images - mean_of(images, ring)) ** 2).sum(1, keepdim=True)
+    distances = (images - mean_of(images, ring)).square_().sum(1, keepdim=True)
     unlike = blurred(distances, _SMOOTH * min(images.shape[2:]))[:, 0]
     weights = (unlike - unlike.flatten(1).median(1).values[:, None, None]).clamp(0) + 1e-9
     rows, columns = (torch.arange(side, device=images.device, dtype=images.dtype) for side in images.shape[2:])

@@ -1,16 +1,31 @@
 """What edits and levels compute from pixels: fills, blurs, octaves of detail and weighted means. Pure, torch only."""
 
-from itertools import pairwise
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 FLOOR = 0.5 / 255  # half a grey level: eight bits hold no smaller detail
-_MOST_VALUES = 2**24  # of images that are copied as a whole: 64 MiB as float32; more are taken one by one
+# Of the images that are edited and shown to the model as a whole, which is fastest: 64 MiB as float32, and with copies
+# several times that. More are edited and shown in parts, of 32 MiB or a single image.
+_MOST_VALUES, _VALUES_A_PART = 2**24, 2**23
+_LARGE = 2**20  # pixels of an image whose channels are blurred one by one: three copies of all would be held
 _REACH = 3  # standard deviations of a blur's kernel: 0.3 % of a Gaussian lie farther out
 _FINEST = 0.7  # pixels: this blur halves what repeats every 3.7 pixels, about half of the finest frequency there is
 _LEAST_SHARE = 0.125  # of a 2x2 block: below 1/4, the smallest share that is not 0. It only keeps 0 / 0 defined.
+
+
+def in_parts(rows: Tensor, images: Tensor) -> tuple[Tensor, ...]:
+    """Rows that go with some of the ``images``, in parts of which several copies fit into the memory."""
+    values = images[0].numel()
+    return torch.split(rows, max(1, len(rows) if len(rows) * values <= _MOST_VALUES else _VALUES_A_PART // values))
+
+
+def by_parts(read: Callable[..., Tensor], images: Tensor, *columns: Tensor) -> Tensor:
+    """What ``read`` gives for ``images`` and rows that go with them, a part at a time."""
+    parts = zip(*(in_parts(each, images) for each in (images, *columns)), strict=True)
+    return torch.cat([read(*part) for part in parts])
 
 
 def fill(images: Tensor, known: Tensor) -> Tensor:
@@ -27,7 +42,7 @@ def fill(images: Tensor, known: Tensor) -> Tensor:
     share = F.avg_pool2d(weights, 2, ceil_mode=True)
     coarse = F.avg_pool2d(images * weights, 2, ceil_mode=True) / share.clamp_min(_LEAST_SHARE)
     around = F.interpolate(fill(coarse, share[:, 0] > 0), size=size, mode="bilinear", align_corners=False)
-    return torch.where(known[:, None], images, around)
+    return torch.where(known[:, None], images, around, out=around)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
@@ -38,6 +53,17 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
     reach = max(1, round(_REACH * sigma))
     places = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = torch.softmax(-(places**2) / (2 * sigma**2), 0).tolist()
+    if images[0, 0].numel() <= _LARGE:
+        return _convolved(images, kernel)
+    result = torch.empty_like(images)
+    for plane, smooth in zip(images.flatten(0, 1), result.flatten(0, 1), strict=True):
+        smooth.copy_(_convolved(plane[None, None], kernel)[0, 0])
+    return result
+
+
+def _convolved(images: Tensor, kernel: Sequence[float]) -> Tensor:
+    """``(N, C, H, W)`` under a kernel of odd length, along columns and rows."""
+    reach = len(kernel) // 2
     for padding, dim in (((reach, reach, 0, 0), 3), ((0, 0, reach, reach), 2)):
         wide = F.pad(images, padding, mode="replicate")
         pieces = [wide.narrow(dim, start, images.shape[dim]) for start in range(len(kernel))]
@@ -60,8 +86,12 @@ def octave(images: Tensor, n: int) -> Tensor:
 
 def octaves(images: Tensor, n: int) -> list[Tensor]:
     """The ``n`` finest octaves of detail, finest first, and the rest of the image. Their sum is the image."""
-    layers = [images, *(blurred(images, _sigma(each)) for each in range(n))]
-    return [*(fine - coarse for fine, coarse in pairwise(layers)), layers[-1]]
+    bands, finer = [], images
+    for each in range(n):
+        coarser = blurred(images, _sigma(each))
+        bands.append(finer - coarser)
+        finer = coarser
+    return [*bands, finer]
 
 
 def _sigma(n: int) -> float:

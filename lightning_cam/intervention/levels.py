@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..statistics import differ
 from .codec import JPEG_CHANNELS, jpeg_quality, reencoded
-from .filters import FLOOR, blurred, mean_of, octave, spread_of
+from .filters import FLOOR, blurred, by_parts, mean_of, octave, spread_of
 from .masks import has_enough_masks, off_object, on_object
 from .parts import hide_object
 
@@ -66,7 +66,9 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     gain is left to the background's own trial. Elsewhere it is cut. There it also stays as small as classes differ,
     because what differs within a class may be the objects.
     """
-    colours = (mean_of(images, off_object(masks))[:, :, 0, 0] + _DARKEST).log()
+    colours = (
+        by_parts(lambda some, theirs: mean_of(some, off_object(theirs)), images, masks)[:, :, 0, 0] + _DARKEST
+    ).log()
     brightness = colours.mean(1, keepdim=True)
     tint = colours - brightness
     # Apart, because pictures of a class may differ widely in brightness: a tint would drown in that spread.
@@ -92,7 +94,7 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     both. A shift above `_MOST_SHIFT` is another background, and is not applied.
     """
     (grey_off, contrast_off), (grey_on, contrast_on) = (
-        _grey_and_contrast(images, weights, targets) for weights in (off_object(masks), on_object(masks))
+        _grey_and_contrast(images, masks, targets, place) for place in (off_object, on_object)
     )
     steps = _shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
@@ -112,8 +114,7 @@ def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     No picture can be made sharper. Sharpness of the whole image would include the background's: a blurred background
     would blur the object as well, and a fair model would react.
     """
-    grey, objects = images.mean(1, keepdim=True), on_object(masks)
-    sharpness = torch.stack([_sharpness(blurred(grey, s) if s else grey, objects) for s in _SIGMAS], 1)
+    sharpness = by_parts(_sharpness_when_blurred, images, masks)
     typical = _of_classes(sharpness[:, :1], targets)[:, 0]
     curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
     sigmas = torch.stack([_first_below(curve, typical - own) for curve, own in zip(curves, typical, strict=True)])
@@ -145,8 +146,11 @@ def codec_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
 def sharpness_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
     """Whether classes differ in the sharpness of their backgrounds. Objects may be smooth or rough by themselves."""
-    background = hide_object(images.mean(1, keepdim=True), masks)
-    return differ(_sharpness(background, off_object(masks))[:, None], targets)
+
+    def of_backgrounds(some: Tensor, their_masks: Tensor) -> Tensor:
+        return _sharpness(hide_object(some.mean(1, keepdim=True), their_masks), off_object(their_masks))
+
+    return differ(by_parts(of_backgrounds, images, masks)[:, None], targets)
 
 
 def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
@@ -215,18 +219,27 @@ def _medians(values: Tensor, targets: Tensor) -> Tensor:
     return medians
 
 
-def _grey_and_contrast(images: Tensor, weights: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _grey_and_contrast(
+    images: Tensor, masks: Tensor, targets: Tensor, place: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
     """Mean grey, and the logarithm of the contrast, ``(N, 1)`` each.
 
     Contrast is the distance of pixels from the typical colour of the class rather than from the image's own mean.
     Plain backgrounds have no contrast within, but they differ from one another, and that counts as well.
     """
-    colours = mean_of(images, weights)
+    colours = by_parts(lambda some, theirs: mean_of(some, place(theirs)), images, masks)
     typical = _medians(colours[:, :, 0, 0], targets)[targets][:, :, None, None]
     # One by one: all images at once would be held twice.
-    each = zip(*(torch.split(rows, 1) for rows in (images, typical, weights)), strict=True)
-    distances = torch.cat([mean_of((image - colour) ** 2, weight) for image, colour, weight in each]).mean(1).sqrt()
+    each = zip(*(torch.split(rows, 1) for rows in (images, typical, masks)), strict=True)
+    distances = torch.cat([mean_of((image - colour) ** 2, place(mask)) for image, colour, mask in each])
+    distances = distances.mean(1).sqrt()
     return colours.mean(1)[:, :, 0], (distances[:, :, 0] + FLOOR).log()
+
+
+def _sharpness_when_blurred(images: Tensor, masks: Tensor) -> Tensor:
+    """Sharpness of the objects under blurs by `_SIGMAS`, ``(N, sigmas)``."""
+    grey, objects = images.mean(1, keepdim=True), on_object(masks)
+    return torch.stack([_sharpness(blurred(grey, s) if s else grey, objects) for s in _SIGMAS], 1)
 
 
 def _sharpness(grey: Tensor, weights: Tensor) -> Tensor:

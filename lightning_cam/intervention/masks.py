@@ -24,7 +24,8 @@ _SEAM = 0.64
 def off_object(masks: Tensor) -> Tensor:
     """Weights ``(N, H, W)``, 1 where no object is and 0 elsewhere: outside the widened mask, or on the outer ring."""
     ring = border_ring((masks.shape[1], masks.shape[2])).to(masks.device) > 0.5
-    return torch.where(has_background(masks)[:, None, None], ~widened(masks), ring).float()
+    outside = ~widened(masks)
+    return torch.where(_has_background(masks, outside)[:, None, None], outside, ring).float()
 
 
 def on_object(masks: Tensor) -> Tensor:
@@ -34,7 +35,11 @@ def on_object(masks: Tensor) -> Tensor:
 
 def has_background(masks: Tensor) -> Tensor:
     """Whether a mask is known and, widened, leaves enough of the image to read its background, ``(N,)``."""
-    return masks.any((1, 2)) & ((~widened(masks)).float().mean((1, 2)) > _LEAST_BACKGROUND)
+    return _has_background(masks, ~widened(masks))
+
+
+def _has_background(masks: Tensor, outside: Tensor) -> Tensor:
+    return masks.any((1, 2)) & (outside.float().mean((1, 2)) > _LEAST_BACKGROUND)
 
 
 def has_enough_masks(masks: Tensor) -> bool:

@@ -18,7 +18,10 @@ def hide_background(images: Tensor, masks: Tensor) -> Tensor:
 
 def hide_object(images: Tensor, masks: Tensor) -> Tensor:
     """The background, continued where the object was; the image as it is where no background is known."""
-    return torch.where(has_background(masks)[:, None, None, None], fill(images, ~widened(masks)), images)
+    are_known = has_background(masks)
+    if not are_known.any():
+        return images
+    return torch.where(are_known[:, None, None, None], fill(images, ~widened(masks)), images)
 
 
 def hide_middle(images: Tensor) -> Tensor:

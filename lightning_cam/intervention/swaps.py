@@ -17,13 +17,11 @@ from . import edits
 from .donors import Donors
 from .edits import Edit
 from .effects import of_all, of_typical
+from .filters import in_parts
 from .levels import Levels, LevelsOf
 from .masks import has_background, has_enough_masks
 
 _VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
-# Of the images that are edited and shown to the model as a whole, which is fastest: 64 MiB as float32, and with copies
-# several times that. More are edited and shown in parts, of 32 MiB or a single image.
-_MOST_VALUES, _VALUES_A_PART = 2**24, 2**23
 _MOST_KEPT_VALUES = 2**25  # of images of which readings are kept; these are up to three times as large
 _TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
 
@@ -162,8 +160,11 @@ class DonorSwap:
         edit, images = edits.in_two_steps(self.edit), session.material.images
         n = _at_once(images)
         pairs = zip(torch.split(chosen, n), torch.split(donors, n), strict=True)
-        edited = [edit.give(images[own], *session.readings.of(edit.read, own, lenders)) for own, lenders in pairs]
-        return torch.cat(edited)
+        edited = []
+        for own, lenders in pairs:
+            readings = session.readings.of(edit.read, own, lenders)
+            edited.append(edit.give(images[own], *readings))
+        return torch.cat(edited) if len(edited) > 1 else edited[0]
 
 
 @dataclass(frozen=True)
@@ -245,7 +246,8 @@ class _Readings:
         """Of some images that borrow, and of as many that lend."""
         images, masks = self._material.images, self._material.known_masks
         if images.numel() > _MOST_KEPT_VALUES:
-            return read(images[borrowers], masks[borrowers])[0], read(images[lenders], masks[lenders])[1]
+            lent = read(images[lenders], masks[lenders])[1]  # first, since it is mostly the smaller of the two
+            return read(images[borrowers], masks[borrowers])[0], lent
         own, lent = self._of_all(read)
         return tuple(each[borrowers] for each in own), tuple(each[lenders] for each in lent)
 
@@ -257,12 +259,6 @@ class _Readings:
             both = zip(*(read(*pair) for pair in pairs), strict=True)
             self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
         return self._last[1]
-
-
-def in_parts(rows: Tensor, images: Tensor) -> tuple[Tensor, ...]:
-    """Rows that go with some of the ``images``, in parts of which several copies fit into the memory."""
-    values = images[0].numel()
-    return torch.split(rows, max(1, len(rows) if len(rows) * values <= _MOST_VALUES else _VALUES_A_PART // values))
 
 
 def _at_once(images: Tensor) -> int:

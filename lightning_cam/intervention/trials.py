@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .. import cues
+from ..allocator import give_back
 from ..cues import Cue
 from . import edits
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
@@ -102,7 +103,12 @@ def limited(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor)
 def answers(trials: Sequence[Trial], session: Session) -> dict[str, Tensor]:
     """The model's answers ``(n, ...)`` for the chosen images, by cue; without masks none where a trial needs them."""
     has_masks = session.material.masks is not None
-    return {trial.cue: trial.swap.answers(session) for trial in trials if has_masks or not trial.swap.needs_masks}
+    answers_of: dict[str, Tensor] = {}
+    for trial in trials:
+        if has_masks or not trial.swap.needs_masks:
+            answers_of[trial.cue] = trial.swap.answers(session)
+            give_back(session.material.images)
+    return answers_of
 
 
 def effects(trials: Sequence[Trial], answers: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:

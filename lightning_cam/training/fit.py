@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from ..allocator import give_back
 from ..attribution.self_check import TouchedError
 from ..probe import Probe
 from ..sinks.page import Run
@@ -80,6 +81,7 @@ class Fit:
         self.probe = self._plain = probe = self._chosen(trainer)
         if probe is None:
             return
+        give_back(probe.images)
         self._observer.meet(probe)
         self._observer.doubt = UNSEEN
         self._journal.begin(probe.fingerprint)
