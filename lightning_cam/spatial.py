@@ -82,7 +82,7 @@ def border_ring(size: tuple[int, int], *, share: float = 0.1) -> Tensor:
             [0.5000, 0.0000, 0.0000]])
     """
     rows, columns = _inner(size[0], share), _inner(size[1], share)
-    return (1 - rows[:, None] * columns).float()
+    return (rows[:, None] * columns).neg_().add_(1).float()  # `1 -` would hold a second grid of doubles
 
 
 def largest_component(masks: Tensor) -> Tensor:

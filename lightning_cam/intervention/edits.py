@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeAlias
 
 import torch
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..spatial import border_ring, mask_boxes
-from .filters import FLOOR, blended, blurred, fill, mean_of, octaves, spread_of
+from .filters import FLOOR, blended, blurred, each_octave, fill, mean_of, spread_of
 from .masks import off_object, softened, widened
 from .parts import hide_object
 
@@ -40,10 +41,12 @@ class TwoStepEdit:
     Attributes:
         read: From images and masks, what is needed of borrowers, and what is needed of lenders.
         give: From images, what was read of them, and what was read of as many lenders, the edited images.
+        lend: As ``read``, but what is needed of lenders alone, if that is less work.
     """
 
     read: Callable[[Tensor, Tensor], tuple[Read, Read]]
     give: Callable[[Tensor, Read, Read], Tensor]
+    lend: Callable[[Tensor, Tensor], Read] | None = None
 
     def __call__(self, images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
         """Both steps."""
@@ -72,9 +75,13 @@ def _cut_out(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     if not masks.any():  # nothing is known of any object, so the pictures are backgrounds as a whole
         nothing = images.new_zeros(())
         return (masks, nothing.expand_as(images), (1 - nothing).expand_as(images[:, :1])), (masks, images)
-    backgrounds = hide_object(images, masks)
+    _, backgrounds = lent = _background(images, masks)
     through = 1 - _opacity(images, masks, backgrounds)[:, None]
-    return (masks, (through * backgrounds).neg_().add_(images), through), (masks, backgrounds)
+    return (masks, (through * backgrounds).neg_().add_(images), through), lent
+
+
+def _background(images: Tensor, masks: Tensor) -> Read:
+    return masks, hide_object(images, masks)
 
 
 def _opacity(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
@@ -121,13 +128,13 @@ def _cells(masks: Tensor, donor_masks: Tensor, cells: Tensor) -> Tensor:
     return F.interpolate(grids, size=masks.shape[1:])[:, 0] > 0.5
 
 
-swap_background = TwoStepEdit(_cut_out, partial(_paste, region=_everywhere))
+swap_background = TwoStepEdit(_cut_out, partial(_paste, region=_everywhere), _background)
 """The image's object before the donor's background, the donor's object filled in from around it."""
 
-swap_border = TwoStepEdit(_cut_out, partial(_paste, region=_ring))
+swap_border = TwoStepEdit(_cut_out, partial(_paste, region=_ring), _background)
 """The donor's outer tenth on each side; objects keep their place."""
 
-swap_corners = TwoStepEdit(_cut_out, partial(_paste, region=_corners))
+swap_corners = TwoStepEdit(_cut_out, partial(_paste, region=_corners), _background)
 """The donor's four corners, a fifth of each side; objects keep their place."""
 
 
@@ -136,7 +143,7 @@ def swap_region(cells: Tensor) -> TwoStepEdit:
 
     Where a mask is not known only cells along the edge are swapped, because the object may lie in the others.
     """
-    return TwoStepEdit(_cut_out, partial(_paste, region=partial(_cells, cells=cells)))
+    return TwoStepEdit(_cut_out, partial(_paste, region=partial(_cells, cells=cells)), _background)
 
 
 # ---- tone and fine texture -------------------------------------------------------------------------------------------
@@ -162,9 +169,15 @@ match_tone = TwoStepEdit(_read_tone, _give_tone)
 
 def _read_frequencies(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     """The finest octaves of detail, and the spread of each off the object."""
-    details = octaves(images, _OCTAVES)[:-1]
-    spreads = [spread_of(band, off_object(masks)) + FLOOR for band in details]
-    return (*details, *spreads), tuple(spreads)
+    details, outside = list(islice(each_octave(images), _OCTAVES)), off_object(masks)
+    spreads = tuple(spread_of(band, outside) + FLOOR for band in details)
+    return (*details, *spreads), spreads
+
+
+def _spreads(images: Tensor, masks: Tensor) -> Read:
+    outside = off_object(masks)
+    # `map` lets go of each octave, which a loop's variable would keep while the next one is made.
+    return tuple(map(lambda band: spread_of(band, outside) + FLOOR, islice(each_octave(images), _OCTAVES)))  # noqa: C417 - see above
 
 
 def _give_frequencies(images: Tensor, own: Read, donors: Read) -> Tensor:
@@ -175,7 +188,7 @@ def _give_frequencies(images: Tensor, own: Read, donors: Read) -> Tensor:
     return images.clamp_(0, 1)
 
 
-match_frequencies = TwoStepEdit(_read_frequencies, _give_frequencies)
+match_frequencies = TwoStepEdit(_read_frequencies, _give_frequencies, _spreads)
 """The two finest octaves of detail weakened or strengthened to what the donor has off the object."""
 
 
@@ -184,8 +197,12 @@ match_frequencies = TwoStepEdit(_read_frequencies, _give_frequencies)
 
 def _read_position(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     """The places of objects: their boxes, and the centres of what stands out where no mask is known."""
-    places = masks, mask_boxes(masks), _centre(images)
+    places = _places(images, masks)
     return (hide_object(images, masks), *places), places
+
+
+def _places(images: Tensor, masks: Tensor) -> Read:
+    return masks, mask_boxes(masks), _centre(images)
 
 
 def _give_position(images: Tensor, own: Read, donors: Read) -> Tensor:
@@ -240,7 +257,7 @@ def _mirrored(side: int, by: int, like: Tensor) -> Tensor:
     return last - (last - (torch.arange(side, device=like.device) - by).abs()).abs()
 
 
-move_object = TwoStepEdit(_read_position, _give_position)
+move_object = TwoStepEdit(_read_position, _give_position, _places)
 """The object where the donor's object is, as far as it stays whole, before its own background filled in.
 
 Where either mask is not known the whole picture moves, mirrored at its edges, until what differs from its outer ring

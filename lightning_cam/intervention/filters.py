@@ -1,6 +1,7 @@
 """What edits and levels compute from pixels: fills, blurs, octaves of detail and weighted means. Pure, torch only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ FLOOR = 0.5 / 255  # half a grey level: eight bits hold no smaller detail
 # Of the images that are edited and shown to the model as a whole, which is fastest: 64 MiB as float32, and with copies
 # several times that. More are edited and shown in parts, of 32 MiB or a single image.
 _MOST_VALUES, _VALUES_A_PART = 2**24, 2**23
-_LARGE = 2**20  # pixels of an image whose channels are blurred one by one: three copies of all would be held
+_LARGE = 2**20  # pixels of an image whose channels are taken one by one: three copies of all would be held
 _REACH = 3  # standard deviations of a blur's kernel: 0.3 % of a Gaussian lie farther out
 _FINEST = 0.7  # pixels: this blur halves what repeats every 3.7 pixels, about half of the finest frequency there is
 _LEAST_SHARE = 0.125  # of a 2x2 block: below 1/4, the smallest share that is not 0. It only keeps 0 / 0 defined.
@@ -84,14 +85,13 @@ def octave(images: Tensor, n: int) -> Tensor:
     return finer - blurred(images, _sigma(n))
 
 
-def octaves(images: Tensor, n: int) -> list[Tensor]:
-    """The ``n`` finest octaves of detail, finest first, and the rest of the image. Their sum is the image."""
-    bands, finer = [], images
-    for each in range(n):
-        coarser = blurred(images, _sigma(each))
-        bands.append(finer - coarser)
+def each_octave(images: Tensor) -> Iterator[Tensor]:
+    """The octaves of detail, finest first. Their sum and the last blur are the image."""
+    finer = images
+    for n in count():
+        coarser = blurred(images, _sigma(n))
+        yield finer - coarser
         finer = coarser
-    return [*bands, finer]
 
 
 def _sigma(n: int) -> float:
@@ -101,6 +101,8 @@ def _sigma(n: int) -> float:
 
 def mean_of(images: Tensor, weights: Tensor) -> Tensor:
     """Mean of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
+    if images[0, 0].numel() > _LARGE and images.shape[1] > 1:
+        return _of_channels(mean_of, images, weights)
     shares = (weights / weights.sum((1, 2), keepdim=True))[:, None]
     if images.numel() <= _MOST_VALUES:
         return (images * shares).sum((2, 3), keepdim=True)
@@ -110,4 +112,10 @@ def mean_of(images: Tensor, weights: Tensor) -> Tensor:
 
 def spread_of(images: Tensor, weights: Tensor) -> Tensor:
     """Standard deviation of each channel under weights ``(N, H, W)``, as ``(N, C, 1, 1)``."""
+    if images[0, 0].numel() > _LARGE and images.shape[1] > 1:
+        return _of_channels(spread_of, images, weights)
     return mean_of((images - mean_of(images, weights)).square_(), weights).sqrt()
+
+
+def _of_channels(measure: Callable[[Tensor, Tensor], Tensor], images: Tensor, weights: Tensor) -> Tensor:
+    return torch.cat([measure(channel, weights) for channel in torch.split(images, 1, 1)], 1)

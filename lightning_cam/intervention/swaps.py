@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from .. import statistics
+from ..allocator import give_back
 from . import edits
 from .donors import Donors
-from .edits import Edit
+from .edits import Edit, TwoStepEdit
 from .effects import of_all, of_typical
 from .filters import in_parts
 from .levels import Levels, LevelsOf
@@ -23,6 +24,7 @@ from .masks import has_background, has_enough_masks
 
 _VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
 _MOST_KEPT_VALUES = 2**25  # of images of which readings are kept; these are up to three times as large
+_MOST_OF_A_READING = 1.5  # of the values of the images that it is of, where it is kept for all of their donors
 _TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
 
 
@@ -72,9 +74,12 @@ class Session:
     probabilities: Callable[[Tensor], Tensor]
 
     @cached_property
-    def readings(self) -> "_Readings":
-        """Properties that edits have read from all images."""
+    def _readings(self) -> "_Readings":
         return _Readings(self.material)
+
+    def readings_of_part(self) -> "_Readings":
+        """What edits read from images: from all, and kept; or, of many values, from a part, and kept as long as it."""
+        return self._readings if self.material.images.numel() <= _MOST_KEPT_VALUES else _Passing(self.material)
 
 
 class Swap(Protocol):
@@ -123,9 +128,11 @@ class DonorSwap:
 
     def _answers(self, session: Session, usable: Tensor, chosen: Tensor, plain: Tensor) -> Tensor:
         targets, lenders = session.material.targets, session.material.donors.all[chosen]
+        readings = session.readings_of_part()
         pictures, probabilities, per_donor = session.material.images[chosen], plain, []
         for donor in lenders.T:
-            previous, pictures = pictures, self._edited(session, chosen, donor)
+            previous, pictures = pictures, self._edited(session.material.images, readings, chosen, donor)
+            give_back(session.material.images)
             if not torch.equal(pictures, previous):  # some edits change nothing, and a pass costs more than comparing
                 probabilities = session.probabilities(pictures)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
@@ -155,15 +162,15 @@ class DonorSwap:
             return has_background(material.known_masks)
         return torch.ones_like(material.targets, dtype=torch.bool)
 
-    def _edited(self, session: Session, chosen: Tensor, donors: Tensor) -> Tensor:
+    def _edited(self, images: Tensor, readings: "_Readings", chosen: Tensor, donors: Tensor) -> Tensor:
         """The chosen images, each with the cue of its donor ``(n,)``, some at a time."""
-        edit, images = edits.in_two_steps(self.edit), session.material.images
+        edit = edits.in_two_steps(self.edit)
         n = _at_once(images)
         pairs = zip(torch.split(chosen, n), torch.split(donors, n), strict=True)
         edited = []
         for own, lenders in pairs:
-            readings = session.readings.of(edit.read, own, lenders)
-            edited.append(edit.give(images[own], *readings))
+            read = readings.of(edit, own, lenders)  # before the images are copied
+            edited.append(edit.give(images[own], *read))
         return torch.cat(edited) if len(edited) > 1 else edited[0]
 
 
@@ -231,24 +238,15 @@ class LevelSwap:
 
 
 class _Readings:
-    """What edits have read from all images. The last reading is kept, since trials in a row often need the same.
-
-    Of images that are too many to be held several times, nothing is kept.
-    """
+    """What edits have read from all images. The last reading is kept, since trials in a row often need the same."""
 
     def __init__(self, material: Material) -> None:
         self._material = material
         self._last: tuple[object, Sequence[edits.Read]] = (None, ())
 
-    def of(
-        self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]], borrowers: Tensor, lenders: Tensor
-    ) -> tuple[edits.Read, edits.Read]:
+    def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
         """Of some images that borrow, and of as many that lend."""
-        images, masks = self._material.images, self._material.known_masks
-        if images.numel() > _MOST_KEPT_VALUES:
-            lent = read(images[lenders], masks[lenders])[1]  # first, since it is mostly the smaller of the two
-            return read(images[borrowers], masks[borrowers])[0], lent
-        own, lent = self._of_all(read)
+        own, lent = self._of_all(edit.read)
         return tuple(each[borrowers] for each in own), tuple(each[lenders] for each in lent)
 
     def _of_all(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
@@ -259,6 +257,25 @@ class _Readings:
             both = zip(*(read(*pair) for pair in pairs), strict=True)
             self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
         return self._last[1]
+
+
+class _Passing(_Readings):
+    """What edits read from images too many to be held several times: from each of a part that borrows, once."""
+
+    def __init__(self, material: Material) -> None:
+        super().__init__(material)
+        self._own: dict[tuple[int, ...], edits.Read] = {}
+
+    def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
+        """See `_Readings`. An edit is asked for what it needs of lenders alone."""
+        images, masks = self._material.images, self._material.known_masks
+        key = tuple(borrowers.tolist())
+        lend = edit.lend or (lambda *lent: edit.read(*lent)[1])
+        lent = lend(images[lenders], masks[lenders])
+        own = self._own.get(key) or edit.read(images[borrowers], masks[borrowers])[0]
+        if sum(each.numel() for each in own) <= _MOST_OF_A_READING * len(borrowers) * images[0].numel():
+            self._own[key] = own
+        return own, lent
 
 
 def _at_once(images: Tensor) -> int:
