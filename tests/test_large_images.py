@@ -189,7 +189,7 @@ def test_a_system_without_the_function_keeps_its_memory(monkeypatch: pytest.Monk
     allocator.give_back(torch.empty(65, 1, 512, 512, device="meta"))
 
 
-# MB at 1024 x 1024 pixels, of which 192 are the probe; 1000 before large images were edited with fewer copies.
+# MB at 1024 x 1024 pixels, of which 192 are the probe. Measured: 523; about 1000 when edits held more copies.
 MOST_EXTRA = 750
 
 _FIT = """
@@ -237,4 +237,6 @@ def test_a_fit_on_large_images_takes_little_more_memory_with_the_callback(tmp_pa
         said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
         return float(said.split("PEAK")[1])
 
-    assert peak("with") - peak("without") < MOST_EXTRA
+    extra = peak("with") - peak("without")
+
+    assert extra < MOST_EXTRA

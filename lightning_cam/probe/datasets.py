@@ -30,7 +30,7 @@ from .names import tag
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
 # Of fewer images, if they are large: 192 MiB as float32, 64 images of 512 x 512 pixels in colour, and at least four, so
-# that two classes have two each. With all copies, a fit took 0.9 to 1.2 GB more than without the callback.
+# that two classes have two each. With all copies, a fit takes 0.5 to 0.7 GB more than without the callback.
 MOST_VALUES_OF_FEW, LEAST_N = 3 * 2**24, 4
 MOST_VALUES = 2**25  # of more than `DEFAULT_N` images: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
 
