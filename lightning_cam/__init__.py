@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import metrics, sinks, transforms
-    from .attribution import cams, measures
+    from .attribution import cams, measures, pixels
     from .audit import AuditResult, audit_dataset
     from .comparing import RunComparison, compare
     from .cues import Remedy
@@ -41,6 +41,7 @@ __all__ = [
     "judge",
     "measures",
     "metrics",
+    "pixels",
     "sinks",
     "transforms",
 ]
@@ -50,7 +51,7 @@ if not TYPE_CHECKING:
     # find its tab, and must not wait for torch and Lightning, which take seconds.
     _HOMES = {
         "": ("metrics", "sinks", "transforms"),
-        "attribution": ("cams", "measures"),
+        "attribution": ("cams", "measures", "pixels"),
         "audit": ("AuditResult", "audit_dataset"),
         "comparing": ("RunComparison", "compare"),
         "cues": ("Remedy",),

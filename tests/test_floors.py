@@ -187,6 +187,14 @@ def test_a_public_name_comes_from_where_the_type_checker_sees_it() -> None:
         lightning_cam.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["cams", "measures", "pixels"])
+def test_a_public_module_can_be_the_first_that_is_imported(name: str) -> None:
+    """A module inside a room is no attribute of it until somebody has imported it."""
+    room = (HOUSE / "attribution" / "__init__.py").read_text()
+
+    assert ("lightning_cam", "attribution", name) in imports(room, ("lightning_cam", "attribution"))
+
+
 def test_importing_the_package_changes_nothing_outside_it() -> None:
     code = (
         "import os, random, warnings, numpy, scipy.stats, torch, pytorch_lightning, lightning.pytorch, PIL.Image\n"

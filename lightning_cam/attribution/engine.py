@@ -151,7 +151,7 @@ def _all_batches(
     """
     batches = []
     for start in range(0, len(inputs), batch_size):
-        local = [partial(_own_rows, target, start, len(inputs)) for target in targets]
+        local = [partial(own_rows, target, start, len(inputs)) for target in targets]
         batch = _one_batch(tap, inputs[start : start + batch_size], local, graph_before=graph_before)
         if batch is None:
             return None
@@ -159,7 +159,7 @@ def _all_batches(
     return batches
 
 
-def _own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
+def own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
     """The scores of a micro-batch. A target such as `true_class` knows the labels of all images: logits are padded."""
     scores = target(F.pad(logits, (0, 0, start, total - start - len(logits))))
     if scores.shape != (total,):

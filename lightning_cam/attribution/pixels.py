@@ -1,0 +1,167 @@
+"""Which pixels a model's answer depends on: the explanations that need no layer.
+
+Every function takes a model and a `Probe` and gives ``(N, H, W)`` float32 maps on the CPU, as large as the probe's
+images. The model is the same before and after. Gradients are those at the model's input, behind ``preprocess``; the
+three colours of a pixel become one number.
+
+Magnitudes are non-negative. `integrated_gradients` and `occlusion` keep their sign, because it has a meaning there: a
+negative value speaks against the class, and ``maps.relu()`` is the evidence for it alone, as measures expect it. An
+image whose score is not finite has a map of NaN.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..probe import Probe
+from .engine import Forward, placed
+from .guard import untouched
+from .heads import class_scores
+from .layers import unwrapped
+from .rectifiers import Rule
+from .targets import Target, true_class
+from .tracing import input_gradients
+
+__all__ = ["saliency", "smooth_grad"]
+
+ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
+
+
+def saliency(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    of: Literal["score", "loss"] = "score",
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Magnitude of the gradient at each pixel, the largest of its colours (Simonyan et al. 2014, section 3.1).
+
+    ``M_ij = max_c |dS / dx_cij|``, where ``S`` is the score before the softmax.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[0.0, -1.0, 2.0, 0.0], [3.0, 0.0, 0.0, 0.0]]))
+    >>> saliency(model, Probe(torch.rand(1, 1, 2, 2), torch.tensor([0]), classes=["a", "b"]))
+    tensor([[[0., 1.],
+             [2., 0.]]])
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        of: "loss" is the gradient of the cross-entropy of each image's own class: it fades where the model is sure.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+    """
+    if of == "loss" and score is not None:
+        raise ValueError("of='loss' explains the cross-entropy of the own class; pass either that or score=")
+    explained = _own_loss(probe.targets) if of == "loss" else score
+    with _looking(model, probe, explained, forward, batch_size) as subject:
+        return subject.maps(_magnitude(subject.gradients(subject.inputs)))
+
+
+def smooth_grad(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    n_samples: int = 50,
+    noise: float = 0.15,
+    generator: torch.Generator | None = None,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """`saliency` of the mean gradient over noisy copies of each image (SmoothGrad: Smilkov et al. 2017, section 3).
+
+    The mean is of signed gradients, and its magnitude is taken as in `saliency`. All images of the probe get the same
+    noise, so a map does not depend on the other images.
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        n_samples: Noisy copies of each image, each of which costs a forward and a backward pass.
+        noise: Standard deviation of the noise, as share of the range of the image's values.
+        generator: On the CPU; None is a new one with seed 0, so that a map is the same each time.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+    """
+    if n_samples < 1:
+        raise ValueError(f"expected at least one noisy copy of each image, found n_samples={n_samples}")
+    source = torch.Generator().manual_seed(0) if generator is None else generator
+    with _looking(model, probe, score, forward, batch_size) as subject:
+        inputs = subject.inputs
+        deviation = noise * (_over_image(Tensor.amax, inputs) - _over_image(Tensor.amin, inputs))
+        total = torch.zeros_like(inputs, dtype=torch.float32)
+        for _ in range(n_samples):
+            sample = torch.randn(inputs.shape[1:], generator=source).to(inputs)
+            total += subject.gradients(inputs + deviation * sample)
+        return subject.maps(_magnitude(total / n_samples))
+
+
+# ---- the model before the probe --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """A model, and what it is given and asked."""
+
+    model: nn.Module
+    inputs: Tensor
+    score: Target
+    forward: Forward
+    batch_size: int
+    size: tuple[int, int]
+
+    def gradients(self, inputs: Tensor, rule: Rule | None = None) -> Tensor:
+        """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
+        return input_gradients(
+            self.model, inputs, self.score, forward=self.forward, batch_size=self.batch_size, rule=rule
+        )
+
+    def maps(self, values: Tensor) -> Tensor:
+        """Maps at the size of the probe's images, which a ``preprocess`` may have changed."""
+        if values.shape[1:] != self.size:
+            values = F.interpolate(values[:, None], self.size, mode="bilinear", antialias=True)[:, 0]
+        return values.cpu()
+
+
+@contextmanager
+def _looking(
+    model: nn.Module, probe: Probe, score: Target | None, forward: ScoresOf | None, batch_size: int
+) -> Iterator[_Subject]:
+    """The model in evaluation mode, the same before and after."""
+    model = unwrapped(model)
+    bound = None if forward is None else partial(forward, model)
+    with untouched(model):
+        inputs = placed(model, probe.prepare(probe.images))
+        if inputs.ndim != 4:
+            raise ValueError(f"expected model inputs (N, C, H, W), found shape {tuple(inputs.shape)} from preprocess")
+        scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound)
+        size = (probe.images.shape[-2], probe.images.shape[-1])
+        yield _Subject(model, inputs, score or true_class(probe.targets), scores, batch_size, size)
+
+
+def _own_loss(labels: Tensor) -> Target:
+    """Cross-entropy of each image's own class."""
+
+    def loss(logits: Tensor) -> Tensor:
+        return logits.logsumexp(1) - true_class(labels)(logits)
+
+    return loss
+
+
+def _magnitude(gradients: Tensor) -> Tensor:
+    """``(N, C, H, W)`` to ``(N, H, W)``: the largest magnitude over the colours."""
+    return gradients.abs().amax(1)
+
+
+def _over_image(reduce: Callable[..., Tensor], inputs: Tensor) -> Tensor:
+    return reduce(inputs, dim=(1, 2, 3), keepdim=True)

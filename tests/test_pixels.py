@@ -1,0 +1,217 @@
+"""Explanations of pixels equal slow ones written from the papers, and leave the model as it is."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.transforms.v2 import Normalize, Resize
+
+from house import models
+from house import reference_pixels as reference
+from house.kinds import KINDS, changed
+from house.models import N_CLASSES, Net, fingerprint, fixed
+from lightning_cam import Probe, pixels
+
+LABELS = torch.tensor([1, 0, 3])
+METHODS: dict[str, Callable[..., Tensor]] = {
+    "saliency": pixels.saliency,
+    "loss": partial(pixels.saliency, of="loss"),
+    "smooth_grad": partial(pixels.smooth_grad, n_samples=3),
+}
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+def probe_of(n: int = 3, size: tuple[int, int] = (12, 16), **options: Any) -> Probe:
+    return Probe(models.images(n, *size), LABELS[:n], classes=["a", "b", "c", "d"], **options)
+
+
+class Chain(nn.Module):
+    """What `reference_pixels` computes: two convolutions, a pooling between, a head on the means."""
+
+    def __init__(self, rectify: Callable[[Tensor], Tensor] = F.relu) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 5, 3, padding=1)
+        self.head = nn.Linear(5, N_CLASSES)
+        self.rectify = rectify
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.rectify(self.first(x)), 2)
+        return self.head(self.rectify(self.second(x)).mean((2, 3)))
+
+    def written_out(self, ceiling: float = float("inf")) -> reference.Chain:
+        first, second, head = (
+            [layer.weight.double().tolist(), layer.bias.double().tolist()]
+            for layer in (self.first, self.second, self.head)
+        )
+        relus = [reference.ReLU(ceiling), reference.ReLU(ceiling)]
+        return [
+            reference.Convolution(*first), relus[0], reference.MaxPool(), reference.Convolution(*second), relus[1],
+            reference.Head(*head),
+        ]  # fmt: skip
+
+
+def by_hand(chain: reference.Chain, inputs: Tensor, rule: str = "gradient") -> Tensor:
+    """Largest magnitude over the colours of the gradient of each image's own logit."""
+    rows = zip(inputs.double().tolist(), LABELS.tolist(), strict=False)
+    gradients = [reference.gradient(chain, image, reference.one_hot(label, N_CLASSES), rule) for image, label in rows]
+    return torch.tensor([reference.largest_magnitude(gradient) for gradient in gradients])
+
+
+def same(maps: Tensor, expected: Tensor) -> None:
+    assert maps.dtype == torch.float32
+    assert float(expected.abs().max()) > 0
+    torch.testing.assert_close(maps.double(), expected.double(), atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+
+
+# ---- values ----------------------------------------------------------------------------------------------------------
+
+
+def test_saliency_is_simonyans() -> None:
+    model, probe = fixed(Chain), probe_of(size=(6, 8))
+
+    same(pixels.saliency(model, probe), by_hand(model.written_out(), probe.images))
+
+
+def test_saliency_of_the_loss_weighs_every_class() -> None:
+    model, probe = fixed(Chain), probe_of(2, size=(6, 4))
+    chain, expected = model.written_out(), []
+    for image, label in zip(probe.images.double().tolist(), LABELS.tolist(), strict=False):
+        probabilities = torch.tensor(reference.logits(chain, image), dtype=torch.float64).softmax(0)
+        slopes = [float(p) - (k == label) for k, p in enumerate(probabilities)]  # of -log p_label
+        expected.append(reference.largest_magnitude(reference.gradient(chain, image, slopes)))
+
+    same(pixels.saliency(model, probe, of="loss"), torch.tensor(expected))
+
+
+def test_the_gradient_is_that_of_the_model_input() -> None:
+    model, normalize = fixed(Chain), Normalize([0.2, 0.5, 0.7], [0.5, 0.25, 2.0])
+    probe = probe_of(2, size=(6, 4), preprocess=normalize)
+
+    same(pixels.saliency(model, probe), by_hand(model.written_out(), normalize(probe.images)))
+
+
+def test_smooth_grad_is_the_mean_of_signed_gradients() -> None:
+    model, probe = fixed(Chain), probe_of(2, size=(6, 4))
+    chain, noise = model.written_out(), torch.Generator().manual_seed(5)
+    total = torch.zeros(2, 3, 6, 4, dtype=torch.float64)
+    for _ in range(4):
+        sample = torch.randn(3, 6, 4, generator=noise).double()
+        for n, image in enumerate(probe.images.double()):
+            noisy = image + 0.3 * (image.max() - image.min()) * sample
+            weights = reference.one_hot(int(LABELS[n]), N_CLASSES)
+            total[n] += torch.tensor(reference.gradient(chain, noisy.tolist(), weights), dtype=torch.float64)
+
+    generator = torch.Generator().manual_seed(5)
+    maps = pixels.smooth_grad(model, probe, n_samples=4, noise=0.3, generator=generator)
+
+    same(maps, (total / 4).abs().amax(1))
+
+
+def test_smooth_grad_without_noise_is_saliency() -> None:
+    model, probe = fixed(Net), probe_of()
+
+    same(pixels.smooth_grad(model, probe, n_samples=2, noise=0.0), pixels.saliency(model, probe))
+
+
+# ---- what holds for all ----------------------------------------------------------------------------------------------
+
+
+@every_method
+def test_a_map_depends_on_its_own_image_alone(method: Callable[..., Tensor]) -> None:
+    model, probe = fixed(Net), probe_of()
+    maps = method(model, probe)
+
+    for options in ({"batch_size": 1}, {"batch_size": 2}):
+        torch.testing.assert_close(method(model, probe, **options), maps, atol=1e-7, rtol=1e-4)
+    torch.testing.assert_close(method(model, probe.select([2, 0])), maps[[2, 0]], atol=1e-7, rtol=1e-4)
+    assert maps.shape == (3, 12, 16)
+    assert maps.device.type == "cpu"
+    assert not maps.requires_grad
+    assert float(maps.flatten(1).std(1).min()) > 0
+
+
+@every_method
+def test_an_image_without_a_finite_score_has_a_map_of_nan_and_no_other(method: Callable[..., Tensor]) -> None:
+    class Overflowing(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * (x.mean((1, 2, 3)) > 0.9).float()[:, None].sub(1).neg().reciprocal()
+
+    probe = Probe(torch.cat([models.images(2), torch.ones(1, 3, 12, 16)]), LABELS, classes=["a", "b", "c", "d"])
+
+    maps = method(fixed(Overflowing), probe)
+
+    assert maps[2].isnan().all()
+    assert maps[:2].isfinite().all()
+
+
+@every_method
+@every_kind
+def test_everything_is_the_same_afterwards(method: Callable[..., Tensor], kind: str) -> None:
+    model, probe = KINDS[kind](), probe_of()
+    before = fingerprint(model)
+
+    try:
+        maps = method(model, probe, batch_size=2)
+    except RuntimeError:
+        assert kind == "detached head"
+    else:
+        assert maps.isfinite().all()
+        assert float(maps.abs().max()) > 0
+
+    assert changed(before, fingerprint(model)) == []
+
+
+@every_method
+def test_it_works_where_gradients_are_off(method: Callable[..., Tensor]) -> None:
+    model, probe = fixed(Net), probe_of()
+    expected = method(model, probe)
+
+    with torch.inference_mode():
+        inside = method(model, probe)
+    with torch.no_grad():
+        without = method(model, probe)
+
+    assert torch.equal(inside.clone(), expected)
+    assert torch.equal(without, expected)
+
+
+@every_method
+@pytest.mark.parametrize(
+    "build", [models.NoGradBackbone, models.InferenceBackbone, models.InferenceStage, models.NoGradForward]
+)
+def test_blocks_without_gradients_in_the_model_are_seen_through(
+    method: Callable[..., Tensor], build: type[Net]
+) -> None:
+    torch.testing.assert_close(method(fixed(build), probe_of()), method(fixed(Net), probe_of()), atol=1e-6, rtol=1e-4)
+
+
+@every_method
+def test_maps_are_as_large_as_the_pictures(method: Callable[..., Tensor]) -> None:
+    assert method(fixed(Net), probe_of(2, preprocess=Resize((24, 20)))).shape == (2, 12, 16)
+
+
+@every_method
+def test_forward_and_score_say_what_is_explained(method: Callable[..., Tensor]) -> None:
+    model, probe = fixed(Net), probe_of(2)
+    shifted = Probe(probe.images, torch.tensor([2, 2]), classes=["a", "b", "c", "d"])
+    if "of" in getattr(method, "keywords", {}):
+        with pytest.raises(ValueError, match="pass either that or score="):
+            method(model, probe, score=lambda logits: logits[:, 2])
+        return
+
+    asked = method(model, probe, score=lambda logits: logits[:, 2])
+    returning = fixed(partial(models.Returning, lambda logits: {"a": logits}))
+    halved = method(returning, probe, forward=lambda module, inputs: module(inputs)["a"] / 2)
+
+    same(asked, method(model, shifted))
+    same(2 * halved, method(model, probe))
+
+
+def test_no_way_to_the_pixels_is_an_error_with_the_way_out() -> None:
+    with pytest.raises(RuntimeError, match="no way from the class scores of DetachedHead to the pixels"):
+        pixels.saliency(fixed(models.DetachedHead), probe_of())
