@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import metrics, sinks, transforms
+    from . import maskers, metrics, sinks, transforms
     from .attribution import cams, measures, pixels
     from .audit import AuditResult, audit_dataset
     from .comparing import RunComparison, compare
@@ -39,6 +39,7 @@ __all__ = [
     "compare",
     "examine",
     "judge",
+    "maskers",
     "measures",
     "metrics",
     "pixels",
@@ -50,7 +51,7 @@ if not TYPE_CHECKING:
     # Where a name comes from is imported when the name is first used. TensorBoard imports this package at each start to
     # find its tab, and must not wait for torch and Lightning, which take seconds.
     _HOMES = {
-        "": ("metrics", "sinks", "transforms"),
+        "": ("maskers", "metrics", "sinks", "transforms"),
         "attribution": ("cams", "measures", "pixels"),
         "audit": ("AuditResult", "audit_dataset"),
         "comparing": ("RunComparison", "compare"),

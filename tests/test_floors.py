@@ -16,7 +16,8 @@ HOUSE = Path(lightning_cam.__file__).parent
 FLOORS = [
     ["notices", "text", "spatial", "statistics", "cues", "allocator"],
     ["origins"],
-    ["datasets", "maskers", "render"],
+    ["datasets", "render"],
+    ["maskers"],
     ["probe", "transforms"],
     ["attribution", "intervention", "audit"],
     ["examination", "metrics"],

@@ -467,7 +467,7 @@ def levels() -> Image.Image:
         pytest.param(
             ellipse(), "b/1.png", "no image has a mask in .*, not even a/1.png; name masks as their", id="place"
         ),
-        pytest.param(ellipse(), "../1.png", "a folder of masks was expected", id="no folder"),
+        pytest.param(ellipse(), "../1.png", "a folder or a file of masks was expected", id="no folder"),
     ],
 )
 def test_a_wrong_mask_file_is_refused(tmp_path: Path, mask: Image.Image, name: str, message: str) -> None:

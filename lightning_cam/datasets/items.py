@@ -66,6 +66,7 @@ class Reader:
     masks: Regions | None
     boxes: Regions | None
     files: Sequence[Path] | None
+    outlined: Callable[[int], tuple[Tensor, str] | None] | None = None
 
     def reading(self, dataset: Any, index: int) -> "ItemReading":
         """Label and picture of an item, from one read."""
@@ -81,7 +82,9 @@ class Reader:
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
+        annotated = None if self.outlined is None else self.outlined(index)
         regions = [
+            annotated or (None, "none"),
             (_as_mask(_at(self.masks, index)), "given"),
             (_as_mask(_first(extras, tv_tensors.Mask)), "given"),
             (_as_filled(_at(self.boxes, index), pixels), "box"),

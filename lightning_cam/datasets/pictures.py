@@ -11,7 +11,7 @@ import stat
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -89,7 +89,12 @@ def content_of(path: Path, max_pixels: int) -> BytesIO:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Image files at or below a folder in `ImageFolder`'s order; links are followed, but into no folder twice."""
+    """Image files at or below a folder in `ImageFolder`'s order."""
+    return files_in(folder, SUFFIXES)
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files of some kinds at or below a folder, in order; links are followed, but into no folder twice."""
     files: dict[str, list[Path]] = {}
     visited: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True):
@@ -100,7 +105,7 @@ def images_in(folder: Path) -> list[Path]:
         visited.add(place)
         folders.sort()
         files[root] = [Path(root, name) for name in sorted(names)]
-    return [path for _, paths in sorted(files.items()) for path in paths if path.suffix.lower() in SUFFIXES]
+    return [path for _, paths in sorted(files.items()) for path in paths if path.suffix.lower() in suffixes]
 
 
 @contextmanager

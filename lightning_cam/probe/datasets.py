@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from os import PathLike
@@ -23,8 +23,12 @@ from ..datasets.labels import (
     shuffled,
 )
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
+from ..datasets.pictures import quiet_pillow, read_picture
 from ..datasets.streams import FirstItems
+from ..maskers import Annotations
+from ..maskers.annotations import Annotation
 from ..notices import warn
+from ..text import class_name, printable
 from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .names import tag
 
@@ -40,7 +44,7 @@ def draw_from_dataset(
     n: int | None,
     *,
     seed: int,
-    masks: Regions | None,
+    masks: Regions | Annotations | None,
     boxes: Regions | None,
     find_masks: bool,
     size: Size | None,
@@ -54,8 +58,11 @@ def draw_from_dataset(
     with own_seed(seed):
         source = Source(dataset, loader, say)
         readable = source.asked
-        _check_dataset(readable, masks, boxes)
-        reader = Reader(seed, size, masks, boxes, known_files(readable))
+        files = known_files(readable)
+        drawn = _Outlined.of(masks, readable, files) if isinstance(masks, Annotations) else None
+        given = None if isinstance(masks, Annotations) else masks
+        _check_dataset(readable, given, boxes)
+        reader = Reader(seed, size, given, boxes, files, drawn)
         indices, items = _choice(_Shelf(source, reader), readable, n, seed, say)
         items, to_input = _with_pixels(items, readable, preprocess)
         words = classes or _covering(class_names(readable), items)
@@ -110,6 +117,35 @@ def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -
             raise ValueError(
                 f"{name} must hold one entry or None per item, got {len(regions)} for {len(dataset)} items"
             )
+
+
+@dataclass(frozen=True)
+class _Outlined:
+    """Regions that are annotated, by index in a data set; it goes to the processes that read items."""
+
+    annotations: Sequence[Annotation | None]
+    files: Sequence[Path]
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, annotations: Annotations, dataset: Any, files: Sequence[Path] | None) -> "_Outlined":
+        if files is None:
+            raise ValueError(
+                f"the annotations in {printable(annotations.path)} are of files, and the data set does not say which "
+                "file an item is from; use Probe.from_folder(folder, masks=...), or return masks with the items"
+            )
+        names, targets = class_names(dataset) or (), known_labels(dataset) or [UNKNOWN] * len(files)
+        labels = [class_name(names, target) if target >= 0 else "" for target in targets]
+        return cls(annotations.of(files), files, labels)
+
+    def __call__(self, index: int) -> tuple[Tensor, str] | None:
+        annotation = self.annotations[index]
+        if annotation is None:
+            return None
+        with quiet_pillow():
+            picture = read_picture(self.files[index])
+            region = annotation.fill((picture.height, picture.width), self.labels[index])
+        return None if region is None else (region.mask, region.source)
 
 
 class _Shelf:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from ..datasets.items import Regions
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
+from ..maskers import Annotations, as_annotations
 from . import storage
 from .checks import (
     checked_classes,
@@ -104,7 +105,7 @@ class Probe:
         n: int | None = 64,
         *,
         seed: int = 0,
-        masks: Regions | None = None,
+        masks: Regions | str | PathLike[str] | Annotations | None = None,
         boxes: Regions | None = None,
         find_masks: bool = True,
         size: tuple[int, int] | None = None,
@@ -135,7 +136,8 @@ class Probe:
             n: Number of images; all of them if there are fewer. None takes an eighth of the data set: at most 256 and
                 as many as fit into 128 MiB, but at least 64.
             seed: Seed of the choice of images.
-            masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image.
+            masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image; or
+                annotations of its files, as `maskers.annotations` reads them.
             boxes: ``(k, 4)`` boxes ``x1, y1, x2, y2`` in pixels by index in the data set.
             find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
             size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
@@ -155,7 +157,7 @@ class Probe:
                 dataset,
                 n,
                 seed=seed,
-                masks=masks,
+                masks=as_annotations(masks) if isinstance(masks, (str, PathLike)) else masks,
                 boxes=boxes,
                 find_masks=find_masks,
                 size=size,
@@ -174,7 +176,7 @@ class Probe:
         n: int = 64,
         *,
         seed: int = 0,
-        masks: str | PathLike[str] | None = None,
+        masks: str | PathLike[str] | Annotations | None = None,
         find_masks: bool = True,
         size: tuple[int, int] | None = None,
         grayscale: bool = False,
@@ -187,14 +189,15 @@ class Probe:
         It ignores the EXIF orientation; if a file has one, a warning says so. The one difference: 16-bit grey is
         scaled here and clipped there.
 
-        The first of these gives the mask: the file at the same place in ``masks``, the pixels that are not fully
+        The first of these gives the mask: ``masks``, the pixels that are not fully
         transparent (if any are), or an object on a plain background.
 
         Args:
             path: The folder; class indices follow the sorted names of its sub-folders.
             n: Number of images; all of them if there are fewer.
             seed: Seed of the choice of images.
-            masks: A folder ``<class>/<stem of the image>.*`` with the object in white, as large as the image as stored.
+            masks: A folder ``<class>/<stem of the image>.*`` with the object in white, as large as the image as stored;
+                or annotations, as `maskers.annotations` reads them.
             find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
             size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
             grayscale: One channel instead of three.
@@ -209,7 +212,7 @@ class Probe:
                 Path(path),
                 n,
                 seed=seed,
-                masks=None if masks is None else Path(masks),
+                masks=as_annotations(masks),
                 find_masks=find_masks,
                 options=ReadingOptions(size=size, upright=upright, grayscale=grayscale),
                 preprocess=preprocess,
