@@ -1,5 +1,6 @@
 """Maps equal slow ones written from the papers, and the relations between the methods hold."""
 
+import pickle
 from collections.abc import Callable
 
 import pytest
@@ -177,3 +178,40 @@ def test_xgrad_cam_gives_a_dead_channel_no_weight() -> None:
     torch.testing.assert_close(
         cams.xgrad_cam(activations, gradients), cams.xgrad_cam(activations[:, :1], gradients[:, :1])
     )
+
+
+@pytest.mark.parametrize("method", METHODS[:-1], ids=lambda method: method.__name__)
+def test_maps_against_are_the_papers_of_the_negative_score(method: cams.CamMethod) -> None:
+    activations, gradients = rectified(3, 4, 5, 7), signed(3, 4, 5, 7, seed=1)
+    expected = reference.every(getattr(reference, method.__name__), activations, -gradients)
+
+    maps = cams.against(method)(activations, gradients)
+
+    torch.testing.assert_close(maps, expected.float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", [cams.cam, cams.grad_cam, cams.hires_cam, cams.xgrad_cam], ids=lambda m: m.__name__)
+def test_maps_against_are_what_a_linear_method_clips(method: cams.CamMethod) -> None:
+    activations, gradients = signed(2, 4, 3, 5), signed(2, 4, 3, 5, seed=1)
+    weighted = {
+        cams.cam: gradients.sum((2, 3), keepdim=True),
+        cams.grad_cam: gradients.mean((2, 3), keepdim=True),
+        cams.hires_cam: gradients,
+        cams.xgrad_cam: (gradients * activations).sum((2, 3), keepdim=True) / activations.sum((2, 3), keepdim=True),
+    }[method]
+    unclipped = (weighted * activations).sum(1).float()
+
+    torch.testing.assert_close(cams.against(method)(activations, gradients), -unclipped.clamp(max=0))
+    torch.testing.assert_close(method(activations, gradients), unclipped.clamp(min=0))
+
+
+def test_against_names_its_method_and_can_be_pickled() -> None:
+    method = pickle.loads(pickle.dumps(cams.against(cams.layer_cam)))
+
+    assert method.__name__ == "against_layer_cam"
+    assert method == cams.against(cams.layer_cam)
+
+
+def test_nothing_argues_against_a_class_without_gradients() -> None:
+    with pytest.raises(ValueError, match="eigen_cam explains no class"):
+        cams.against(cams.eigen_cam)

@@ -3,16 +3,20 @@
 Every method takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps. Maps are raw, have
 the layer's own size and are non-negative: evidence against the class is clipped. A map of zeros means that the method
 found no evidence for the class; nothing is added to hide that. An image with NaN gives a map with NaN and no other.
+`against` turns a method round: its maps show what was clipped.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 __all__ = [
+    "Against",
     "CamMethod",
+    "against",
     "cam",
     "eigen_cam",
     "grad_cam",
@@ -97,6 +101,42 @@ def eigen_cam(activations: Tensor, gradients: Tensor) -> Tensor:  # noqa: ARG001
     projection: Tensor = left[:, :, 0] * scales[:, :1]
     projection = projection.where(projection.sum(1, keepdim=True) >= 0, -projection).where(finite, torch.nan)
     return projection.relu().float().reshape(len(activations), *activations.shape[2:])
+
+
+@dataclass(frozen=True)
+class Against:
+    """A `CamMethod` whose maps show what argues against the class; made by `against`."""
+
+    method: CamMethod
+
+    @property
+    def __name__(self) -> str:
+        return f"against_{getattr(self.method, '__name__', type(self.method).__name__)}"
+
+    def __call__(self, activations: Tensor, gradients: Tensor) -> Tensor:
+        """Maps ``(N, h, w)``, as the method's own for the negative of the score."""
+        return self.method(activations, -gradients)
+
+
+def against(method: CamMethod) -> Against:
+    """The method for negative evidence: where the image argues against the class.
+
+    These are the counterfactual explanations of Grad-CAM (Selvaraju et al. 2017, section 7): the method's own map for
+    the negative of the score. Where a method is linear in the gradients before it clips at 0 (`cam`, `grad_cam`,
+    `hires_cam`, `xgrad_cam`), that is exactly what it clips: ``-min(0, x)``. `layer_cam` and `grad_cam_plus_plus` keep
+    the negative gradients in place of the positive ones.
+
+    >>> activations = torch.tensor([[[[1.0, 2.0]], [[3.0, 0.0]]]])
+    >>> gradients = torch.tensor([[[[1.0, 3.0]], [[-1.0, -1.0]]]])
+    >>> against(grad_cam)(activations, gradients)
+    tensor([[[1., 0.]]])
+
+    Raises:
+        ValueError: The method uses no gradients, so it knows neither for nor against.
+    """
+    if method is eigen_cam:
+        raise ValueError("eigen_cam explains no class, so nothing argues against one; choose another, such as grad_cam")
+    return Against(method)
 
 
 def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class Report:
         classes: Names of the probe's classes.
         targets: ``(N,)`` class indices of the images.
         probe: The images themselves; without them there is no page.
+        is_against: Whether the maps show what argues against a class, as with `cams.against`.
     """
 
     layer: str
@@ -72,6 +73,7 @@ class Report:
     classes: tuple[str, ...] = ()
     targets: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     probe: Probe | None = None
+    is_against: bool = False
 
     @property
     def maps(self) -> Tensor:
@@ -194,6 +196,7 @@ def report_on(
         classes=probe.classes,
         targets=probe.targets,
         probe=probe,
+        is_against=isinstance(method, cams.Against),
     )
 
 

@@ -9,16 +9,16 @@ function choice(label, options, chosen, change) {
   return make("label", {}, `${label} `, select);
 }
 
-function legend(palettesOfRun, end) {
+function legend(palettesOfRun, end, against) {
   const canvas = make("canvas", { width: 256, height: 1, "aria-hidden": "true" });
   const most = amount(end).toFixed(1).replace(/\.0$/, "");
-  const box = make("span", { class: "legend" }), words = make("span"), none = make("span", {}, "no attention");
+  const box = make("span", { class: "legend" }), words = make("span"), none = make("span");
   box.append(none, canvas, words);
   function show(view, kind) {
     const isGap = kind === "difference";
     box.hidden = view === "none";
     if (box.hidden) return;
-    none.textContent = isGap ? "more for the true class" : "no attention";
+    none.textContent = isGap ? "more for the true class" : against ? "nothing against" : "no attention";
     words.textContent = isGap ? "more for the predicted class" : `${most} times the even share${end >= 255 ? " and more" : ""}`;
     if (isGap) return paint(canvas, Uint8Array.from({ length: 256 }, (_, i) => i), [1, 256], palettesOfRun.gap);
     paint(canvas, Uint8Array.from({ length: 256 }, (_, i) => i * end / 255), [1, 256], palettesOfRun[view]);

@@ -50,10 +50,10 @@ function probeDialog(portraits, checks, look, moved) {
     said.textContent = `${saidOf.answer}${saidOf.chance}${saidOf.outside && `; ${saidOf.outside}`}`;
     said.className = saidOf.isRight ? "right" : "wrong";
     const figures = [panel("the picture", null, null, palettes, "none")];
-    const isEmpty = map && !map.some((cell) => cell > 0);
-    if (map) figures.push(panel(`attention for the true class, ${className(portraits, probe.target)}${isEmpty ? ": none" : ""}`, map, shown.size, palettes, heat));
+    const isEmpty = map && !map.some((cell) => cell > 0), side = portraits.against ? "evidence against" : "attention for";
+    if (map) figures.push(panel(`${side} the true class, ${className(portraits, probe.target)}${isEmpty ? ": none" : ""}`, map, shown.size, palettes, heat));
     if (map && other) figures.push(
-      panel(`attention for the predicted class, ${className(portraits, shown.predicted[at])}`, other, shown.size, palettes, heat),
+      panel(`${side} the predicted class, ${className(portraits, shown.predicted[at])}`, other, shown.size, palettes, heat),
       panel("difference: orange has more for the predicted class, blue for the true one", difference(map, other, end), shown.size, palettes, "gap"));
     panels.replaceChildren(...figures);
     curve.figure.hidden = checks.length === 1;

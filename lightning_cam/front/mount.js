@@ -39,7 +39,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   const tiles = portraits.probes.map((probe, i) => tile(probe, portraits, i, dialog.open));
   const mistakes = mistakesPanel(portraits, (pair) => { state.pair = state.pair === pair ? null : pair; draw(); });
   const curves = curvesOf(checks, portraits.margin);
-  const scale = legend(palette, end);
+  const scale = legend(palette, end, portraits.against);
   const grid = make("ul", { class: "probes" }), none = make("p", { hidden: "" }, "No picture on this page is left by these filters.");
   const bar = make("div", { class: "bar" }), label = make("output");
   const slider = make("input", { type: "range", min: 0, max: checks.length - 1, step: 1, "aria-label": "check of the training" });
@@ -119,7 +119,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
     wrong.addEventListener("change", () => show({ wrong: wrong.checked }));
     options.replaceChildren(
       choice("Show", VIEWS, state.view, (value) => show({ view: value })),
-      choice("Attention for", KINDS, state.kind, (value) => show({ kind: value })),
+      choice(portraits.against ? "Evidence against" : "Attention for", KINDS, state.kind, (value) => show({ kind: value })),
       choice("Pictures of", names, state.of ?? "", (value) => show({ of: value === "" ? null : Number(value) })),
       make("label", {}, wrong, " wrong only"),
       choice("Sort by", ORDERS, state.order, (value) => show({ order: value })),
@@ -128,7 +128,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   }
   bar.append(slider, label);
   bar.hidden = checks.length === 1;
-  element.append(make("h2", {}, bar.hidden ? "Where the model looks" : "Where the model looks, over time"), bar, panel(first), mistakes.box,
+  element.append(make("h2", {}, `${portraits.against ? "What argues against the class" : "Where the model looks"}${bar.hidden ? "" : ", over time"}`), bar, panel(first), mistakes.box,
     options, grid, none, explained(portraits, checks.length > 1), ...below);
   follow();
   return { checks, classes, portraits, show };

@@ -27,9 +27,15 @@ function saying(probe, portraits, i, check, map) {
     isKnown: true, isRight, share,
     answer: (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]),
     chance: `, ${percent(check.certainty[i])}${isRight ? "" : `; it is ${target}`}`,
-    outside: share !== null ? `${percent(share)} of the attention outside`
-      : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : "no attention for the true class",
+    outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside`
+      : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : nothing(portraits, target, isRight),
   };
+}
+
+/* Of an empty map. A class such as "healthy" may be known by what is absent: then a right answer has nothing to show. */
+function nothing(portraits, target, isRight) {
+  if (portraits.against) return `nothing argues against ${target}`;
+  return isRight ? `no evidence for ${target}: known by what is absent?` : "no attention for the true class";
 }
 
 /* The map that is asked for: of the true class, of the predicted one, or the difference; null where there is none. */

@@ -5,7 +5,7 @@ All pictures share one colour scale, see `scale`. Works on any thread and uses n
 
 from .evidence import SwapRow, evidence
 from .paint import outlined, photo_of
-from .scale import BAND_NAMES, COLOURS, Picture, bands, density, scale_end, strength
+from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density, scale_end, strength
 from .strips import Row, select_steps, strip
 from .summaries import scalar_table
 from .tiles import tile, tile_lines
@@ -13,6 +13,7 @@ from .tiles import tile, tile_lines
 __all__ = [
     "BAND_NAMES",
     "COLOURS",
+    "COLOURS_AGAINST",
     "Picture",
     "Row",
     "SwapRow",

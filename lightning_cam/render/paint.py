@@ -22,6 +22,7 @@ WRONG: Colour = (255, 130, 50)
 BAR, TEXT = 12, 17  # heights of the legend's colour bar and of its marks
 LEGEND_HEIGHT = 2 + BAR + 4 + TEXT
 LEGEND_SAYS = ("attention, as multiple", "of the even share")
+LEGEND_SAYS_AGAINST = ("against it, as multiple", "of the even share")
 GAUGE = 10  # height of the bar of the attention outside the object
 TRACK: Colour = (70, 70, 76)  # the part of a bar that is not filled
 OUTSIDE: Colour = (252, 206, 37)  # the yellow of strong attention
@@ -47,15 +48,18 @@ def density_at(attention: Tensor, photo: Picture) -> Density:
     return np.asarray(Image.fromarray(density(attention)).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def overlay(photo: Picture, attention: Tensor, mask: Tensor | None, end: float = ENDS[-1]) -> Picture:
+def overlay(
+    photo: Picture, attention: Tensor, mask: Tensor | None, end: float = ENDS[-1], *, against: bool = False
+) -> Picture:
     """Photo, colours and outline; for a map without attention, the bare photo and a word that says so."""
     share = density_at(attention, photo)
     if share.any():
-        return outlined(tinted(photo, share, end), mask)
+        return outlined(tinted(photo, share, end, against=against), mask)
     canvas = Image.fromarray(outlined(photo, mask))
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((0, canvas.height - 20, canvas.width, canvas.height), fill=PAPER)
-    says = "no attention" if bool(attention.isfinite().all()) else "not finite"
+    empty = "none against it" if against else "no attention"
+    says = empty if bool(attention.isfinite().all()) else "not finite"
     write_text(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
     return np.asarray(canvas)
 
@@ -103,13 +107,13 @@ def _with_neighbours(region: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return grown
 
 
-def legend(width: int, end: float = ENDS[-1]) -> Picture:
+def legend(width: int, end: float = ENDS[-1], *, against: bool = False) -> Picture:
     """The colour bar with its marks, ``(35, width, 3)``, over mid-grey."""
     canvas = Image.new("RGB", (width, LEGEND_HEIGHT), PAPER)
     draw = ImageDraw.Draw(canvas)
     share = ((1 + end) ** np.linspace(0, 1, width, dtype=np.float32) - 1).astype(np.float32)
     grey = np.full((BAR, width, 3), 128, dtype=np.uint8)
-    canvas.paste(Image.fromarray(tinted(grey, np.broadcast_to(share, (BAR, width)), end)), (0, 2))
+    canvas.paste(Image.fromarray(tinted(grey, np.broadcast_to(share, (BAR, width)), end, against=against)), (0, 2))
     marks = [(0.0, "0"), *((value, f"{value:g}x") for value in (1.0, 2.0, 4.0) if value < end), (end, f"{end:g}x+")]
     for value, text in marks:
         x = float(strength(np.array(value, dtype=np.float32), end)) * (width - 1)

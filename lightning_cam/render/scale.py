@@ -20,6 +20,10 @@ BAND_NAMES = ("below the even share", "1x to 2x", "2x to 4x", "4x to 8x", "8x an
 
 # From none to 8x: matplotlib's "plasma" between 10 % and 90 %, so that neither end is lost on black or on white.
 COLOURS = np.array([(65, 4, 157), (126, 3, 168), (204, 71, 120), (248, 149, 64), (252, 206, 37)], dtype=np.float32)
+# Of evidence against a class: blue throughout, around the blue of the page's differences. No cell looks like attention.
+COLOURS_AGAINST = np.array(
+    [(4, 36, 84), (10, 76, 158), (20, 120, 230), (96, 182, 250), (196, 236, 255)], dtype=np.float32
+)
 # Where the colours can end. Never below 2x: even attention must look even. Few, so that most runs share a scale.
 ENDS = (2.0, 3.0, 4.0, 6.0, 8.0)
 BELOW = 0.995  # share of a run's cells below the end; single hot cells do not make the rest pale
@@ -80,13 +84,14 @@ def spotlit(photo: Picture, share: Density, end: float = ENDS[-1]) -> Picture:
     return drawn
 
 
-def tinted(photo: Picture, share: Density, end: float = ENDS[-1]) -> Picture:
+def tinted(photo: Picture, share: Density, end: float = ENDS[-1], *, against: bool = False) -> Picture:
     """The photo under the colours of a density of its size.
 
-    Where the map is strong, the photo turns grey: orange over green would look like neither.
+    Where the map is strong, the photo turns grey: orange over green would look like neither. What argues ``against`` a
+    class has colours of its own.
     """
-    place = strength(share, end)
-    colours = np.stack([np.interp(place, np.linspace(0, 1, len(COLOURS)), channel) for channel in COLOURS.T], axis=-1)
+    place, ramp = strength(share, end), COLOURS_AGAINST if against else COLOURS
+    colours = np.stack([np.interp(place, np.linspace(0, 1, len(ramp)), channel) for channel in ramp.T], axis=-1)
     kept = np.maximum(1 - 2 * place, 0)[..., None]
     faded = kept * photo + (1 - kept) * (photo @ LUMA)[..., None]
     opacity = OPACITY * np.minimum(place / OPAQUE, 1)[..., None]

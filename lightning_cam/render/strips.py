@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,6 +15,7 @@ from .paint import (
     GAP,
     INK,
     LEGEND_SAYS,
+    LEGEND_SAYS_AGAINST,
     PAPER,
     RIGHT,
     WRONG,
@@ -58,11 +60,11 @@ class Row:
 LEAST_WIDTH = 7 * PITCH + GAP  # the title and the legend stand side by side
 
 
-def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str) -> Picture:
+def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str, against: bool = False) -> Picture:
     """A row per probe: its input, then its map at up to 10 of the ``steps``, the first and the last among them.
 
     Of more than 8 rows the first 8 are shown, and the title says so. The colours end where the maps of all rows and
-    steps end.
+    steps end. Maps of what argues ``against`` a class have colours of their own.
     """
     shown, columns = rows[:MAX_ROWS], select_steps(len(steps), MAX_COLUMNS)
     photos = [photo_of(row.image, CELL) for row in shown]
@@ -73,11 +75,13 @@ def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str) -> Picture:
     canvas = Image.new("RGB", (width, head + sum(heights)), PAPER)
     cut = f" (first {len(shown)} of {len(rows)})" if len(shown) < len(rows) else ""
     end = scale_end(attention for row in rows for attention in row.maps)
-    _write_head(canvas, title + cut, end, explain=any(row.correct for row in shown), with_gauge=gauge > 0)
+    _write_head(
+        canvas, title + cut, end, explain=any(row.correct for row in shown), with_gauge=gauge > 0, against=against
+    )
     _write_columns(canvas, head - 22, [steps[i] for i in columns])
-    top = head
+    top, draw = head, partial(overlay, against=against)
     for row, photo, height in zip(shown, photos, heights, strict=True):
-        _draw_row(canvas, top, row, photo, {i: overlay(photo, row.maps[i], row.mask, end) for i in columns})
+        _draw_row(canvas, top, row, photo, {i: draw(photo, row.maps[i], row.mask, end) for i in columns})
         top += height
     return np.asarray(canvas)
 
@@ -91,12 +95,14 @@ def select_steps(n: int, at_most: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, n - 1, min(n, at_most)).tolist()})
 
 
-def _write_head(canvas: Image.Image, title: str, end: float, *, explain: bool, with_gauge: bool) -> None:
+def _write_head(canvas: Image.Image, title: str, end: float, *, explain: bool, with_gauge: bool, against: bool) -> None:
     draw = ImageDraw.Draw(canvas)
     legend_left = canvas.width - LEGEND_WIDTH - GAP
     write_text(draw, (GAP, GAP), title, 20, INK, legend_left - 2 * GAP)
-    canvas.paste(Image.fromarray(legend(LEGEND_WIDTH, end)), (legend_left, GAP))
-    write_text(draw, (legend_left, 44), " ".join(LEGEND_SAYS), 15, FAINT, LEGEND_WIDTH)
+    canvas.paste(Image.fromarray(legend(LEGEND_WIDTH, end, against=against)), (legend_left, GAP))
+    write_text(
+        draw, (legend_left, 44), " ".join(LEGEND_SAYS_AGAINST if against else LEGEND_SAYS), 15, FAINT, LEGEND_WIDTH
+    )
     if explain:
         write_text(draw, (GAP, 40), "line under a map: predicted", 16, FAINT, 220)
         write_text(draw, (GAP + 212, 40), "right", 16, RIGHT, 50)

@@ -14,6 +14,7 @@ from .paint import (
     INK,
     LEGEND_HEIGHT,
     LEGEND_SAYS,
+    LEGEND_SAYS_AGAINST,
     PAPER,
     RIGHT,
     WRONG,
@@ -34,6 +35,7 @@ PANEL = 224  # longest side of a panel, in pixels
 HEADLINE, LINE = 30, 25  # heights of the first and of the other lines of text
 GAUGE_LINE = 24  # height of the line with the attention outside the object
 SPOTLIGHT_SAYS = ("dark: the model does", "not look there")
+SPOTLIGHT_SAYS_AGAINST = ("dark: nothing there", "argues against it")
 HEADLINE_COLOURS = {True: RIGHT, False: WRONG, None: INK}
 
 
@@ -46,6 +48,7 @@ def tile(
     correct: bool | None = None,
     outside: float | None = None,
     end: float = ENDS[-1],
+    against: bool = False,
 ) -> tuple[Picture, NDArray[np.uint8]]:
     """The input and, beside it, where the model looks, in colours and as a spotlight, under lines of text.
 
@@ -57,6 +60,7 @@ def tile(
         correct: Whether the prediction is right; None if that cannot be said.
         outside: Share of the attention outside the object, shown as a bar; NaN where undefined, None for no bar.
         end: Multiple of the even share at which the colours end.
+        against: Whether the map shows what argues against the class.
 
     Returns:
         The picture ``(h, w, 3)``, and ``(h, w)`` the `bands` of attention over its input panel, 0 elsewhere.
@@ -68,11 +72,11 @@ def tile(
     canvas = Image.new("RGB", (4 * GAP + 3 * PANEL, top + height + GAP + bar + LEGEND_HEIGHT + GAP), PAPER)
     _write_lines(canvas, lines, correct)
     canvas.paste(Image.fromarray(outlined(photo, mask)), (left, top))
-    canvas.paste(Image.fromarray(overlay(photo, attention, mask, end)), (left + PANEL + GAP, top))
+    canvas.paste(Image.fromarray(overlay(photo, attention, mask, end, against=against)), (left + PANEL + GAP, top))
     canvas.paste(Image.fromarray(spotlight(photo, attention, mask, end)), (left + 2 * (PANEL + GAP), top))
     if mask is not None and outside is not None:
         _write_outside(canvas, top + height + GAP, outside, mask)
-    _write_footer(canvas, top + height + GAP + bar, end)
+    _write_footer(canvas, top + height + GAP + bar, end, against=against)
     placed = np.zeros((canvas.height, canvas.width), dtype=np.uint8)
     placed[top : top + height, left : left + width] = bands(density_at(attention, photo))
     return np.asarray(canvas), placed
@@ -93,28 +97,41 @@ def _write_outside(canvas: Image.Image, top: int, outside: float, mask: Tensor) 
     draw_gauge(draw, (2 * GAP + PANEL, top + 2), 2 * PANEL + GAP, outside, mask)
 
 
-def _write_footer(canvas: Image.Image, top: int, end: float) -> None:
+def _write_footer(canvas: Image.Image, top: int, end: float, *, against: bool) -> None:
     draw = ImageDraw.Draw(canvas)
-    for i, (first, last) in enumerate(zip(LEGEND_SAYS, SPOTLIGHT_SAYS, strict=True)):
+    words = (LEGEND_SAYS_AGAINST, SPOTLIGHT_SAYS_AGAINST) if against else (LEGEND_SAYS, SPOTLIGHT_SAYS)
+    for i, (first, last) in enumerate(zip(*words, strict=True)):
         write_text(draw, (GAP, top - 4 + 19 * i), first, 17, FAINT, PANEL)
         write_text(draw, (3 * GAP + 2 * PANEL, top - 4 + 19 * i), last, 17, FAINT, PANEL)
-    canvas.paste(Image.fromarray(legend(PANEL, end)), (2 * GAP + PANEL, top - 2))
+    canvas.paste(Image.fromarray(legend(PANEL, end, against=against)), (2 * GAP + PANEL, top - 2))
 
 
 def tile_lines(
-    true: str, predicted: str, probability: float, background_attention: float | None, step: int
+    true: str,
+    predicted: str,
+    probability: float,
+    background_attention: float | None,
+    step: int,
+    *,
+    is_empty: bool = False,
+    against: bool = False,
 ) -> tuple[str, str, str]:
-    """The lines of text above the panels of a tile, for the attention of the true class.
+    """The lines of text above the panels of a tile, for the attention of the true class or what argues against it.
 
-    ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask.
+    ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask. A right
+    answer with an empty map is no failure of the map: "healthy" may be known by what is absent, and the line says so.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
+    >>> tile_lines("healthy", "healthy", 0.9, None, 7, is_empty=True)[1]
+    'no evidence for healthy: known by what is absent?'
     """
-    verdict = "right" if predicted == true else "wrong"
+    is_right = predicted == true
+    side = f"{'evidence against' if against else 'attention for'} true class {_short(true)}"
+    known_by_absence = is_empty and is_right and not against
     return (
-        f"{verdict}: predicted {_short(predicted)} ({probability:.2f})",
-        f"attention for true class {_short(true)}",
+        f"{'right' if is_right else 'wrong'}: predicted {_short(predicted)} ({probability:.2f})",
+        f"no evidence for {_short(true)}: known by what is absent?" if known_by_absence else side,
         f"{_share(background_attention)}, step {step}",
     )
 

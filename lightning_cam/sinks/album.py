@@ -52,6 +52,7 @@ class Album:
         self._frames: list[Frame] = []
         self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
         self._end = 0.0  # of the colours so far; it never falls, so that few pictures of a run have another scale
+        self._portraits: Portraits | None = None
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
@@ -82,12 +83,10 @@ class Album:
     ) -> Page:
         self._end = max(self._end, scale_end(each.maps for each in so_far))
         page = check_page(self._probe, frame, self._name, verdict, alert=alert, end=self._end)
-        return replace(page, snapshot=snapshot_of(numbers, self._portraits)) if len(numbers.shown) else page
-
-    @cached_property
-    def _portraits(self) -> Portraits:
-        """Encoded once, by the thread that draws."""
-        return portraits_of(self._probe, self._portrayed)
+        if not len(numbers.shown):
+            return page
+        self._portraits = self._portraits or portraits_of(self._probe, numbers)  # once, by the thread that draws
+        return replace(page, snapshot=snapshot_of(numbers, self._portraits))
 
     def finish(
         self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool

@@ -42,7 +42,7 @@ def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:
     scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
     shown = shown_probes(report.targets, MOST_PROBES)
     frame = in_numbers(report, Reading(0, 0, scalars), shown)
-    snapshot = snapshot_of(frame, portraits_of(probe, shown))
+    snapshot = snapshot_of(frame, portraits_of(probe, frame))
     return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot)
 
 

@@ -32,6 +32,7 @@ class Frame:
         background: ``(n,)`` background attention ratio, NaN where undefined.
         predicted_maps: ``(n, h, w)`` of the predicted class; None where they are not kept.
         pairs: As in `Snapshot`.
+        is_against: As in `Report`.
     """
 
     reading: Reading
@@ -41,13 +42,15 @@ class Frame:
     background: Tensor
     predicted_maps: Tensor | None = None
     pairs: Sequence[tuple[int, int, int, int]] = ()
+    is_against: bool = False
 
     @classmethod
     def of(cls, report: Report, reading: Reading, shown: Tensor) -> "Frame":
         """The shown part of a report."""
         undefined = torch.full((len(report.logits),), torch.nan)
         background = report.values.get("background_attention_ratio", undefined)
-        return cls(reading, shown, report.grid_maps[shown], report.logits[shown].softmax(1), background[shown])
+        maps, chances = report.grid_maps[shown], report.logits[shown].softmax(1)
+        return cls(reading, shown, maps, chances, background[shown], is_against=report.is_against)
 
 
 def shown_probes(targets: Tensor, n_images: int) -> Tensor:
@@ -66,9 +69,10 @@ def in_numbers(report: Report, reading: Reading, shown: Tensor) -> Frame:
     return replace(Frame.of(report, reading, shown), predicted_maps=report.predicted_grid_maps[shown], pairs=pairs)
 
 
-def portraits_of(probe: Probe, shown: Tensor) -> Portraits:
-    """Of the shown probes; where they are many, of the same number of each class."""
-    return Portraits.of(probe, shown, shown_probes(probe.targets[shown], MOST_PROBES))
+def portraits_of(probe: Probe, frame: Frame) -> Portraits:
+    """Of a frame's probes; where they are many, of the same number of each class."""
+    rows = shown_probes(probe.targets[frame.shown], MOST_PROBES)
+    return replace(Portraits.of(probe, frame.shown, rows), is_against=frame.is_against)
 
 
 def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
@@ -107,8 +111,10 @@ def final_page(
     """The verdict with what led to it, the evolution strip of the whole fit and a summary of its scalars."""
     last = history[-1]
     rows = [_row(probe, frames, i) for i in range(len(frames[-1].shown))] if frames else []
-    title = "Where the model looks, over time"
-    strip = render.strip(rows, [frame.reading.step for frame in frames], title=title) if rows else None
+    against = bool(frames) and frames[-1].is_against
+    title = "What argues against the true class, over time" if against else "Where the model looks, over time"
+    steps = [frame.reading.step for frame in frames]
+    strip = render.strip(rows, steps, title=title, against=against) if rows else None
     scalars = [reading.scalars for reading in history]
     opening = [f"{command('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
     numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
@@ -164,9 +170,18 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
         float(frame.probabilities[i, predicted]),
         outside,
         frame.reading.step,
+        is_empty=bool((attention == 0).all()),
+        against=frame.is_against,
     )
     image, bands = render.tile(
-        probe.images[index], attention, mask, lines, correct=predicted == true, outside=outside, end=end
+        probe.images[index],
+        attention,
+        mask,
+        lines,
+        correct=predicted == true,
+        outside=outside,
+        end=end,
+        against=frame.is_against,
     )
     values = {
         "probability of the true class": float(frame.probabilities[i, true]),

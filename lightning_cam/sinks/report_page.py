@@ -12,7 +12,7 @@ from .. import front
 from ..audit import AuditResult
 from ..front import embedded
 from ..intervention import MARGIN, Reliance
-from ..render import COLOURS
+from ..render import COLOURS, COLOURS_AGAINST
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
 from .page import Page
@@ -158,7 +158,9 @@ def portraits_entry(portraits: Portraits) -> dict[str, Any]:
         }
         for i, (name, area) in enumerate(zip(portraits.names, portraits.areas, strict=True))
     ]
-    return {"classes": list(portraits.classes), "probes": probes, "ramp": COLOURS.tolist(), "margin": MARGIN}
+    ramp = COLOURS_AGAINST if portraits.is_against else COLOURS
+    words = {"classes": list(portraits.classes), "probes": probes, "ramp": ramp.tolist(), "margin": MARGIN}
+    return {**words, "against": True} if portraits.is_against else words
 
 
 def check_entry(page: Page) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Portraits:
         areas: Share of the picture outside the object; None without a mask.
         classes: Names by index.
         sources: Where the masks come from.
+        is_against: Whether their maps show what argues against the true class.
     """
 
     rows: Tensor
@@ -49,6 +50,7 @@ class Portraits:
     areas: tuple[float | None, ...]
     classes: tuple[str, ...]
     sources: tuple[str, ...] = ()
+    is_against: bool = False
 
     @classmethod
     def of(cls, probe: Probe, shown: Tensor, rows: Tensor) -> "Portraits":
