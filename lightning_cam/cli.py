@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from . import __version__
 from .finished import command as finished
+from .finished import masking
 from .sinks.consistency import ContradictoryError
 from .sinks.reading_back import CONTRADICTION, EXIT_CODES, Kept, Unjudged, newest, report_lines, verdict_lines
 from .text import printable
@@ -43,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_audit(commands)
+    _add_masks(commands)
     _add_examine(commands)
     _add_check(commands)
     _add_report(commands)
@@ -95,6 +97,13 @@ def _add_audit(commands: "_Commands") -> None:
     _add_number(audit, "--workers", "how many threads read files (default: one per processor, at most 8)", 1)
     _add_number(audit, "--seed", "another number chooses other pictures and other random splits", 0, default=0)
     audit.set_defaults(run=_audit)
+
+
+def _add_masks(commands: "_Commands") -> None:
+    about = "draw masks of the objects in a folder of pictures, with a function of yours"
+    command = _command(commands, "masks", about, "Exit code: 0, or 2 if there are no masks.")
+    masking.add_options(command)
+    command.set_defaults(run=_masks)
 
 
 def _add_examine(commands: "_Commands") -> None:
@@ -192,6 +201,14 @@ def _audit(options: argparse.Namespace) -> int:
         return UNUSABLE
     _print(json.dumps(result.as_json(), indent=2) if options.json else result.as_table())
     return result.exit_code
+
+
+def _masks(options: argparse.Namespace) -> int:
+    try:
+        _print("\n".join(masking.run(options)))
+    except (ValueError, OSError) as error:
+        return _refused("masks", error)
+    return 0
 
 
 def _examine(options: argparse.Namespace) -> int:

@@ -51,7 +51,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="pictures that the model was not trained on, in one folder for each class",
     )
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="pictures of the same names, white on the object")
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        metavar="PATH",
+        help="pictures of the same names, white on the object; or annotations: COCO, LabelMe, VOC or YOLO",
+    )
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
     parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
     parser.add_argument("--std", type=float, nargs="+", metavar="S", help="of the training's Normalize, with --mean")

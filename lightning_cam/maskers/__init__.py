@@ -2,5 +2,6 @@
 
 from .annotations import Annotations, annotations, as_annotations
 from .guessing import guess
+from .segmenting import mask_of, write_masks
 
-__all__ = ["Annotations", "annotations", "as_annotations", "guess"]
+__all__ = ["Annotations", "annotations", "as_annotations", "guess", "mask_of", "write_masks"]
