@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import engine
-from ..attribution.arrivals import Replay
+from ..attribution.calls import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
 from .batches import RealBatch, arrives

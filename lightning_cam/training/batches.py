@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
-from ..attribution.arrivals import MOST_ROWS, Arrivals, Call, Enough
+from ..attribution.arrivals import Arrivals, Enough
+from ..attribution.calls import MOST_ROWS, Call
 from ..attribution.engine import placed
 from ..attribution.guard import GENERATORS, switches_kept, untouched
 from ..attribution.model_state import attributes_of, variables_of

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attribution.arrivals import MOST_ROWS
+from ..attribution.calls import MOST_ROWS
 from ..attribution.self_check import TouchedError, self_checked
 from ..datasets.apart import Source
 from ..datasets.items import Reader, own_seed

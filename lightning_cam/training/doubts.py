@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from ..attribution.arrivals import Replay, in_code
+from ..attribution.calls import Replay, in_code
 from .batches import RealBatch
 from .likeness import are_pixels
 from .preprocessing import nearest
