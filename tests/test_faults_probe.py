@@ -41,7 +41,7 @@ def test_a_wrong_number_of_channels_costs_the_checks_and_says_so(channels: int, 
 
     assert run.untouched
     not_what_the_model_sees, failure, off = run.said
-    assert f"at 3x{SIZE}x{SIZE} in your validation step" in not_what_the_model_sees
+    assert f"at 3x{SIZE}x{SIZE} in your step" in not_what_the_model_sees
     assert f"at {channels}x{SIZE}x{SIZE} from the probe" in not_what_the_model_sees
     assert f"to have 3 channels, but got {channels} channels" in failure
     assert "switched off for this fit" in off

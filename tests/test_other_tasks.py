@@ -99,7 +99,7 @@ def test_a_value_error_of_the_users_forward_stays_inside_and_is_named(options: d
     assert run.global_step == N_STEPS
     assert same(run.lightning_module.state_dict(), trained(PICKY, tmp_path)[0].lightning_module.state_dict())
     assert any("your forward raised ValueError: a batch must have 8 images" in text for text in said)
-    assert not any("is given 0 to 1 at 3x16x16 in your validation step, and 0 to 1 at 3x16x16" in text for text in said)
+    assert not any("is given 0 to 1 at 3x16x16 in your step, and 0 to 1 at 3x16x16" in text for text in said)
 
 
 class Fickle(Listed):

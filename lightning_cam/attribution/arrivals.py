@@ -60,7 +60,7 @@ class Arrivals:
     def _note(
         self, name: str, is_closed: bool, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        if threading.get_ident() != self._thread or name in self.calls:
+        if threading.get_ident() != self._thread or name in self.calls or is_redirected(module):
             return
         network = self._network_of(name)
         is_watched = self._is_like_first(Call(args, kwargs, 0)) if name == network else network in self.calls
@@ -96,6 +96,11 @@ class Arrivals:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def is_redirected(module: nn.Module) -> bool:
+    """Whether a call runs a step in the place of ``forward``, as Lightning's do where DDP wraps the module."""
+    return "ForwardRedirection" in getattr(module.forward, "__qualname__", "")
 
 
 def watched(model: nn.Module, *, runs_eagerly: bool = False) -> Iterator[tuple[str, nn.Module, bool]]:

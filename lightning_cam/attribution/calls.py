@@ -1,7 +1,7 @@
 """A call that a step of the user's own made of a module: its arguments, how to repeat it, and its code."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -69,26 +69,67 @@ def _is_image(tensor: Tensor) -> bool:
 
 
 @dataclass(frozen=True)
+class Link:
+    """The next call of a step, whose module is given a part of what the module before has given.
+
+    Attributes:
+        name: Name of the module.
+        others: Its further arguments, which are no tensors.
+        named: The same, by name.
+        path: Leads to the tensor in the output before.
+        code: Of the steps between, with braces for the output before.
+        between: The steps between, from that tensor to the argument.
+    """
+
+    name: str
+    others: tuple[Any, ...]
+    named: Mapping[str, Any]
+    path: Path
+    code: str
+    between: Callable[[Tensor], Tensor]
+
+    def __call__(self, model: nn.Module, output: Any) -> Any:
+        """The module's output for what the module before has given."""
+        given = self.between(dict(tensors_in(output))[self.path])
+        return model.get_submodule(self.name)(given, *self.others, **self.named)
+
+    def sketch(self, before: str) -> str:
+        """The call as code, around the code of the call before."""
+        more = [*map(repr, self.others), *(f"{name}={value!r}" for name, value in self.named.items())]
+        return f"{in_code(self.name)}({', '.join([self.code.format(before), *more])})"
+
+
+@dataclass(frozen=True)
 class Replay:
-    """Repeats a step's call of a module with other images.
+    """Repeats a step's call of a module with other images, and perhaps the calls that follow.
 
     Attributes:
         name: Name of the module inside the Lightning module; "" is the Lightning module.
         call: The arguments of the call.
         shift: The row of the other tensors that goes with the first image.
+        links: The calls that follow.
     """
 
     name: str
     call: Call
     shift: int = 0
+    links: tuple[Link, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the modules, in the order of their calls."""
+        return (self.name, *(link.name for link in self.links))
 
     def __call__(self, model: nn.Module, images: Tensor) -> Any:
-        """The module's output for ``images``."""
+        """The last module's output for ``images``."""
         arrived = self.call.images
         if arrived is not None and not arrived.is_floating_point():
             images = images.to(arrived.dtype)  # integers, which were converted to the precision of the parameters
         args, kwargs = self.call.with_images(images, self.shift)
-        return model.get_submodule(self.name)(*args, **kwargs)
+        output = model.get_submodule(self.name)(*args, **kwargs)
+        for link in self.links:
+            output = link(model, output)
+        return output
 
     def turned(self) -> "Replay":
         """The same call, but each image gets the next row of the other tensors."""
@@ -109,7 +150,10 @@ class Replay:
 
         args, kwargs = mapped((self.call.args, dict(self.call.kwargs)), written)
         parts = [*(repr(arg) for arg in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-        return f"{in_code(self.name)}({', '.join(parts)})"
+        code = f"{in_code(self.name)}({', '.join(parts)})"
+        for link in self.links:
+            code = link.sketch(code)
+        return code
 
 
 def in_code(name: str) -> str:
@@ -148,8 +192,8 @@ def _zeros(value: Any) -> str:
 
 def kept_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
     """A call with copies of a few rows of its tensors, because a module may write into its input afterwards."""
-    lengths = [len(t) for _, t in tensors_in((args, kwargs)) if t.ndim > 2]
-    n_rows = lengths[0] if lengths else 0
+    tensors = [t for _, t in tensors_in((args, kwargs))]
+    n_rows = next((len(t) for t in sorted(tensors, key=lambda t: t.ndim <= 2)), 0)  # those of images before others
 
     def change(_path: Path, value: Any) -> Any:
         if not isinstance(value, Tensor):

@@ -29,6 +29,8 @@ from .preprocessing import Step, explain, unexplained
 from .ranks import from_first, rank
 
 ModuleForward: TypeAlias = Callable[[nn.Module, Tensor], Any]
+Way: TypeAlias = tuple[Step | None, tuple[str, ...] | None]
+"""A step, and the names of modules that are called as in the batch, or None for images alone."""
 
 # Of the same items, as a share of their spread: another way to resize leaves 0.1, a curve or other colours 0.5 or more.
 _OTHER = 0.3
@@ -85,36 +87,52 @@ def agreed(
     is_like = is_of_one_range if are_drawn else overlaps
     is_same = is_equal if are_same else is_like
     arrived: Tensor | None = None
-    for step, name in _ways_of_the_first(batch, inputs, are_same=are_same, given=given):
-        forward = given or _call if name is None else Replay(name, batch.calls[name])
-        sent, is_found = inputs if step is None else step(inputs), False
+    to_scores: ModuleForward | None = None
+    to_features: Agreement | None = None
+    for step, names in _ways_of_the_first(batch, inputs, are_same=are_same, given=given):
+        if to_features is not None and (names is None or len(names) == 1):
+            continue
+        sent, forward, is_found, gives_scores = inputs if step is None else step(inputs), given, False, False
         with suppress(Exception):  # the way is not this one, whatever the user's code says to it
-            found = _arrived(module, sent, forward, n_classes)
+            forward = given or _call if names is None else batch.ways[names]
+            found, gives_scores = _arrived(module, sent, forward, n_classes)
             arrived = found.get(batch.stem or "") if arrived is None else arrived
-            is_found = _leads_there(found, batch, name, is_same)
-        if from_first(is_found):
-            rivals = _rivals(module, batch, sent, name, n_classes) if name else []
-            agreement = _checked(Agreement(step, forward), module, inputs, n_classes)
-            return replace(agreement, guess=one_of(batch, [name, *rivals]) if name and rivals else "")
-    if expected is None:
-        return Agreement()
+            is_found = _leads_there(found, batch, names, is_same)
+        is_found, gives_scores = from_first((is_found, gives_scores))
+        to_scores = forward if to_scores is None and gives_scores else to_scores
+        if not is_found:
+            continue
+        agreement = _checked(Agreement(step, forward), module, inputs, n_classes)
+        if gives_scores or given is not None:
+            return replace(agreement, guess=_guess(module, batch, sent, names, n_classes))
+        to_features = agreement  # unless the step's next calls lead on from there
+    if to_features is not None or expected is None:
+        return to_features or Agreement()
+    doubt = ""
     if arrived is not None and is_like(arrived, expected):
         is_other = are_same and unexplained(arrived, expected) > _OTHER and is_steady()
-        return Agreement(doubt=other_numbers(batch) if is_other else "")  # else transforms of the data set are random
-    if given is None and (name := _network_past_forward(batch)):
-        return Agreement(doubt=takes_no_images(name))
-    return Agreement(doubt=missing_step(batch, inputs, expected, arrived, are_same=are_same))
+        doubt = other_numbers(batch) if is_other else ""  # else transforms of the data set are random
+    elif given is None and (name := _network_past_forward(batch)):
+        doubt = takes_no_images(name)
+    else:
+        doubt = missing_step(batch, inputs, expected, arrived, are_same=are_same)
+    return Agreement(forward=to_scores if isinstance(to_scores, Replay) else None, doubt=doubt)
 
 
-def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> Mapping[str, Tensor]:
-    """What arrives at the modules on a way to class scores; empty where it leads to features for another network.
+def _arrived(
+    module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int
+) -> tuple[Mapping[str, Tensor], bool]:
+    """What arrives at the modules on a way, and whether it leads to scores of these classes.
+
+    Nothing counts as arrived where the way leads from a part of the module to features for another part.
 
     Raises:
         Exception: Whatever the user's code says to this way, or that there are no class scores at its end.
     """
     arrived = arrives(module, partial(forward, module), sent)
     gives_scores = _gives_scores(module, sent, forward, n_classes)  # or raises
-    return arrived if gives_scores or not (isinstance(forward, Replay) and forward.name) else {}
+    is_part = isinstance(forward, Replay) and forward.names != ("",)
+    return (arrived if gives_scores or not is_part else {}), gives_scores
 
 
 def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> bool:
@@ -123,23 +141,34 @@ def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, n_cla
 
 
 def _leads_there(
-    found: Mapping[str, Tensor], batch: RealBatch, name: str | None, is_same: Callable[[Tensor, Tensor], bool]
+    found: Mapping[str, Tensor],
+    batch: RealBatch,
+    names: tuple[str, ...] | None,
+    is_same: Callable[[Tensor, Tensor], bool],
 ) -> bool:
     """Whether at a first layer of the batch's the same arrives: of the network itself, or of those behind `forward`."""
-    stems = [batch.stems[name]] if name else list(batch.stems.values())
+    stems = [batch.stems[names[0]]] if names and names[0] else list(batch.stems.values())
     stem = next((stem for stem in stems if stem in found), None)
     expected = None if stem is None else batch.calls[stem].largest
     return stem is not None and expected is not None and is_same(found[stem], expected)
 
 
-def _rivals(module: nn.Module, batch: RealBatch, sent: Tensor, name: str, n_classes: int) -> list[str]:
-    """Other networks that the training changes, and that give class scores for the images, too."""
-    rivals = []
-    for other in from_first([each for each, _ in batch.entries if each not in ("", name)]):
+def _guess(module: nn.Module, batch: RealBatch, sent: Tensor, names: tuple[str, ...] | None, n_classes: int) -> str:
+    """Why other networks or heads may give the class scores: the training changes them, and they give some, too."""
+    if not names or names == ("",):
+        return ""
+    ways, rivals = batch.ways, [names]
+    for other in from_first([each for each in ways if not _is_part(each, names) and (each[0] or not names[0])]):
         with suppress(Exception):  # a generator, say, gives images
-            if _gives_scores(module, sent, Replay(other, batch.calls[other]), n_classes):
+            is_new = not any(_is_part(other, each) for each in rivals)
+            if _gives_scores(module, sent, ways[other], n_classes) and is_new:
                 rivals.append(other)
-    return rivals
+    return one_of([ways[each] for each in rivals]) if len(rivals) > 1 else ""
+
+
+def _is_part(names: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether one of two ways is the beginning of the other."""
+    return all(one == other for one, other in zip(names, others, strict=False))
 
 
 def _of_length(inputs: Tensor, n: int) -> Tensor:
@@ -147,11 +176,9 @@ def _of_length(inputs: Tensor, n: int) -> Tensor:
     return inputs if len(inputs) == n else inputs[torch.arange(n) % len(inputs)]
 
 
-def _ways_of_the_first(
-    batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None
-) -> list[tuple[Step | None, str | None]]:
+def _ways_of_the_first(batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None) -> list[Way]:
     """The ways that the first process finds, or the same error in every process."""
-    ways: list[tuple[Step | None, str | None]] | str = []
+    ways: list[Way] | str = []
     try:
         ways = list(_ways(batch, inputs, are_same=are_same, given=given)) if rank() == 0 else []
     except Exception as error:
@@ -162,23 +189,17 @@ def _ways_of_the_first(
     return ways
 
 
-def _ways(
-    batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None
-) -> Iterator[tuple[Step | None, str | None]]:
-    """Steps and calls that may lead to what arrived, the simplest first.
-
-    A call is the name of a module that is called as in the batch, or None for images alone.
-    """
+def _ways(batch: RealBatch, inputs: Tensor, *, are_same: bool, given: ModuleForward | None) -> Iterator[Way]:
+    """Steps and calls that may lead to what arrived, the simplest first."""
     yield None, None
-    if given is None:
-        yield from ((None, name) for name, _ in batch.entries)
+    ways = batch.ways if given is None else {}
+    yield from ((None, names) for names in ways)
     for name, call in batch.entries:
         images = call.images
         step = explain(inputs, images) if are_same and images is not None else None
         if step is not None:
             yield step, None
-            if given is None:
-                yield step, name
+            yield from ((step, names) for names in ways if names[0] == name)
 
 
 def takes(module: nn.Module, inputs: Tensor, given: ModuleForward | None) -> bool:
@@ -202,7 +223,7 @@ def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int
     if not isinstance(found.forward, Replay):
         return Agreement(found.step)
     replay = found.forward
-    if replay.call.is_plain and not replay.name and replay.call.images is not None:
+    if replay.call.is_plain and replay.names == ("",) and replay.call.images is not None:
         return found if not replay.call.images.is_floating_point() else Agreement(found.step)
     others = replay.others(module)
     if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), n_classes):

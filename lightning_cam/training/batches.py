@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 
 from ..attribution.arrivals import Arrivals, Enough
-from ..attribution.calls import MOST_ROWS, Call
+from ..attribution.calls import MOST_ROWS, Call, Replay
+from ..attribution.chains import Passage, Passages, chains_in
 from ..attribution.engine import placed
 from ..attribution.guard import GENERATORS, switches_kept, untouched
 from ..attribution.model_state import attributes_of, variables_of
@@ -31,12 +32,14 @@ class RealBatch:
             Empty where hooks saw none.
         n_trained: How many of them, from the first, the training changes; a frozen teacher is none of these.
         indices: Which items of the data set the images are; None where the order is not known.
+        passages: The calls that the step itself made.
     """
 
     calls: Mapping[str, Call]
     stems: Mapping[str, str]
     n_trained: int
     indices: Sequence[int] | None
+    passages: Sequence[Passage] = ()
 
     @property
     def stem(self) -> str | None:
@@ -60,13 +63,29 @@ class RealBatch:
         calls = [(name, self.calls[name]) for name in names if name in self.calls]
         return [(name, call) for name, call in calls if call.images is not None]
 
+    @property
+    def ways(self) -> Mapping[tuple[str, ...], Replay]:
+        """The ways from images through modules as in the step, by the names of these; those through several first."""
+        chains = chains_in(self.passages, [name for name, _ in self.entries])
+        ways: dict[tuple[str, ...], Replay] = {}
+        for name, call in self.entries:
+            ways |= {chain.names: chain for chain in chains if chain.name == name}
+            ways[(name,)] = Replay(name, call)
+        return ways
 
-def seen_in(module: nn.Module, arrivals: Arrivals, indices: Sequence[int] | None) -> RealBatch:
+
+def seen_in(
+    module: nn.Module, arrivals: Arrivals, indices: Sequence[int] | None, passages: Sequence[Passage] = ()
+) -> RealBatch:
     """What arrived in a step of a Lightning module."""
-    changed = _trained_parameters(module)
-    trained = [name for name in arrivals.stems if changed & {id(p) for p in module.get_submodule(name).parameters()}]
+    changed, chains = _trained_parameters(module), chains_in(passages, list(arrivals.stems))
+    trained = []
+    for stem in arrivals.stems:
+        names = {stem, *(name for chain in chains if chain.name == stem for name in chain.names)}
+        if changed & {id(p) for name in names for p in module.get_submodule(name).parameters()}:
+            trained.append(stem)
     stems = {name: arrivals.stems[name] for name in dict.fromkeys([*trained, *arrivals.stems])}
-    return RealBatch(arrivals.calls, stems, len(trained), indices)
+    return RealBatch(arrivals.calls, stems, len(trained), indices, passages)
 
 
 def _trained_parameters(module: nn.Module) -> set[int]:
@@ -87,26 +106,22 @@ class Catcher:
         self.batch: RealBatch | None = None
         self._module: nn.Module | None = None
         self._arrivals: Arrivals | None = None
+        self._passages: Passages | None = None
         self._indices: Sequence[int] | None = None
 
     def begin(self, module: nn.Module, loaders: Any) -> None:
         """Before a step: hooks that note what arrives, unless there was a batch already."""
         if self.batch is None and self._arrivals is None:
             self._indices = first_items(next(loaders_in(loaders), None))
-            self._module, self._arrivals = module, Arrivals(module)
+            self._module, self._arrivals, self._passages = module, Arrivals(module), Passages(module)
 
     def end(self) -> None:
         """After the step: the hooks are gone."""
-        if self._arrivals is not None and self._module is not None:
+        if self._arrivals is not None and self._passages is not None and self._module is not None:
             self._arrivals.close()
-            self.batch = seen_in(self._module, self._arrivals, self._indices)
-            self._module = self._arrivals = None
-
-    def drop(self) -> None:
-        """Takes the hooks away where a step did not end."""
-        if self._arrivals is not None:
-            self._arrivals.close()
-            self._module = self._arrivals = None
+            self._passages.close()
+            self.batch = seen_in(self._module, self._arrivals, self._indices, self._passages.made)
+            self._module = self._arrivals = self._passages = None
 
 
 def can_be_repeated(module: Any, loader: Any) -> bool:

@@ -23,7 +23,7 @@ from .agreement import Agreement, ModuleForward, agreed, takes
 from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
 from .failures import Failures
 from .likeness import overlaps
-from .module import forward_of
+from .module import NoForwardError, forward_of
 from .preprocessing import EXACT, Both, Step, unexplained
 from .ranks import from_everyone, from_first
 from .trainer import Drawing
@@ -162,7 +162,7 @@ class Comparison:
             indices = _some_of(Source(loader.dataset).items)
             ours = batch_of(module, loader, batch.indices or indices, batch.stem)
             if batch.at_stem is None or batch.stem is None:
-                return ours if ours.at_stem is not None else batch
+                return replace(ours, passages=batch.passages) if ours.at_stem is not None else batch
             at_stem = ours.calls[batch.stem].largest
             if at_stem is not None and overlaps(at_stem, batch.at_stem):
                 # It has ended there. What is known of further networks is of the real batch.
@@ -193,16 +193,16 @@ def _is_as_before(batch: RealBatch | None, before: RealBatch | None) -> bool:
     return batch.stem == before.stem and torch.equal(batch.at_stem, before.at_stem)
 
 
-def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None, *, validates: bool) -> bool:
-    """Whether the first check can be made before any batch, the same in every process.
+def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) -> bool:
+    """Whether a check can be made before any batch, the same in every process.
 
-    If not, the first batch shows how the model is called. Without validation, a module that clearly lacks a usable
-    ``forward`` goes on to the check, which says so before the training. So does a probe whose ``preprocess`` raises.
+    If not, the first batch shows how the model is called. A probe whose ``preprocess`` raises goes on to the check,
+    which says so.
     """
     try:
         forward_of(module, given)
-    except ValueError:
-        return not validates
+    except NoForwardError:
+        return False
     mine = False
     try:
         inputs = probe.prepare(probe.images[:2])

@@ -1,8 +1,11 @@
 """Why a comparison with a batch leaves no verdict, in words for people."""
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from ..attribution.calls import Replay, in_code
+from ..attribution.chains import Passage
 from .batches import RealBatch
 from .likeness import are_pixels
 from .preprocessing import nearest
@@ -17,12 +20,12 @@ def missing_step(batch: RealBatch, inputs: Tensor, expected: Tensor, arrived: Te
         real, probe, place = expected, arrived, f"The layer {batch.stem!r}"
     else:
         return (
-            "The probe's images cannot be given to the model as your validation step gives its own. "
-            f"Pass CAMCallback(forward=lambda module, images: class_scores); {_call_of(batch)}."
+            "The probe's images cannot be given to the model as your step gives its own. "
+            f"Pass CAMCallback(forward={_sketch(batch)}."
         )
     close = nearest(inputs, real) if are_same and real is seen and are_pixels(inputs) else ""
     return (
-        f"The probe is not what the model sees. {place} is given {_described(real)} in your validation step, and "
+        f"The probe is not what the model sees. {place} is given {_described(real)} in your step, and "
         f"{_described(probe)} from the probe. Pass the missing step: CAMCallback(preprocess=lambda pixels: ...), "
         f"from pixels in [0, 1] to what the model is given{f'; {close} comes close' if close else ''}."
     )
@@ -36,12 +39,12 @@ def takes_no_images(name: str) -> str:
     )
 
 
-def one_of(batch: RealBatch, names: list[str]) -> str:
-    """Several networks give class scores."""
-    code = [Replay(name, batch.calls[name]).sketch() for name in names]
-    listed = " and ".join(map(in_code, names))
+def one_of(ways: Sequence[Replay]) -> str:
+    """Several networks or heads give class scores."""
+    code = [way.sketch() for way in ways]
+    last = " and ".join(in_code(way.names[-1]) for way in ways)
     return (
-        f"Your step gives images to {listed}, and each of them gives class scores. Say which ones count: "
+        f"In your step {last} each give class scores. Say which ones count: "
         f"{' or '.join(f'CAMCallback(forward=lambda module, images: {each})' for each in code)}; "
         f"where your step adds them up, {' + '.join(code)}."
     )
@@ -51,16 +54,35 @@ def other_numbers(batch: RealBatch) -> str:
     """The same pictures arrive as other numbers."""
     return (
         "The probe is not what the model sees. Of the same pictures other numbers arrive at the layer "
-        f"{batch.stem!r} in your validation step, in a similar range. Pass the missing step: "
+        f"{batch.stem!r} in your step, in a similar range. Pass the missing step: "
         "CAMCallback(preprocess=lambda pixels: ...), from pixels in [0, 1] to what the model is given."
     )
 
 
-def _call_of(batch: RealBatch) -> str:
+def _sketch(batch: RealBatch) -> str:
+    """The code of a ``forward=``, as far as the step shows it, and what is missing there."""
     name, call = next(iter(batch.entries), ("", None))
     if call is None or call.place is None:
-        return "your step calls no network with images that we could see"
-    return f"your step calls {in_code(name)} with images at {'.'.join(call.place[1:])!r}"
+        return (
+            "lambda module, images: class_scores), or write the lines of your step that lead from images to class "
+            "scores as forward(self, images)"
+        )
+    first, start = Replay(name, call).sketch(), [each.name for each in batch.passages].index(name)
+    head = next((each for each in reversed(batch.passages[start + 1 :]) if _may_be_head(each)), None)
+    if head is None or head.given is None:
+        return (
+            f"lambda module, images: class_scores); your step calls {in_code(name)} with images at "
+            f"{'.'.join(call.place[1:])!r}"
+        )
+    shape = ", ".join(["N", *map(str, head.given.shape[1:])])
+    return (
+        f"lambda module, images: {in_code(head.name)}(between({first}))), where between stands for the lines of your "
+        f"step that lead to a tensor of shape ({shape})"
+    )
+
+
+def _may_be_head(passage: Passage) -> bool:
+    return passage.given is not None and isinstance(passage.output, Tensor) and passage.output.ndim == 2
 
 
 def more_than_images(replay: Replay, others: list[str]) -> str:

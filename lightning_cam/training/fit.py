@@ -1,5 +1,6 @@
 """One fit: the probe, one check after another, and what is kept and said of them."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -23,9 +24,10 @@ from .observer import Failure, Judged, Observer
 from .options import Options
 from .remarks import OF_TRAINING, SUBJECT, empty_maps, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
-from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step, validates
+from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step
 
 A_CHECK = "a check"
+UNCALLED = "the model is not called with images alone, so that a batch of yours has to show how. "
 LONG = 2.0  # seconds after which a person begins to wonder what is happening
 MAX_EVIDENCE = 3  # findings that get a picture
 
@@ -70,6 +72,7 @@ class Fit:
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
         self._lacks_trials = False  # whether that check can be completed
+        self._is_callable: bool | None = None  # before any batch has shown how
 
     # ---- the course of a fit -----------------------------------------------------------------------------------------
 
@@ -92,7 +95,7 @@ class Fit:
                 self._gallery.open(trainer, probe, run=self._run(trainer))
         self.settle(module, trainer.val_dataloaders)
         self.comparison.await_another()
-        if not self._journal.readings and has_run(module) and self._can_look(trainer, module, probe):
+        if not self._journal.readings and has_run(module) and self._can_look(module, probe):
             depth = Depth.MAPS if self._options.trials else Depth.FULL
             self._look(trainer, module, Occasion(depth, logged_step(trainer), before_training=True))
 
@@ -133,6 +136,8 @@ class Fit:
     def end(self, trainer: Any, module: Any) -> None:
         """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
+        if not self.is_off and self._is_callable is False and not self.comparison.is_settled:
+            self.switch_off(f"{UNCALLED}{UNSEEN}")
         if self._journal.readings and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
@@ -197,10 +202,13 @@ class Fit:
             self._never_on(trainer, str(error))
             return None
 
-    def _can_look(self, trainer: Any, module: Any, probe: Probe) -> bool:
+    def _can_look(self, module: Any, probe: Probe) -> bool:
         """Whether it is known how the model is called; if not, the first batch shows it."""
-        forward = self._options.forward
-        return self.comparison.is_settled or can_be_called(module, probe, forward, validates=validates(trainer))
+        if self.comparison.is_settled:
+            return True
+        if self._is_callable is None:
+            self._is_callable = can_be_called(module, probe, self._options.forward)
+        return self._is_callable
 
     def _follow(self, agreement: Agreement) -> None:
         """Does what came of the comparison with a batch."""
@@ -218,7 +226,9 @@ class Fit:
 
     def _look_affordably(self, trainer: Any, module: Any, step: int, *, after_epoch: bool = False) -> None:
         """As deep as the time allows, or not at all."""
-        if self.probe is not None and (depth := self.clock.depth(trainer, after_epoch=after_epoch)):
+        if self.probe is None or not self._can_look(module, self.probe):
+            return
+        if depth := self.clock.depth(trainer, after_epoch=after_epoch):
             effort = self.clock.effort(trainer, len(self.probe))
             self._look(trainer, module, Occasion(depth, step, can_log=after_epoch, effort=effort))
 
@@ -286,7 +296,9 @@ class Fit:
             self.switch_off(failure.text.removeprefix("TouchedError: "))
             return
         if failure.is_configuration and not self._journal.readings:
-            self.switch_off(f"{failure.text.removeprefix('ValueError: ')}. {SUBJECT}")
+            doubt = self._observer.doubt if failure.lacks_forward else ""
+            text = re.sub(r"^\w*Error: ", "", failure.text)
+            self.switch_off(f"{text}. {SUBJECT}" if doubt in ("", UNSEEN) else doubt)
             return
         self._say_remarks()
         self._failures.count(A_CHECK, failure.text)

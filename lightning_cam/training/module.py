@@ -8,12 +8,16 @@ from torch.nn.parameter import is_lazy
 from ..examination import ScoresOf
 
 
+class NoForwardError(ValueError):
+    """A module does not show how it gives class scores for images alone."""
+
+
 def forward_of(module: nn.Module, given: ScoresOf | None) -> ScoresOf | None:
     """How to get class scores: as given, the module's own ``forward`` (None), or its only network.
 
     Raises:
-        ValueError: The module has no ``forward`` and not exactly one child with parameters, or its ``forward`` wants
-            more than images.
+        NoForwardError: The module has no ``forward`` and not exactly one child with parameters, or its ``forward``
+            wants more than images.
     """
     if given is not None:
         return given
@@ -24,7 +28,7 @@ def forward_of(module: nn.Module, given: ScoresOf | None) -> ScoresOf | None:
     if len(networks) == 1:
         (network,) = networks.values()
         return lambda _, inputs: network(inputs)
-    raise ValueError(
+    raise NoForwardError(
         f"{type(module).__name__} has no forward() and {len(networks)} networks ({', '.join(networks) or 'none'}); "
         "define forward(), or pass CAMCallback(forward=lambda module, images: class_scores)"
     )
@@ -34,7 +38,7 @@ def _check_takes_images(module: nn.Module) -> None:
     try:
         inspect.signature(module.forward).bind("images")
     except TypeError as error:
-        raise ValueError(
+        raise NoForwardError(
             f"{type(module).__name__}.forward() must take images alone ({error}); "
             "pass CAMCallback(forward=lambda module, images: class_scores)"
         ) from error

@@ -20,7 +20,7 @@ from ..verdict import RunningVerdict, Verdict, withheld
 from .accuracy import Logged
 from .failures import Failures, steers_lightning
 from .in_step import in_step
-from .module import forward_of
+from .module import NoForwardError, forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .rhythm import Effort
 
@@ -35,11 +35,13 @@ class Failure:
         text: Class and message of the exception, and whose code raised it.
         is_configuration: Whether it is a `ValueError` of this package: another check would raise it, too.
         has_touched: Whether the model's own ``forward`` changed something that a check must leave as it is.
+        lacks_forward: Whether it is not known how the model gives class scores.
     """
 
     text: str
     is_configuration: bool
     has_touched: bool
+    lacks_forward: bool = False
 
 
 # Only the first process judges. The others send this along, and receive the result of the first in its place.
@@ -261,7 +263,8 @@ def _attempt(act: Callable[[], T], lets_through: Callable[[Failure], bool]) -> T
         return act()
     except Exception as error:
         is_configuration = isinstance(error, ValueError) and is_ours(error)
-        failure = Failure(raised(error), is_configuration, isinstance(error, TouchedError))
+        is_touched, lacks_forward = isinstance(error, TouchedError), isinstance(error, NoForwardError)
+        failure = Failure(raised(error), is_configuration, is_touched, lacks_forward)
         if steers_lightning(error) or (n_ranks() == 1 and lets_through(failure)):
             raise
         return failure

@@ -114,6 +114,7 @@ class Recipe:
         trainer: Options of the trainer.
         callback: Options of the callback.
         datamodule: Makes a data module of the two loaders; None hands them to ``fit``.
+        own: The user's own way from pixels to scores, where no accuracy is logged.
     """
 
     module: Callable[[], Any]
@@ -124,6 +125,7 @@ class Recipe:
     trainer: dict[str, Any] = field(default_factory=dict)
     callback: dict[str, Any] = field(default_factory=dict)
     datamodule: Callable[[Any, Any], pl.LightningDataModule] | None = None
+    own: Callable[[Any, Tensor], Tensor] | None = None
 
     def loaders(self) -> tuple[Any, Any]:
         """The loaders of training and validation."""

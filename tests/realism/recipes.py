@@ -513,7 +513,7 @@ RECIPES |= {
         sentence="scores may be in another order",
         trainer={"max_epochs": 1, "num_sanity_val_steps": 0},
     ),
-    "an embedding": Recipe(Embedding, sentence=r"16 scores for 2 classes|other numbers are its class scores"),
+    "an embedding": Recipe(Embedding),
     "an embedding, forward given": Recipe(Embedding, callback={"forward": lambda module, x: module.logits(x)}),
 }
 
