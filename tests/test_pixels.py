@@ -14,13 +14,15 @@ from house import models
 from house import reference_pixels as reference
 from house.kinds import KINDS, changed
 from house.models import N_CLASSES, Net, fingerprint, fixed
-from lightning_cam import Probe, pixels
+from lightning_cam import LightningCAMWarning, Probe, pixels
 
 LABELS = torch.tensor([1, 0, 3])
 METHODS: dict[str, Callable[..., Tensor]] = {
     "saliency": pixels.saliency,
     "loss": partial(pixels.saliency, of="loss"),
     "smooth_grad": partial(pixels.smooth_grad, n_samples=3),
+    "guided_backprop": pixels.guided_backprop,
+    "deconvnet": pixels.deconvnet,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -116,6 +118,126 @@ def test_smooth_grad_without_noise_is_saliency() -> None:
     model, probe = fixed(Net), probe_of()
 
     same(pixels.smooth_grad(model, probe, n_samples=2, noise=0.0), pixels.saliency(model, probe))
+
+
+# ---- at ReLUs --------------------------------------------------------------------------------------------------------
+
+
+def in_place(function: Callable[..., Tensor], *options: Any) -> Callable[[Tensor], Tensor]:
+    """In place on an alias: what the model goes on with is not what the call returned."""
+
+    def rectify(x: Tensor) -> Tensor:
+        function(x, *options)
+        return x
+
+    return rectify
+
+
+def on_a_view(x: Tensor) -> Tensor:
+    x.flatten(1).relu_()
+    return x
+
+
+class Scripted(nn.Module):
+    """A ReLU in a TorchScript function, where Python sees no call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rectify = torch.jit.script(nn.Sequential(nn.Identity(), nn.ReLU()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rectify(x)
+
+
+class Doubled(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(x * 2) + 1
+
+
+RECTIFIERS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "one module, used twice": nn.ReLU,
+    "module in place": lambda: nn.ReLU(inplace=True),
+    "F.relu": lambda: F.relu,
+    "F.relu in place": lambda: in_place(F.relu, True),
+    "F.relu_": lambda: in_place(F.relu_),
+    "torch.relu": lambda: torch.relu,
+    "torch.relu_": lambda: in_place(torch.relu_),
+    "x.relu()": lambda: Tensor.relu,
+    "x.relu_()": lambda: in_place(Tensor.relu_),
+    "x.flatten(1).relu_()": lambda: on_a_view,
+    "x.clamp(min=0)": lambda: lambda x: x.clamp(min=0),
+    "x.clamp_min(0)": lambda: lambda x: x.clamp_min(0),
+    "x.clamp_(min=0)": lambda: lambda x: x.clamp_(min=0),
+    "threshold": lambda: nn.Threshold(0, 0),
+    "threshold in place": lambda: nn.Threshold(0, 0, inplace=True),
+    "TorchScript": Scripted,
+}
+CEILINGS: dict[str, Callable[[], Callable[[Tensor], Tensor]]] = {
+    "nn.ReLU6": nn.ReLU6,
+    "nn.ReLU6 in place": lambda: nn.ReLU6(inplace=True),
+    "F.relu6": lambda: F.relu6,
+    "F.relu6 in place": lambda: in_place(F.relu6, True),
+    "hardtanh": lambda: nn.Hardtanh(0, 6),
+    "x.clamp(0, 6)": lambda: lambda x: x.clamp(0, 6),
+}
+RULES = {"guided": pixels.guided_backprop, "deconvnet": pixels.deconvnet}
+every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+@every_rule
+@pytest.mark.parametrize("name", RECTIFIERS)
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_a_rule_holds_at_every_kind_of_relu(rule: str, name: str) -> None:
+    model, probe = fixed(lambda: Chain(RECTIFIERS[name]())), probe_of(2, size=(6, 4))
+    expected = by_hand(fixed(Chain).written_out(), probe.images, rule)
+
+    same(RULES[rule](model, probe), expected)
+    assert not torch.allclose(expected, by_hand(fixed(Chain).written_out(), probe.images), rtol=0.1)
+
+
+@every_rule
+@pytest.mark.parametrize("name", CEILINGS)
+def test_a_ceiling_closes_a_relu6(rule: str, name: str) -> None:
+    model, probe = fixed(lambda: Chain(CEILINGS[name]())), probe_of(2, size=(6, 4))
+    bright = probe.with_preprocess(lambda images: 40 * images)
+    inputs = 40 * probe.images
+
+    expected = by_hand(fixed(Chain).written_out(6), inputs, rule)
+
+    same(RULES[rule](model, bright), expected)
+    if rule == "guided":
+        assert not torch.allclose(expected, by_hand(fixed(Chain).written_out(), inputs, rule), rtol=0.1)
+
+
+@every_rule
+@pytest.mark.parametrize(
+    ("activation", "said"),
+    [(nn.GELU, "GELU"), (nn.SiLU, "SiLU"), (nn.LeakyReLU, "LeakyReLU"), (nn.Tanh, "no activation"), (nn.Hardtanh, "")],
+)
+def test_a_network_without_relus_is_an_error(rule: str, activation: type[nn.Module], said: str) -> None:
+    with pytest.raises(ValueError, match=f"Chain has no ReLU.*{said}.*plain gradient; use saliency"):
+        RULES[rule](fixed(lambda: Chain(activation())), probe_of())
+
+
+@every_rule
+def test_other_activations_beside_relus_are_told(rule: str) -> None:
+    class Mixed(Chain):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(F.silu(F.hardswish(x)))
+
+    with pytest.warns(LightningCAMWarning, match="2 ReLUs and 2 other activations .Hardswish and SiLU."):
+        RULES[rule](fixed(Mixed), probe_of())
+
+
+@every_rule
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_relus_that_torchscript_hides_are_an_error(rule: str) -> None:
+    script = torch.jit.script(Doubled())
+    for _ in range(2):
+        script(models.images().requires_grad_()).sum().backward()  # it becomes one operation when it has run
+
+    with pytest.raises(ValueError, match="TorchScript hides the ReLUs of Chain"):
+        RULES[rule](fixed(lambda: Chain(script)), probe_of())
 
 
 # ---- what holds for all ----------------------------------------------------------------------------------------------

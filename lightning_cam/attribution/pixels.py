@@ -24,11 +24,11 @@ from .engine import Forward, placed
 from .guard import untouched
 from .heads import class_scores
 from .layers import unwrapped
-from .rectifiers import Rule
+from .rectifiers import Rule, deconvolved, guided
 from .targets import Target, true_class
 from .tracing import input_gradients
 
-__all__ = ["saliency", "smooth_grad"]
+__all__ = ["deconvnet", "guided_backprop", "saliency", "smooth_grad"]
 
 ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
 
@@ -104,6 +104,64 @@ def smooth_grad(
             sample = torch.randn(inputs.shape[1:], generator=source).to(inputs)
             total += subject.gradients(inputs + deviation * sample)
         return subject.maps(_magnitude(total / n_samples))
+
+
+def guided_backprop(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Gradient that passes a ReLU where it and the ReLU's input are positive (Springenberg et al. 2015, figure 1).
+
+    ``R_l = (f_l > 0) (R_l+1 > 0) R_l+1`` at every ReLU ``f``; the ceiling of a ReLU6 closes it as well. Everything else
+    has its plain gradient; a model that has other activations beside its ReLUs gets a warning. The map is the largest
+    magnitude over the colours, as in `saliency`; the paper shows the colours.
+
+    It shows edges that the model sees, and depends little on the class (Adebayo et al. 2018).
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+
+    Raises:
+        ValueError: The model has no ReLU, as with GELU or SiLU, so this would be the plain gradient.
+    """
+    with _looking(model, probe, score, forward, batch_size) as subject:
+        return subject.maps(_magnitude(subject.gradients(subject.inputs, guided)))
+
+
+def deconvnet(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Gradient that passes a ReLU where it is positive, whatever the input was (Zeiler and Fergus 2014, section 2.1).
+
+    ``R_l = (R_l+1 > 0) R_l+1`` at every ReLU. Filters are transposed and max-pooling puts values back to where the
+    maximum was, which is what their gradients do (Simonyan et al. 2014, section 4). The paper starts at one feature of
+    a layer, this at the class score. The map is the largest magnitude over the colours, as in `saliency`.
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+
+    Raises:
+        ValueError: The model has no ReLU, as with GELU or SiLU, so this would be the plain gradient.
+    """
+    with _looking(model, probe, score, forward, batch_size) as subject:
+        return subject.maps(_magnitude(subject.gradients(subject.inputs, deconvolved)))
 
 
 # ---- the model before the probe --------------------------------------------------------------------------------------

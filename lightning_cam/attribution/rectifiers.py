@@ -51,14 +51,15 @@ def deconvolved(_before: Tensor, behind: Tensor) -> Tensor:
     return behind.clamp(min=0)
 
 
-def impose(rule: Rule, logits: Tensor, name: str) -> None:
-    """Applies a rule at every ReLU between the image and the logits, for this graph alone.
+def impose(rule: Rule, images: Tensor, logits: Tensor, name: str) -> None:
+    """Applies a rule at every ReLU between the images, a leaf, and the logits, for this graph alone.
 
     Raises:
         ValueError: There is no ReLU, or TorchScript hides them.
     """
-    rectifiers, others = [], Counter[str]()
+    rectifiers, others, reaches_images = [], Counter[str](), False
     for node in _nodes_behind(logits):
+        reaches_images = reaches_images or getattr(node, "variable", None) is images
         kind = node.name().rstrip("0123456789").removesuffix("Backward")
         if "DifferentiableGraph" in kind:
             raise ValueError(f"TorchScript hides the ReLUs of {name}; pass the module as it is before torch.jit.script")
@@ -66,7 +67,8 @@ def impose(rule: Rule, logits: Tensor, name: str) -> None:
             rectifiers.append(node)
         elif kind in _OTHER_ACTIVATIONS:
             others[_OTHER_ACTIVATIONS[kind]] += 1
-    _check(len(rectifiers), others, name)
+    if reaches_images:
+        _check(len(rectifiers), others, name)
     for node in rectifiers:
         node.register_hook(lambda before, behind: (rule(before[0], behind[0]), *before[1:]))
 

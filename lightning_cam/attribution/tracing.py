@@ -50,7 +50,7 @@ def _one_batch(model: nn.Module, batch: Tensor, score: Target, forward: Forward,
     with torch.enable_grad(), _Traced():
         logits = as_logits(inference.explained(lambda: forward(leaf.clone())))  # some forwards write into it
         if rule is not None:
-            impose(rule, logits, class_name(model))
+            impose(rule, leaf, logits, class_name(model))
         scores = score(logits)
         gradient = gradients_of(scores.sum(), [leaf])[0] if scores.requires_grad else None
     if gradient is None:
