@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from house import models
 from house.models import N_CLASSES, Net, fixed, images
-from lightning_cam.attribution import engine, targets
+from lightning_cam.attribution import cutting, engine, targets
 from lightning_cam.attribution.engine import capture, predict
 from lightning_cam.attribution.outputs import as_logits
 
@@ -387,7 +387,7 @@ def test_another_thread_trains_on_undisturbed() -> None:
 def test_no_hook_is_left_on_the_layer() -> None:
     model = fixed(Net)
     kept: list[int] = []
-    remaining = engine._cut(model.stage)
+    remaining = cutting.cut([model.stage])
 
     with remaining:
         kept.append(len(model.stage._forward_hooks))

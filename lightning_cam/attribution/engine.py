@@ -1,17 +1,15 @@
-"""Activations and gradients of one layer, from one forward pass.
+"""Activations and gradients of a layer or of several, from one forward pass.
 
-The graph is cut at the layer. Up to there the model runs without gradients; a hook then turns them on and hands a
-clone of a fresh leaf downstream. So only what lies behind the layer is kept for the backward pass, no parameter's
-``.grad`` is reached, frozen models work, and an in-place operation behind the layer cannot overwrite what was
-captured.
+The graph is cut at the layer, or at the one of several that runs first. Up to there the model runs without gradients;
+a hook then turns them on and hands a clone of a fresh leaf downstream. So only what lies behind the layer is kept for
+the backward pass, no parameter's ``.grad`` is reached, frozen models work, and an in-place operation behind the layer
+cannot overwrite what was captured.
 """
 
-import copy
-import threading
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
@@ -20,8 +18,9 @@ from torch.nn import functional as F
 
 from . import inference
 from .backward import gradients_of
+from .cutting import cut
 from .guard import untouched
-from .layers import check_layer, module_of
+from .layers import check_layers, module_of
 from .layouts import layout_of
 from .outputs import as_logits
 from .targets import Target
@@ -59,35 +58,65 @@ def capture(
 ) -> Capture:
     """Activations of a layer and their gradients for every target. The model is the same before and after.
 
+    As `capture_all`, with one layer.
+
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> captured = capture(model, torch.rand(5, 1, 4, 5), [lambda logits: logits[:, 0]], layer="0")
     >>> captured.activations.shape, captured.gradients[0][0, :, 0, 0]
     (torch.Size([5, 2, 4, 5]), tensor([0.0500, 0.0000]))
+    """
+    (captured,) = capture_all(model, inputs, targets, layers=[layer], forward=forward, batch_size=batch_size)
+    return captured
+
+
+def capture_all(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Sequence[Target],
+    *,
+    layers: Sequence[str],
+    forward: Forward | None = None,
+    batch_size: int = 32,
+) -> tuple[Capture, ...]:
+    """A capture for each layer, all from the same passes. The model is the same before and after.
 
     Args:
         model: Any classifier: in training mode, frozen, compiled, in half precision.
         inputs: ``(N, C, H, W)`` model inputs. They are moved to the model's device and precision.
         targets: The scores to explain. Each target is called with ``(N, n_classes)`` logits.
-        layer: Dotted name. If it runs several times in one forward, its last call counts.
+        layers: Dotted names. If a layer runs several times in one forward, its last call counts.
         forward: How to get class scores from model inputs; None calls the model.
         batch_size: Images per pass. Keep it fixed over time: results depend on it in the last bit.
 
     Raises:
         ValueError: No such layer, its output is no map, or a target does not give one score per image.
-        RuntimeError: The layer does not run, or no score depends on it as far as autograd can see.
+        RuntimeError: A layer does not run, or no score depends on it as far as autograd can see.
     """
-    name = check_layer(model, layer)
-    tap = _Tap(name, module_of(model, name), model if forward is None else forward)
+    names = check_layers(model, layers)
+    tap = _Tap([_TappedLayer(name, module_of(model, name)) for name in names], model if forward is None else forward)
     with untouched(model):
         batches = _traced_batches(model, tap, placed(model, inputs), targets, batch_size)
         if batches is None:
             raise RuntimeError(
-                f"autograd finds no way from the class scores to layer {name!r}, so there is nothing to draw. "
+                f"autograd finds no way from the class scores to layer {written(names)}, so there is nothing to draw. "
                 "Usually a detach(), no_grad or inference_mode lies between them: choose a layer behind it, "
                 "layer='...'. If the model uses checkpoint(), give it use_reentrant=False"
             )
-        logits, activations, *gradients = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    return Capture(name, logits, activations, tuple(gradients), max(tap.n_calls))
+        logits, *columns = (torch.cat(parts) for parts in zip(*batches, strict=True))
+    n = 1 + len(targets)
+    return tuple(
+        Capture(layer.name, logits, columns[i * n], tuple(columns[i * n + 1 : (i + 1) * n]), max(layer.n_calls))
+        for i, layer in enumerate(tap.layers)
+    )
+
+
+def written(names: Sequence[str]) -> str:
+    """Names of layers for a message.
+
+    >>> written(["layer3", "layer4"])
+    "'layer3' or 'layer4'"
+    """
+    return " or ".join(map(repr, names))
 
 
 def predict(model: nn.Module, inputs: Tensor, *, forward: Forward | None = None, batch_size: int = 32) -> Tensor:
@@ -111,19 +140,26 @@ def placed(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Tap:
-    """A layer of a model, how to get class scores from the model, and how often the layer ran in each pass."""
+class _TappedLayer:
+    """A layer of a model, and how often it ran in each pass."""
 
     name: str
-    layer: nn.Module
-    forward: Forward
+    module: nn.Module
     n_calls: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Tap:
+    """Layers of a model, and how to get class scores from the model."""
+
+    layers: Sequence[_TappedLayer]
+    forward: Forward
 
 
 def _traced_batches(
     model: nn.Module, tap: _Tap, inputs: Tensor, targets: Sequence[Target], batch_size: int
 ) -> list[list[Tensor]] | None:
-    """As `_all_batches`, by the cheapest way on which autograd finds the layer; None if it does on none.
+    """As `_all_batches`, by the cheapest way on which autograd finds every layer; None if it does on none.
 
     Most models need no graph before the layer. Some run the layer in a `no_grad` block, and a few in an
     `inference_mode` block, which only hooks on all modules can end. So each way is taken only after the cheaper failed.
@@ -144,7 +180,9 @@ def _traced_batches(
 def _all_batches(
     tap: _Tap, inputs: Tensor, targets: Sequence[Target], batch_size: int, *, graph_before: bool = False
 ) -> list[list[Tensor]] | None:
-    """Logits, activations and a gradient per target for each micro-batch; None if no score depends on the layer.
+    """For each micro-batch the logits, and of each layer the activations and a gradient per target.
+
+    None if there is a layer on which no score depends.
 
     A graph before the layer is needed if the layer runs in a `no_grad` block of the model's own: leaving that block
     restores the mode outside of it, and everything behind would run without gradients.
@@ -169,96 +207,35 @@ def own_rows(target: Target, start: int, total: int, logits: Tensor) -> Tensor:
 
 def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_before: bool) -> list[Tensor] | None:
     """One micro-batch of `_all_batches`. The hook goes before autograd runs: checkpointed layers run again there."""
-    with torch.set_grad_enabled(graph_before), _cut(tap.layer) as cut:
+    with torch.set_grad_enabled(graph_before), cut([layer.module for layer in tap.layers]) as cuts:
         output = tap.forward(batch.clone())  # some forwards write into it
-    if cut.leaf is None:
-        raise RuntimeError(f"layer {tap.name!r} does not run in a forward pass; choose another one, layer='...'")
-    leaf = cut.leaf
-    tap.n_calls.append(cut.n_calls)
+    leaves = []
+    for layer, made in zip(tap.layers, cuts, strict=True):
+        if made.leaf is None:
+            raise RuntimeError(f"layer {layer.name!r} does not run in a forward pass; choose another one, layer='...'")
+        leaves.append(made.leaf)
+        layer.n_calls.append(made.n_calls)
     with torch.enable_grad():
         logits = as_logits(output)
-        gradients = [_gradient(target(logits), leaf) for target in targets]
-    if gradients and all(gradient is None for gradient in gradients):
+        per_target = [_gradients(target(logits), leaves) for target in targets]
+    if targets and any(all(each is None for each in gradients) for gradients in zip(*per_target, strict=True)):
         return None
-    # From here on float32: methods sum over thousands of channels and places, where half precision loses small values.
-    layout = layout_of(leaf.detach(), (batch.shape[-2], batch.shape[-1]))
+    size = batch.shape[-2], batch.shape[-1]
+    columns = (_on_grid(leaf, [each[i] for each in per_target], size) for i, leaf in enumerate(leaves))
+    return [logits.detach(), *chain.from_iterable(columns)]
+
+
+def _on_grid(leaf: Tensor, gradients: Sequence[Tensor | None], size: tuple[int, int]) -> Iterator[Tensor]:
+    """Activations and gradients as ``(N, K, h, w)`` float32: methods sum over thousands of channels and places."""
+    layout = layout_of(leaf.detach(), size)
     zeros = torch.zeros_like(leaf)
-    kept = [leaf.detach(), *(zeros if gradient is None else gradient for gradient in gradients)]
-    return [logits.detach(), *(layout.grid(values).float() for values in kept)]
+    for values in (leaf, *(zeros if gradient is None else gradient for gradient in gradients)):
+        yield layout.grid(values.detach()).float()
 
 
-def _gradient(scores: Tensor, leaf: Tensor) -> Tensor | None:
-    """Gradient of each image's own score; None if autograd finds no way from the scores to the leaf.
+def _gradients(scores: Tensor, leaves: Sequence[Tensor]) -> Sequence[Tensor | None]:
+    """Gradients of each image's own score; None where autograd finds no way from the scores to a leaf.
 
     The scores may be summed because in evaluation mode no image influences another's score.
     """
-    if not scores.requires_grad:
-        return None
-    (gradient,) = gradients_of(scores.sum(), [leaf])
-    return gradient
-
-
-@dataclass
-class _Cut:
-    """The leaf of a layer's last call, and the number of calls."""
-
-    leaf: Tensor | None = None
-    n_calls: int = 0
-
-
-@contextmanager
-def _cut(layer: nn.Module) -> Iterator[_Cut]:
-    """While open, the layer hands a clone of a fresh leaf downstream.
-
-    All threads share a module's hooks; in any other than this one the model may be training.
-    """
-    owner = threading.get_ident()
-    made = _Cut()
-
-    def cut(_layer: nn.Module, _inputs: Any, output: Any) -> Any:
-        if threading.get_ident() != owner:
-            return output
-        torch.set_grad_enabled(True)  # off up to here; `_one_batch` closes this after the forward pass
-        original = _map_in(output)
-        made.leaf = original.detach().requires_grad_()
-        made.n_calls += 1
-        # A clone, because autograd forbids in-place operations on a leaf, and a ReLU behind the layer may be one.
-        return _replaced(output, original, made.leaf.clone())
-
-    handle = layer.register_forward_hook(cut)
-    try:
-        yield made
-    finally:
-        handle.remove()
-
-
-def _map_in(output: Any) -> Tensor:
-    """The first floating tensor with space or tokens in it."""
-    feature_map = next((t for t in _tensors_in(output) if t.is_floating_point() and t.ndim >= 3), None)
-    if feature_map is None:
-        raise ValueError(
-            f"expected a layer that returns a feature map, found {type(output).__name__}; choose another, layer='...'"
-        )
-    return feature_map
-
-
-def _tensors_in(output: Any) -> Iterator[Tensor]:
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, (tuple, list, Mapping)):
-        for item in output.values() if isinstance(output, Mapping) else output:
-            yield from _tensors_in(item)
-
-
-def _replaced(output: Any, old: Tensor, new: Tensor) -> Any:
-    """The same structure with one tensor replaced."""
-    if output is old:
-        return new
-    if isinstance(output, MutableMapping):
-        changed = copy.copy(output)
-        changed.update({key: _replaced(item, old, new) for key, item in output.items()})
-        return changed
-    if isinstance(output, (tuple, list)):
-        items = [_replaced(item, old, new) for item in output]
-        return type(output)(*items) if hasattr(output, "_fields") else type(output)(items)
-    return output
+    return gradients_of(scores.sum(), leaves) if scores.requires_grad else [None] * len(leaves)

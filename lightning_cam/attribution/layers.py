@@ -1,9 +1,32 @@
 """The layers of a model by name: one name for each, with `torch.compile` or without."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from torch import nn
+
+Layers: TypeAlias = str | Sequence[str]
+"""Dotted name of a layer, or of several."""
+
+
+def check_layers(model: nn.Module, layer: Layers) -> tuple[str, ...]:
+    """Plain names, each once, of the layers that a user named.
+
+    Raises:
+        TypeError: Something else than names.
+        ValueError: No name, or the model has no such layer.
+    """
+    names = [layer] if isinstance(layer, (str, nn.Module)) else list(layer)
+    other = next((name for name in names if not isinstance(name, str)), None)
+    if other is not None:
+        raise TypeError(
+            f"expected names of layers, found {type(other).__name__}; {class_name(model)} has "
+            f"{outermost(named_layers(model))}"
+        )
+    if not names:
+        raise ValueError("expected the name of a layer, found no name; leave layer= out to have one found")
+    return tuple(dict.fromkeys(check_layer(model, name) for name in names))
 
 
 def check_layer(model: nn.Module, name: str) -> str:

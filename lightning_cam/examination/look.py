@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..allocator import give_back
 from ..attribution import cams, engine, layer_search, layers, targets
+from ..attribution.fusion import fused
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
 from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors, in_parts
@@ -26,7 +27,8 @@ class Look:
     """The maps and answers of a model for ``n`` probe images; everything on the CPU.
 
     Attributes:
-        layer: Dotted name of the layer whose maps these are, as the model's modules are called.
+        layer: Dotted name of the layer whose maps these are, as the model's modules are called; of several that were
+            fused, the names joined by " + ".
         logits: ``(n, n_classes)`` float32.
         grid_maps: ``(n, h, w)`` float32, attention of the true class at the layer's own size.
         predicted_grid_maps: ``(n, h, w)`` float32, attention of the predicted class.
@@ -67,7 +69,7 @@ def look(
     chosen: Tensor,
     trials: Sequence[Trial],
     *,
-    layer: str | None,
+    layer: layers.Layers | None,
     method: cams.CamMethod,
     n_donors: int,
     forward: ScoresOf | None,
@@ -87,13 +89,14 @@ def look(
         inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
         scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
         subject = _Subject(model, probe, scores, batch_size)
-        layer = layer or layer_search.find_layer(model, engine.placed(model, inputs[:2]), scores)
-        maps = subject.maps(parts, inputs, layer, method)
+        found = layer_search.find_layer(model, engine.placed(model, inputs[:2]), scores) if layer is None else layer
+        names = layers.check_layers(model, found)
+        maps = subject.maps(parts, inputs, names, method)
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
         swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
     return Look(
-        layer=layers.check_layer(model, layer),
+        layer=" + ".join(names),
         donors=donors,
         answers=swaps,
         context=parts_of_images,
@@ -174,16 +177,16 @@ class _Subject:
     batch_size: int
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
-    def maps(self, parts: Sequence[Tensor], first: Tensor, layer: str, method: cams.CamMethod) -> _Maps:
+    def maps(self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.CamMethod) -> _Maps:
         """Maps of all images, on the CPU. The inputs of the first part are ``first``, if there is no other part."""
         with self.clock:
-            batches = list(self._batches(parts, first, layer, method))
+            batches = list(self._batches(parts, first, names, method))
         *columns, n_calls = zip(*batches, strict=True)
         logits, grid_maps, predicted_grid_maps = map(torch.cat, columns)
         return _Maps(logits, grid_maps, predicted_grid_maps, max(n_calls))
 
     def _batches(
-        self, parts: Sequence[Tensor], first: Tensor, layer: str, method: cams.CamMethod
+        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.CamMethod
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
         """The fields of `_Maps` for a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
@@ -191,9 +194,13 @@ class _Subject:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part])
             for batch, labels in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
                 scores = (targets.true_class(labels), targets.predicted_class())
-                captured = engine.capture(self.model, batch, scores, layer=layer, forward=self.forward, batch_size=n)
-                true_maps, predicted_maps = (method(captured.activations, g).cpu() for g in captured.gradients)
-                yield captured.logits.cpu(), true_maps, predicted_maps, captured.n_calls
+                captures = engine.capture_all(
+                    self.model, batch, scores, layers=names, forward=self.forward, batch_size=n
+                )
+                true_maps, predicted_maps = (
+                    fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
+                )
+                yield captures[0].logits.cpu(), true_maps, predicted_maps, max(each.n_calls for each in captures)
 
     def answers(
         self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..attribution import cams, measures
 from ..attribution.heads import Head
+from ..attribution.layers import Layers
 from ..intervention import Donors, Reliance, Trial, chosen_trials, effects, limited, summary, weigh
 from ..probe import Probe
 from ..spatial import upsample
@@ -29,7 +30,7 @@ class Report:
     """One look at a model: its maps, its answers, and what they amount to.
 
     Attributes:
-        layer: Dotted name of the layer whose maps these are.
+        layer: Dotted name of the layer whose maps these are; of several that were fused, joined by " + ".
         method: Name of the `CamMethod`.
         grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here.
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
@@ -120,7 +121,7 @@ def examine(
     model: nn.Module,
     probe: Probe,
     *,
-    layer: str | None = None,
+    layer: Layers | None = None,
     method: cams.CamMethod = cams.grad_cam,
     trials: Sequence[Trial | str] | None = None,
     n_donors: int = 2,
@@ -133,7 +134,8 @@ def examine(
     Args:
         model: Any classifier; it may be in training mode, frozen or compiled.
         probe: The images, targets and masks to look at.
-        layer: Dotted name of the layer to look at; None finds the last spatial one.
+        layer: Dotted name of the layer to look at; None finds the last spatial one. Of several, such as
+            ``["layer3", "layer4"]``, the maps are fused.
         method: How activations and gradients become maps.
         trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
             ``()`` none. Nothing is swapped where fewer than two classes have two images or more.

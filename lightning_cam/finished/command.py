@@ -62,7 +62,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--std", type=float, nargs="+", metavar="S", help="of the training's Normalize, with --mean")
     parser.add_argument("--preprocess", metavar=name, help="a function: pixels (N, C, H, W) from 0 to 1 to model input")
     parser.add_argument("--forward", metavar=name, help="a function: (model, inputs) to class scores")
-    parser.add_argument("--layer", metavar="NAME", help="the layer to look at (default: the last one with a map)")
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        action="append",
+        help="the layer to look at (default: the last one with a map); again for others, whose maps are fused",
+    )
     parser.add_argument(
         "--n", type=int, default=N_IMAGES, metavar="N", help="pictures to look at (default: %(default)s)"
     )

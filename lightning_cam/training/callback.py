@@ -51,7 +51,8 @@ class CAMCallback(Callback):
     Args:
         probe: *What to look at.* The fixed images. Choose images that the model is not trained on; the callback cannot
             check this. None draws 64 to 256 from the validation data or, without any, from the training data.
-        layer: Dotted name of the layer; None finds the last one with a spatial map.
+        layer: Dotted name of the layer; None finds the last one with a spatial map. Of several, such as
+            ``["layer3", "layer4"]``, the maps are fused as in LayerCAM.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
         forward: ``(module, inputs) -> class scores``, for modules whose ``forward`` gives something else.
         preprocess: Pixels in [0, 1] to model input, for a probe that has none. None finds it for a drawn probe: in the
@@ -98,7 +99,7 @@ class CAMCallback(Callback):
         self,
         probe: Probe | None = None,
         *,
-        layer: str | None = None,
+        layer: layers.Layers | None = None,
         method: cams.CamMethod = cams.grad_cam,
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
@@ -209,7 +210,7 @@ class CAMCallback(Callback):
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Checks what can be checked without data."""
         if self.options.layer is not None:
-            layers.check_layer(pl_module, self.options.layer)
+            layers.check_layers(pl_module, self.options.layer)
 
     @_counted
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..attribution import cams
 from ..attribution.guard import is_state, untouched
+from ..attribution.layers import Layers
 from ..attribution.self_check import TouchedError, self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial, balanced_subset
@@ -77,7 +78,7 @@ class Observer:
     def __init__(
         self,
         *,
-        layer: str | None,
+        layer: Layers | None,
         method: cams.CamMethod,
         forward: Callable[[nn.Module, Tensor], Any] | None,
         batch_size: int,
@@ -175,7 +176,8 @@ class Observer:
                 _put(buffers, model)
                 share = self._within_memory(through, len(chosen))
         self._verified.add(kind)
-        self._layer = share.layer  # found once a fit, so that all checks see the same layer
+        if self._layer is None:
+            self._layer = share.layer  # found once a fit, so that all checks see the same layer
         return share.first(n_own)
 
     def _verifying(self, model: nn.Module, kind: tuple[bool, bool]) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import cams
+from ..attribution.layers import Layers
 from ..audit import AuditResult
 from ..intervention import STANDARD, Trial, region_trial
 from ..probe import Probe
@@ -37,7 +38,7 @@ class Options:
     """
 
     probe: Probe | None
-    layer: str | None
+    layer: Layers | None
     method: cams.CamMethod
     forward: Callable[[nn.Module, Tensor], Any] | None
     drawing: Drawing
