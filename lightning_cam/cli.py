@@ -100,7 +100,7 @@ def _add_audit(commands: "_Commands") -> None:
 
 
 def _add_masks(commands: "_Commands") -> None:
-    about = "draw masks of the objects in a folder of pictures, with a function of yours"
+    about = "look at masks of the objects and correct them on a page, or draw them with a function of yours"
     command = _command(commands, "masks", about, "Exit code: 0, or 2 if there are no masks.")
     masking.add_options(command)
     command.set_defaults(run=_masks)

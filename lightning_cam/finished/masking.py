@@ -1,4 +1,4 @@
-"""``lightning-cam masks``: masks of a folder's pictures, drawn by a segmenter of the user's."""
+"""``lightning-cam masks``: a page to look at masks, and masks that a segmenter of the user's draws."""
 
 import argparse
 import sys
@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
-from ..maskers import write_masks
+from ..maskers import as_annotations, write_masks
+from .command import N_IMAGES
 from .loading import function_named, importing_from
+from .review import page
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -20,16 +22,39 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="a function from a Pillow image in RGB to a mask, such as rembg:remove, called once for each picture",
     )
     parser.add_argument("--to", type=Path, metavar="DIR", help="folder to write the masks to; what is there is kept")
+    parser.add_argument("--masks", type=Path, metavar="PATH", help="masks to look at (default: those that are found)")
+    parser.add_argument(
+        "--n", type=int, default=N_IMAGES, metavar="N", help="pictures to look at (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("masks.html"), metavar="FILE", help="the page (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> list[str]:
-    """Writes the masks. Returns the lines that say so.
+    """Writes the page, or the masks. Returns the lines that say so.
 
     Raises:
         ValueError: The message names the problem and the solution.
     """
-    if not (options.segmenter and options.to):
+    if (options.segmenter is None) != (options.to is None):
         raise ValueError("--with and --to belong together; pass a function that finds masks, and a folder for them")
+    return _reviewing(options) if options.segmenter is None else _segmenting(options)
+
+
+def _reviewing(options: argparse.Namespace) -> list[str]:
+    if (options.folder / "verdict.json").is_file():
+        raise ValueError(f"{options.folder} is of a run; give the folder of pictures that its model is examined with")
+    if options.out.is_dir() or (options.out.exists() and options.out.suffix != ".html"):
+        raise ValueError(f"--out must be a page such as masks.html, got {options.out}")
+    options.out.write_text(page(options.folder, options.n, as_annotations(options.masks)), encoding="utf-8")
+    return [
+        f"wrote {options.out}: open it in a browser, look at each picture, and save masks.json",
+        "  then pass --masks masks.json to lightning-cam examine, or masks='masks.json' to Probe.from_folder",
+    ]
+
+
+def _segmenting(options: argparse.Namespace) -> list[str]:
     with importing_from(Path.cwd()):
         segment = function_named(options.segmenter, "--with")
         written = write_masks(options.folder, segment, options.to, _shown)

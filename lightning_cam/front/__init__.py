@@ -36,6 +36,11 @@ def comparison(context: Mapping[str, Any]) -> str:
     return _page("compare.html.j2", "compare.js", context)
 
 
+def masks(context: Mapping[str, Any]) -> str:
+    """Masks to look at and to correct, likewise. ``context`` has what `masks.html.j2` names."""
+    return _page("masks.html.j2", "review.js", context)
+
+
 def _page(template: str, boot: str, context: Mapping[str, Any]) -> str:
     scripts = [script(), source(boot)]
     return _template(template).render(context, style=source("page.css"), scripts=scripts, policy=_policy(boot))

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from ..datasets.pictures import SUFFIXES, files_in
+from ..datasets.pictures import SUFFIXES, files_in, resized_mask
 from ..text import printable
 from .formats import (
     CocoPicture,
@@ -25,6 +25,7 @@ from .formats import (
     yolo_outlines,
 )
 from .outlines import Region, Size, region_of
+from .reviewed import Reviewed, is_review, reviewed_pictures
 
 _FORMS = "COCO or LabelMe (.json), VOC (.xml), YOLO (.txt), or pictures of masks"
 _TEXTS = (".json", ".xml", ".txt")
@@ -41,11 +42,13 @@ class Annotation:
         name: Path and name of the picture as the annotation has them.
         fill: Draws it.
         is_picture: Whether it is a picture of a mask, which lies where its image does.
+        is_reviewed: Whether a person looked at it on our page.
     """
 
     name: PurePosixPath
     fill: Fill
     is_picture: bool = False
+    is_reviewed: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,8 @@ def annotations(path: str | PathLike[str]) -> Annotations:
     """Annotations to pass as ``masks`` of `Probe.from_folder` or `Probe.from_dataset`; a path there means the same.
 
     The form is told by the content: COCO (polygons, run lengths, boxes), LabelMe, VOC (boxes, and pictures of classes),
-    YOLO (boxes and polygons), or a folder of black and white pictures. Of several objects in a picture, those count
-    that are named as the picture's class; where none is, all.
+    YOLO (boxes and polygons), a folder of black and white pictures, or what the page of ``lightning-cam masks`` saves.
+    Of several objects in a picture, those count that are named as the picture's class; where none is, all.
 
     Args:
         path: A file, or a folder of files named as the pictures that they are of.
@@ -106,7 +109,7 @@ def annotations(path: str | PathLike[str]) -> Annotations:
     place = Path(path)
     if place.is_file() and place.suffix.lower() == ".json":
         content = json_of(place)
-        if not (is_coco(content) or is_labelme(content)):
+        if not (is_coco(content) or is_labelme(content) or is_review(content)):
             raise unknown_json(place, content)
     elif place.is_file() and place.suffix.lower() not in _TEXTS:
         raise ValueError(f"masks must be {_FORMS}, got {printable(place)}; give their folder or file")
@@ -126,6 +129,12 @@ def _in_file(file: Path, name: PurePosixPath) -> list[Annotation]:
         content = json_of(file)
         if is_coco(content):
             return _of_coco(file, content)
+        if is_review(content):
+            pictures = reviewed_pictures(file, content)
+            return [
+                Annotation(PurePosixPath(each.file), partial(_filled_review, file, each), is_reviewed=True)
+                for each in pictures
+            ]
         return [Annotation(name, partial(_filled_labelme, file))]
     return [Annotation(name, partial(_filled_voc if suffix == ".xml" else _filled_yolo, file))]
 
@@ -155,6 +164,16 @@ def _filled_coco(file: Path, picture: CocoPicture, size: Size, label: str) -> Re
         return region_of(coco_outlines(picture), size, label)
     except ValueError as error:
         raise ValueError(f"{printable(file)}: {error}") from error
+
+
+def _filled_review(file: Path, reviewed: Reviewed, size: Size, label: str) -> Region | None:  # noqa: ARG001 - as others
+    if reviewed.size != size:
+        raise ValueError(
+            f"{printable(file)} is of another picture than {printable(reviewed.file)}, which has "
+            f"{size[0]}x{size[1]} pixels, not {reviewed.size[0]}x{reviewed.size[1]}; review it again"
+        )
+    mask = resized_mask(reviewed.mask(), size)
+    return Region(mask, "reviewed") if mask.any() else None
 
 
 def _filled_labelme(file: Path, size: Size, label: str) -> Region | None:

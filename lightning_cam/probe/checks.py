@@ -11,7 +11,7 @@ from torch import Tensor
 from ..datasets.normalization import ROUNDING
 from .names import distinct, tag
 
-MASK_SOURCES = ("given", "alpha", "folder", "box", "border", "none")
+MASK_SOURCES = ("given", "reviewed", "alpha", "folder", "box", "border", "none")
 """Where a mask came from; ``none`` is written where there is no mask."""
 
 

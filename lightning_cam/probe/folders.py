@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..datasets.items import Item, Size
-from ..datasets.labels import balanced
+from ..datasets.labels import UNKNOWN, balanced
 from ..datasets.pictures import (
     alpha_mask,
     images_in,
@@ -46,22 +46,38 @@ def draw_from_folder(
 ) -> Drawn:
     """See `Probe.from_folder`."""
     check_request(n, options.size)
-    if not path.is_dir():
-        raise ValueError(f"a folder of class sub-folders was expected, {path} is none; check the path")
-    classes, files = _files_of(path, None if masks is None else masks.path)
-    positions = balanced([target for _, target in files], n, seed)
-    drawn = [files[position] for position in positions]
-    found = [None] * len(files) if masks is None else masks.of([file for file, _ in files], path)
+    classes, chosen = chosen_files(path, n, seed=seed, masks=masks)
     with quiet_pillow():
-        readings = [_read(*files[position], classes, found[position], options) for position in positions]
+        readings = [_read(each, classes, options) for each in chosen]
     items, turns = zip(*readings, strict=True)
     if any(turns) and not options.upright:
         warn(
             f"{sum(turns)} of {len(turns)} files ask in EXIF to be turned; they are shown as stored, as "
             "torchvision's ImageFolder gives them to a model; pass upright=True if your training turns them",
         )
-    names = [tag(classes[target], file.stem) for file, target in drawn]
+    names = [tag(classes[each.target], each.file.stem) for each in chosen]
     return assemble(items, names, classes=classes, preprocess=preprocess, find_masks=find_masks)
+
+
+@dataclass(frozen=True)
+class ChosenFile:
+    """A picture for a probe, its class index, and what is annotated of it."""
+
+    file: Path
+    target: int
+    annotation: Annotation | None
+
+
+def chosen_files(path: Path, n: int, *, seed: int, masks: Annotations | None) -> tuple[list[str], list[ChosenFile]]:
+    """Class names, and a balanced choice of the files in a folder; only of those that a person reviewed, if any."""
+    if not path.is_dir():
+        raise ValueError(f"a folder of class sub-folders was expected, {path} is none; check the path")
+    classes, files = _files_of(path, None if masks is None else masks.path)
+    found = [None] * len(files) if masks is None else masks.of([file for file, _ in files], path)
+    reviewed = [each is not None and each.is_reviewed for each in found]
+    usable = reviewed if any(reviewed) else [True] * len(files)
+    targets = [target if is_usable else UNKNOWN for (_, target), is_usable in zip(files, usable, strict=True)]
+    return classes, [ChosenFile(*files[position], found[position]) for position in balanced(targets, n, seed)]
 
 
 def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Path, int]]]:
@@ -78,10 +94,9 @@ def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Pat
     return [folder.name for folder in folders], files
 
 
-def _read(
-    file: Path, target: int, classes: Sequence[str], annotation: Annotation | None, options: ReadingOptions
-) -> tuple[Item, bool]:
+def _read(chosen: ChosenFile, classes: Sequence[str], options: ReadingOptions) -> tuple[Item, bool]:
     """The item of a file, and whether its EXIF data asks for a turn."""
+    file, target, annotation = chosen.file, chosen.target, chosen.annotation
     picture = read_picture(file)
     turn = orientation(picture)
     region = None if annotation is None else annotation.fill((picture.height, picture.width), classes[target])

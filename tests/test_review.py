@@ -1,0 +1,240 @@
+"""A person looks at masks on a page, drags a box where an object sticks out, and the model is judged again."""
+
+import base64
+import hashlib
+import json
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from house.browser import in_chromium, opened
+from lightning_cam import Probe, examine, judge
+from lightning_cam.cli import main
+from lightning_cam.finished.review import page
+from lightning_cam.maskers import as_annotations
+
+SIDE, N_OF_CLASS = 64, 12
+TOP, BOTTOM = 18, 46  # of the objects, in columns 18 to 46 as well
+HALF = 32
+
+
+def picture(kind: int, seed: int) -> Image.Image:
+    """An object whose lower half gives its class away, before noise that does not."""
+    values = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8) // 4 + 64
+    values[TOP:BOTTOM, TOP:BOTTOM] = 128
+    values[HALF:BOTTOM, TOP:BOTTOM, 0] = (0, 255)[kind]
+    return Image.fromarray(values.astype(np.uint8))
+
+
+def mask_of(top: int, bottom: int) -> Image.Image:
+    values = np.zeros((SIDE, SIDE), np.uint8)
+    values[top:bottom, TOP:BOTTOM] = 255
+    return Image.fromarray(values)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes, and beside them masks that leave out the lower half of the objects."""
+    for index in range(2 * N_OF_CLASS):
+        name = f"{'ab'[index % 2]}/{index}"
+        for place, image in (("data", picture(index % 2, index)), ("masks", mask_of(TOP, HALF))):
+            (tmp_path / place / name).parent.mkdir(parents=True, exist_ok=True)
+            image.save(tmp_path / place / f"{name}.png")
+    return tmp_path / "data"
+
+
+class Reddish(nn.Module):
+    """Right by the objects alone: it looks at the red of the middle."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        self.conv.weight.data = torch.tensor([[-1.0, 0.5, 0.5], [1.0, -0.5, -0.5]])[:, :, None, None]
+        self.conv.bias.data.zero_()
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.conv(images).mean((2, 3))
+        return 60 * found
+
+
+# A person corrects every picture by a drag over the lower half, with what a pointer sends; the last one is left out.
+CORRECTING = """
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  const blobs = [];
+  const real = URL.createObjectURL.bind(URL);
+  URL.createObjectURL = (blob) => { blobs.push(blob); return real(blob); };
+  (async () => {
+    await rest(50);
+    const n = document.querySelectorAll(".probe").length;
+    for (let i = 0; i < n; i += 1) {
+      document.querySelectorAll(".probe button.view")[i].click();
+      const view = document.querySelector("dialog .view"), { left, top, width, height } = view.getBoundingClientRect();
+      const send = (to, kind, x, y) => to.dispatchEvent(new PointerEvent(kind, { bubbles: true, clientX: left + x * width, clientY: top + y * height }));
+      send(view, "pointerdown", 18.5 / 64, 30 / 64);
+      send(window, "pointermove", 0.5, 0.6);
+      send(window, "pointerup", 45.5 / 64, 45.5 / 64);
+      if (i === n - 1) document.querySelector("dialog input[type=checkbox]").click();
+      document.querySelector("dialog [aria-label=close]").click();
+    }
+    [...document.querySelectorAll("button")].find((each) => each.textContent.includes("save masks.json")).click();
+    document.body.dataset.saved = await blobs[0].text();
+    document.body.dataset.said = document.querySelector(".saving p").textContent;
+  })();
+"""  # noqa: E501 - a line of another language
+
+
+def driven(html: str, code: str) -> str:
+    """The page with its policy, which lets through one script more."""
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    allowed = html.replace("script-src ", f"script-src 'sha256-{digest}' ")
+    return allowed.replace("</body>", f"<script>{code}</script></body>")
+
+
+def dataset_of(dom: str, name: str) -> str:
+    found = re.search(f'data-{name}="([^"]*)"', dom)
+    assert found is not None
+    return unescape(found[1])
+
+
+def judged(data: Path, masks: Path) -> tuple[Probe, float, str]:
+    """The probe, the reliance on the background, and what is said of it."""
+    probe = Probe.from_folder(data, masks=masks)
+    verdict = judge(examine(Reddish().eval(), probe, layer="conv"))
+    background = next(each for each in verdict.measured if each.cue == "background")
+    return probe, background.mean, " ".join(finding.cue for finding in verdict.findings)
+
+
+@in_chromium
+def test_a_box_that_is_dragged_changes_the_verdict(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.html"
+    html = page(data, 100, as_annotations(tmp_path / "masks"))
+    file.write_text(driven(html, CORRECTING))
+    dom, console = opened(file)
+    saved = tmp_path / "masks.json"
+    saved.write_text(dataset_of(dom, "saved"))
+
+    _, before, accused = judged(data, tmp_path / "masks")
+    probe, after, acquitted = judged(data, saved)
+    assert console == []
+    assert dataset_of(dom, "said").startswith("23 of 24 pictures will be used: 24 corrected, 1 left out, 0 without")
+    assert probe.mask_sources == ("reviewed",) * 23
+    assert probe.masks is not None
+    assert probe.masks[:, TOP:BOTTOM, TOP:BOTTOM].all()
+    assert probe.masks.float().mean() < 1.2 * ((BOTTOM - TOP) / SIDE) ** 2
+    assert before > 0.5
+    assert abs(after) < 0.05
+    assert "background" in accused
+    assert "background" not in acquitted
+
+
+@in_chromium
+def test_nothing_is_in_the_console_and_nothing_is_cut_off_on_a_phone(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.html"
+    file.write_text(page(data, 4, None))
+    _, console = opened(file)
+    file.write_text(driven(page(data, 4, None), "document.body.dataset.wide = document.documentElement.scrollWidth;"))
+    dom, _ = opened(file, "", "--window-size=390,800")
+
+    assert console == []
+    assert int(dataset_of(dom, "wide")) <= max(390, 500)  # Chromium's windows are no narrower than 500
+
+
+KEYBOARD = """
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  (async () => {
+    await rest(50);
+    document.querySelector(".probe button.view").click();
+    const [left, top, right, bottom] = document.querySelectorAll("dialog input[type=number]");
+    Object.assign(left, { value: 25 }); top.value = 50; right.value = 75; bottom.value = 100;
+    [...document.querySelectorAll("dialog button")].find((each) => each.textContent === "Add the box").click();
+    const name = (each) => each.getAttribute("aria-label") || each.textContent.trim() || (each.labels && each.labels[0] && each.labels[0].textContent.trim());
+    document.body.dataset.seen = JSON.stringify({
+      said: document.querySelector("dialog [aria-live]").textContent,
+      nameless: [...document.querySelectorAll("button, input, summary")].filter((each) => !name(each)).length,
+      focus: document.activeElement.closest("dialog") !== null,
+      tile: document.querySelector(".probe button.view").getAttribute("aria-label"),
+    });
+    document.querySelector("dialog [aria-label=close]").click();
+    await rest(50);
+    document.body.dataset.back = document.activeElement.getAttribute("aria-label");
+  })();
+"""  # noqa: E501 - a line of another language
+
+
+@in_chromium
+def test_a_box_is_drawn_without_a_mouse(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.html"
+    file.write_text(driven(re.sub(r'"counts":\[[^\]]*\]', '"counts":[]', page(data, 4, None)), KEYBOARD))
+    dom, console = opened(file)
+
+    looked = json.loads(dataset_of(dom, "seen"))
+    assert console == []
+    assert looked["said"] == "The object takes 25\u00a0% of the picture."
+    assert (looked["nameless"], looked["focus"]) == (0, True)
+    assert looked["tile"].endswith("corrected; correct it")
+    assert dataset_of(dom, "back") == looked["tile"]
+
+
+def review(data: Path, **changes: Any) -> dict[str, Any]:
+    entry = {"file": "a/0.png", "size": [SIDE, SIDE], "grid": [2, 2], "counts": [1, 3], **changes}
+    return {"form": "lightning_cam masks", "version": 1, "pictures": [entry]}
+
+
+def test_only_what_was_reviewed_is_in_the_probe(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps(review(data)))
+    probe = Probe.from_folder(data, masks=file)
+
+    assert probe.names == ("a_0",)
+    assert probe.masks is not None
+    assert not probe.masks[0, : SIDE // 2, : SIDE // 2].any()
+    assert probe.masks[0].float().mean() == 0.75
+    assert Probe.from_folder(data, masks=file, size=(10, 20)).masks.float().mean() == 0.75  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param({"size": [SIDE, SIDE + 1]}, "is of another picture than a/0.png, .* review it again", id="size"),
+        pytest.param({"counts": [1, 2]}, "must have 4 pixels together", id="counts"),
+        pytest.param({"counts": "x"}, "needs file, size, grid and counts, got", id="text"),
+        pytest.param({"grid": [10**6, 10**6]}, "needs file, size, grid and counts, got", id="bomb"),
+        pytest.param({"file": "../../etc/passwd"}, "no image has a mask in", id="another file"),
+    ],
+)
+def test_a_review_that_does_not_fit_is_refused(
+    data: Path, tmp_path: Path, content: dict[str, Any], message: str
+) -> None:
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps(review(data, **content)))
+
+    with pytest.raises(ValueError, match=message):
+        Probe.from_folder(data, masks=file)
+
+
+def test_a_review_of_another_version_is_refused(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps({**review(data), "version": 2}))
+
+    with pytest.raises(ValueError, match="version 1 of lightning_cam masks was expected; save it again"):
+        Probe.from_folder(data, masks=file)
+
+
+def test_the_command_writes_the_page_and_writes_over_nothing_else(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, other = tmp_path / "look.html", tmp_path / "notes.txt"
+    other.write_text("mine")
+
+    assert main(["masks", str(data), "--n", "4", "--out", str(out)]) == 0
+    assert "open it in a browser" in capsys.readouterr().out
+    assert "masks.json" in out.read_text()
+    assert main(["masks", str(data), "--out", str(other)]) == 2
+    assert other.read_text() == "mine"
