@@ -14,15 +14,29 @@ from house import models
 from house import reference_pixels as reference
 from house.kinds import KINDS, changed
 from house.models import N_CLASSES, Net, fingerprint, fixed
-from lightning_cam import LightningCAMWarning, Probe, pixels
+from lightning_cam import LightningCAMWarning, Probe, examine, pixels
+from lightning_cam.attribution import engine, targets
 
 LABELS = torch.tensor([1, 0, 3])
+
+
+def guided_grad_cam(model: nn.Module, probe: Probe, **options: Any) -> Tensor:
+    """What speaks against the own class: what speaks for it is nowhere in these untrained networks."""
+    names = dict(model.named_modules())
+    layers = [name for name in ("norm", "net.stage", "_orig_mod.stage", "stage") if name in names]
+    layers = ["stage.1"] if isinstance(model, models.Residual) else layers  # its stage as a whole never runs
+    against = {"score": lambda logits: -targets.true_class(probe.targets)(logits), "layer": layers[0]}
+    return pixels.guided_grad_cam(model, probe, **(against | options))
+
+
 METHODS: dict[str, Callable[..., Tensor]] = {
     "saliency": pixels.saliency,
     "loss": partial(pixels.saliency, of="loss"),
     "smooth_grad": partial(pixels.smooth_grad, n_samples=3),
     "guided_backprop": pixels.guided_backprop,
     "deconvnet": pixels.deconvnet,
+    "integrated_gradients": partial(pixels.integrated_gradients, n_steps=3),
+    "guided_grad_cam": guided_grad_cam,
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -118,6 +132,49 @@ def test_smooth_grad_without_noise_is_saliency() -> None:
     model, probe = fixed(Net), probe_of()
 
     same(pixels.smooth_grad(model, probe, n_samples=2, noise=0.0), pixels.saliency(model, probe))
+
+
+def test_integrated_gradients_is_sundararajans_mean_along_the_line() -> None:
+    model, probe = fixed(Chain), probe_of(2, size=(6, 4))
+    chain, dark = model.written_out(), torch.full((3, 6, 4), 0.25)
+    expected = []
+    for n, image in enumerate(probe.images.double()):
+        total, weights = torch.zeros(3, 6, 4, dtype=torch.float64), reference.one_hot(int(LABELS[n]), N_CLASSES)
+        for k in range(1, 4):
+            point = dark + (2 * k - 1) / 6 * (image - dark)
+            total += torch.tensor(reference.gradient(chain, point.tolist(), weights), dtype=torch.float64)
+        expected.append(((image - dark) * total / 3).sum(0))
+
+    same(pixels.integrated_gradients(model, probe, n_steps=3, baseline=dark), torch.stack(expected))
+
+
+@pytest.mark.parametrize("preprocess", [None, Normalize([0.2, 0.5, 0.7], [0.5, 0.25, 2.0])], ids=["pixels", "normal"])
+def test_integrated_gradients_add_up_to_the_difference_of_the_scores(preprocess: Any) -> None:
+    model, probe = fixed(Net), probe_of(preprocess=preprocess)
+
+    maps = pixels.integrated_gradients(model, probe, n_steps=200)
+
+    logits = [engine.predict(model, probe.prepare(x)) for x in (probe.images, torch.zeros_like(probe.images))]
+    own = [scores.gather(1, LABELS[:, None])[:, 0] for scores in logits]
+    torch.testing.assert_close(maps.sum((1, 2)), own[0] - own[1], atol=5e-3, rtol=0)
+    assert float(maps.min()) < 0
+
+
+def test_guided_grad_cam_is_the_product_of_both() -> None:
+    model, probe = fixed(Net), Probe(models.images(), torch.full((3,), 2), classes=["a", "b", "c", "d"])
+    edges = pixels.guided_backprop(model, probe)
+    attention = examine(model, probe, layer="stage", trials=()).maps
+
+    maps = pixels.guided_grad_cam(model, probe, layer="stage")
+
+    same(maps, edges * attention)
+    assert not torch.equal(maps, edges)
+
+
+def test_guided_grad_cam_finds_its_layer() -> None:
+    model, probe = fixed(Net), Probe(models.images(2, 32, 48), torch.tensor([2, 2]), classes=["a", "b", "c", "d"])
+
+    assert torch.equal(pixels.guided_grad_cam(model, probe), pixels.guided_grad_cam(model, probe, layer="stage"))
 
 
 # ---- at ReLUs --------------------------------------------------------------------------------------------------------
@@ -260,8 +317,11 @@ def test_a_map_depends_on_its_own_image_alone(method: Callable[..., Tensor]) -> 
 @every_method
 def test_an_image_without_a_finite_score_has_a_map_of_nan_and_no_other(method: Callable[..., Tensor]) -> None:
     class Overflowing(Net):
+        """A bright image has infinite scores, but finite gradients."""
+
         def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) * (x.mean((1, 2, 3)) > 0.9).float()[:, None].sub(1).neg().reciprocal()
+            is_bright = x.detach().mean((1, 2, 3)) > 0.7
+            return super().forward(x) + torch.where(is_bright, torch.inf, 0.0)[:, None]
 
     probe = Probe(torch.cat([models.images(2), torch.ones(1, 3, 12, 16)]), LABELS, classes=["a", "b", "c", "d"])
 
@@ -321,17 +381,46 @@ def test_maps_are_as_large_as_the_pictures(method: Callable[..., Tensor]) -> Non
 def test_forward_and_score_say_what_is_explained(method: Callable[..., Tensor]) -> None:
     model, probe = fixed(Net), probe_of(2)
     shifted = Probe(probe.images, torch.tensor([2, 2]), classes=["a", "b", "c", "d"])
-    if "of" in getattr(method, "keywords", {}):
+    if "of" in getattr(method, "keywords", {}):  # the loss is a score itself
         with pytest.raises(ValueError, match="pass either that or score="):
             method(model, probe, score=lambda logits: logits[:, 2])
         return
 
     asked = method(model, probe, score=lambda logits: logits[:, 2])
     returning = fixed(partial(models.Returning, lambda logits: {"a": logits}))
-    halved = method(returning, probe, forward=lambda module, inputs: module(inputs)["a"] / 2)
+    swapped = method(
+        returning, probe.select([1, 0]), forward=lambda module, inputs: module(inputs)["a"][:, [1, 0, 2, 3]]
+    )
 
-    same(asked, method(model, shifted))
-    same(2 * halved, method(model, probe))
+    same(asked, method(model, shifted, score=targets.true_class(shifted.targets)))
+    same(swapped, method(model, Probe(probe.images[[1, 0]], LABELS[:2], classes=["a", "b", "c", "d"])))
+
+
+def test_a_forward_may_write_into_its_input() -> None:
+    class Scaling(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x.mul_(2))
+
+    probe = probe_of()
+    doubled = pixels.saliency(fixed(Scaling), probe)
+
+    same(doubled, 2 * pixels.saliency(fixed(Net), probe.with_preprocess(lambda images: 2 * images)))
+
+
+def test_the_switch_of_gradients_is_where_the_model_has_put_it() -> None:
+    switches = []
+
+    class Asking(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.no_grad():
+                features = self.features(x)
+                switches.append(torch.is_grad_enabled())
+            switches.append(torch.is_grad_enabled())
+            return self.classify(features)
+
+    pixels.saliency(fixed(Asking), probe_of())
+
+    assert switches[-2:] == [False, True]
 
 
 def test_no_way_to_the_pixels_is_an_error_with_the_way_out() -> None:

@@ -57,10 +57,10 @@ def model_of(name: str) -> nn.Module:
     return fixed(lambda: build(name)).eval()
 
 
-def by_captum(method: Any, **options: Any) -> Tensor:
+def by_captum(explainer: Any, **options: Any) -> Tensor:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it sets hooks, and removes them
-        return method.attribute(PROBE.images, target=PROBE.targets, **options).detach()
+        return explainer.attribute(PROBE.images, target=PROBE.targets, **options).detach()
 
 
 def same(maps: Tensor, expected: Tensor) -> None:
@@ -83,6 +83,21 @@ def test_a_rule_is_captums(rule: str, name: str) -> None:
     expected = by_captum(kind(model_of(name))).abs().amax(1)
 
     same(RULES[rule](model_of(name), PROBE), expected)
+
+
+@every_model
+def test_integrated_gradients_are_captums(name: str) -> None:
+    expected = by_captum(captum_attr.IntegratedGradients(model_of(name)), n_steps=4, method="riemann_middle").sum(1)
+
+    same(pixels.integrated_gradients(model_of(name), PROBE, n_steps=4), expected)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("resnet18", "layer4"), ("regnet_y_400mf", "trunk_output")])
+def test_guided_grad_cam_is_captums(name: str, layer: str) -> None:
+    method = captum_attr.GuidedGradCam(model_of(name), model_of(name).get_submodule(layer))
+    expected = by_captum(method, interpolate_mode="bilinear").abs().amax(1)
+
+    same(pixels.guided_grad_cam(model_of(name), PROBE, layer=layer), expected)
 
 
 class Ruled(torch.autograd.Function):

@@ -20,15 +20,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..probe import Probe
-from .engine import Forward, placed
+from ..spatial import upsample
+from .cams import grad_cam
+from .engine import Forward, capture, placed
 from .guard import untouched
 from .heads import class_scores
+from .layer_search import find_layer
 from .layers import unwrapped
 from .rectifiers import Rule, deconvolved, guided
 from .targets import Target, true_class
 from .tracing import input_gradients
 
-__all__ = ["deconvnet", "guided_backprop", "saliency", "smooth_grad"]
+__all__ = ["deconvnet", "guided_backprop", "guided_grad_cam", "integrated_gradients", "saliency", "smooth_grad"]
 
 ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
 
@@ -106,6 +109,49 @@ def smooth_grad(
         return subject.maps(_magnitude(total / n_samples))
 
 
+def integrated_gradients(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    n_steps: int = 50,
+    baseline: Tensor | None = None,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Share of each pixel in the difference of the scores of image and baseline (Sundararajan et al. 2017, eq. 1).
+
+    ``(x - x') * mean of dS/dx on the straight line from x' to x``, summed over the colours. With its sign: a map sums
+    to ``S(x) - S(x')`` as the number of steps grows. The mean is taken at the middle of ``n_steps`` equal steps, not
+    at their ends as in the paper's eq. 3; the error is smaller.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[0.0, -1.0, 2.0, 0.0], [3.0, 0.0, 0.0, 0.0]]))
+    >>> integrated_gradients(model, Probe(torch.full((1, 1, 2, 2), 0.5), torch.tensor([0]), classes=["a", "b"]))
+    tensor([[[ 0.0000, -0.5000],
+             [ 1.0000,  0.0000]]])
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        n_steps: Points on the line, each of which costs a forward and a backward pass.
+        baseline: ``(N, C, H, W)`` pixels, or one ``(C, H, W)`` image for all; None is black, as in the paper.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+    """
+    if n_steps < 1:
+        raise ValueError(f"expected at least one step from the baseline to the image, found n_steps={n_steps}")
+    start = torch.zeros_like(probe.images) if baseline is None else baseline.to(probe.images).expand_as(probe.images)
+    with _looking(model, probe, score, forward, batch_size) as subject:
+        origin = placed(subject.model, probe.prepare(start))
+        difference = subject.inputs - origin
+        total = torch.zeros_like(origin, dtype=torch.float32)
+        for step in range(n_steps):
+            total += subject.gradients(origin + (step + 0.5) / n_steps * difference)
+        return subject.maps((difference * total / n_steps).float().sum(1))
+
+
 def guided_backprop(
     model: nn.Module,
     probe: Probe,
@@ -162,6 +208,40 @@ def deconvnet(
     """
     with _looking(model, probe, score, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs, deconvolved)))
+
+
+def guided_grad_cam(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    layer: str | None = None,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """`guided_backprop` where Grad-CAM looks: their product at each pixel (Selvaraju et al. 2017, section 3.2).
+
+    The Grad-CAM map is stretched to the image bilinearly.
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        layer: Dotted name of Grad-CAM's layer; None finds the last spatial one.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+
+    Raises:
+        ValueError: The model has no ReLU, or there is no such layer.
+    """
+    with _looking(model, probe, score, forward, batch_size) as subject:
+        edges = _magnitude(subject.gradients(subject.inputs, guided))
+        layer = layer or find_layer(subject.model, subject.inputs[:2], subject.forward)
+        seen = capture(
+            subject.model, subject.inputs, [subject.score], layer=layer, forward=subject.forward, batch_size=batch_size
+        )
+        attention = grad_cam(seen.activations, seen.gradients[0])
+        return subject.maps(edges * upsample(attention, (edges.shape[1], edges.shape[2])))
 
 
 # ---- the model before the probe --------------------------------------------------------------------------------------
