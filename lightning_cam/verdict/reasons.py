@@ -75,7 +75,8 @@ def measured(reliance: Reliance) -> str:
 def below_margin(counted: Sequence[Reliance]) -> str:
     """What was tested and found to be small."""
     cues = ", ".join(reliance.cue for reliance in counted)
-    return f"swapping any of {cues} costs the right class less than {MARGIN:.2f} of its probability"
+    swapped = f"any of {cues}" if len(counted) > 1 else f"the {cues}"
+    return f"swapping {swapped} costs the right class less than {MARGIN:.2f} of its probability"
 
 
 def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> str:
