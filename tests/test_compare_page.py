@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from house.browser import in_chromium, opened
+from house.compared import BIASED, CLEAN, images, verdict
+from house.report_pages import HOSTILE, Elements, driven, page, portraits
 from lightning_cam import cli, compare
 from lightning_cam.sinks import FolderSink, Page
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.snapshot import Portraits
-from test_compare import BIASED, CLEAN, images, verdict
-from test_report_page import HOSTILE, Elements, driven, page, portraits
 
 OF_BOTH = ("biased", "remedied")
 

@@ -81,7 +81,7 @@ def test_a_file_that_the_user_makes_while_it_trains_stays(tmp_path: Path, name: 
     assert (tmp_path / name).read_text() == "mine"
     kept = tmp_path if name == "step_00000004" else tmp_path / "run_2"
     assert steps(kept) == [3, 4]
-    assert (kept / "summary.md").read_text() == "words"
+    assert (kept / "summary.md").read_text().startswith("words")
 
 
 def test_a_picture_in_a_folder_that_the_user_made_stays(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_file_made_between_look_and_write_stays(tmp_path: Path, monkeypatch: p
         sink.write(page(4))
 
     assert (tmp_path / "summary.md").read_text() == "mine"
-    assert (tmp_path / "run_2" / "summary.md").read_text() == "words"
+    assert (tmp_path / "run_2" / "summary.md").read_text().startswith("words")
 
 
 def test_the_series_is_not_added_to_a_file_that_others_share(tmp_path: Path) -> None:

@@ -430,7 +430,7 @@ def test_what_files_hold_does_not_steer_the_terminal(run: Path, capsys: Capture,
 
 def test_reading_back_needs_nothing_that_the_package_has_not_loaded(biased: Path) -> None:
     code = (
-        "import sys, lightning_cam\n"
+        "import sys\nfrom lightning_cam import CAMCallback\n"
         "before = set(sys.modules)\n"
         "from lightning_cam import cli\n"
         f"assert cli.main(['report', {str(biased)!r}]) == 0\n"

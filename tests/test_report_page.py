@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ import torch
 
 from house.browser import in_chromium, opened
 from house.pages import bad_news, check, convicted, picture
-from house.report_pages import audited, block, driven, page, portraits, random, report, written
+from house.report_pages import HOSTILE, Elements, audited, block, driven, page, portraits, random, report, written
 from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, front
 from lightning_cam.audit.findings import AuditFinding
@@ -26,29 +25,6 @@ from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.report_page import MOST_CHECKS, MOST_OF_MISTAKES, RunPage, read_back, verdict_entry
 from lightning_cam.sinks.snapshot import MOST_CELLS, MOST_PROBES, Snapshot, places
 from lightning_cam.verdict import Verdict
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
-
-
-class Elements(HTMLParser):
-    """Every element of a page, and the text that a person reads without JavaScript."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._skipped = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._skipped = tag in ("script", "style")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._skipped = False
-
-    def handle_data(self, data: str) -> None:
-        self.text += "" if self._skipped else data
 
 
 def test_the_verdict_is_read_without_javascript() -> None:

@@ -20,11 +20,11 @@ import lightning_cam
 from house.board import served
 from house.browser import CHROMIUM, in_chromium
 from house.pages import bad_news, check, convicted
+from house.report_pages import HOSTILE, page, portraits
 from lightning_cam.sinks import FolderSink, Page, TensorBoardSink
 from lightning_cam.sinks.page import Run
 from lightning_cam.tensorboard_tab import events
 from lightning_cam.tensorboard_tab.plugin import AttentionLoader
-from test_report_page import HOSTILE, page, portraits
 
 N_CHECKS = 150  # more than TensorBoard keeps by itself
 NAME = f"a run {HOSTILE.replace('/', '|')[:60]}"  # of a folder

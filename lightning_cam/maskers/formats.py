@@ -257,9 +257,11 @@ def mask_in(path: Path, image_size: Size) -> Tensor:
 def _has_classes(picture: Image.Image) -> bool:
     if picture.mode != "P":
         return False
-    colours = np.array(picture.getpalette("RGB") or [1]).reshape(-1, 3)[np.unique(np.array(picture))]
-    is_coloured = (colours != colours[:, :1]).any()
-    return bool(is_coloured and not np.array(picture.getpalette("RGB"))[:3].any())
+    given = np.array(picture.getpalette("RGB") or []).reshape(-1, 3)
+    palette = np.zeros((256, 3), int)  # a broken file has pixels beyond its palette
+    palette[: len(given)] = given
+    colours = palette[np.unique(np.array(picture))]
+    return bool((colours != colours[:, :1]).any() and not palette[0].any())
 
 
 # ---- reading

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,29 @@ from lightning_cam.sinks import Page
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.report_page import RunPage
 from lightning_cam.sinks.snapshot import Portraits, Snapshot, confused
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
+
+
+class Elements(HTMLParser):
+    """Every element of a page, and the text that a person reads without JavaScript."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._skipped = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._skipped = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._skipped = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += "" if self._skipped else data
 
 
 def random(*size: int, seed: int = 0) -> Tensor:
