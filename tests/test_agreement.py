@@ -16,7 +16,7 @@ from house.trainings import Net, loader, pictures, probe, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.attribution.arrivals import Arrivals, Enough
 from lightning_cam.training import comparison
-from lightning_cam.training.accuracy import Logged
+from lightning_cam.training.accuracy import Logged, logged_in
 from lightning_cam.training.agreement import agreed
 from lightning_cam.training.batches import first_items
 from lightning_cam.training.likeness import overlaps
@@ -59,6 +59,34 @@ def test_where_the_shares_are_not_known_an_accuracy_may_be_of_images_or_of_class
 
 def test_a_few_pictures_contradict_nobody() -> None:
     assert Logged("val_acc", 1.0, {}).contradicts(scores(2, 8), LABELS[:8]) == ""
+
+
+@pytest.mark.parametrize(
+    ("keys", "main"),
+    [
+        ({"val_teacher_acc": 0.9, "val_acc": 0.6}, "val_acc"),
+        ({"val_teacher_acc": 0.9}, None),
+        ({"val_top5_acc": 0.9, "val_top1_acc": 0.6}, "val_top1_acc"),
+        ({"val_acc@5": 0.9, "val_acc@1": 0.6}, "val_acc@1"),
+        ({"val_acc_best": 0.9, "valAccuracy": 0.6}, "valAccuracy"),
+        ({"val_acc/dataloader_idx_1": 0.9, "val_acc/dataloader_idx_0": 0.6}, "val_acc/dataloader_idx_0"),
+        ({"val_colour_acc": 0.9, "val_class_acc": 0.6}, None),
+        ({"val_class_acc": 0.6, "train_acc": 0.9}, "val_class_acc"),
+        ({"val_acc_0": 0.9, "val_acc_1": 0.6}, None),
+        ({"val_acc_0": 0.9, "val_acc_1": 0.6, "val_acc": 0.7}, "val_acc"),
+        ({"val_acc_macro": 0.9, "val_acc": 0.6}, "val_acc"),
+        ({"val_acc": 0.9, "test_acc": 0.6}, None),
+        ({"val_acc": 0.9, "valid/Accuracy": 90.0}, "val_acc"),
+        ({"val_MulticlassAccuracy": 0.6, "val_MulticlassF1Score": 0.9}, "val_MulticlassAccuracy"),
+        ({"val_accumulated": 0.9, "val_loss": 0.6}, None),
+        ({"val_acc": float("nan")}, None),
+        ({"val_acc_step": 0.9, "val_acc": 0.6, "val_acc_epoch": 0.6}, "val_acc"),
+    ],
+)
+def test_the_main_accuracy_is_chosen_or_none(keys: dict[str, float], main: str | None) -> None:
+    logged = logged_in({key: torch.tensor(value) for key, value in keys.items()}, {})
+
+    assert (logged and logged.key) == main
 
 
 PIXELS = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -19,8 +19,29 @@ _OTHERWISE = (
     "or CAMCallback(forward=lambda module, images: class_scores)."
 )
 _FEWEST_FOR_ACCURACY = 16  # probe images; with fewer, an accuracy contradicts nothing. Chosen, not measured.
-_VALIDATION = re.compile(r"(^|[^a-z])(val|valid|validation|dev|test)([^a-z]|$)")
-_ACCURACY = re.compile(r"(^|[^a-z])(acc|accuracy|top1|top_1|acc1|acc_1|multiclassaccuracy|binaryaccuracy)([^a-z]|$)")
+_SAME = 0.005  # of accuracy: two keys of one value, of which one is rounded
+# Words in the key of an accuracy. Those of `_OTHER` tell that it is of another model, other pictures or another time.
+_VALIDATION = {"val", "valid", "validation", "dev", "test", "eval"}
+_ACCURACY = {"acc", "accuracy", "top1", "acc1", "multiclassaccuracy", "binaryaccuracy"}
+_OF_CLASSES = {"macro", "balanced"}
+_NO_NEWS = {"epoch", "multiclass", "binary", "micro", "top", "1", "mean", "avg", "average", "total", "overall"}
+_OTHER = {
+    "step",
+    "teacher",
+    "ema",
+    "swa",
+    "aux",
+    "auxiliary",
+    "best",
+    "worst",
+    "max",
+    "min",
+    "train",
+    "ood",
+    "adv",
+    "noisy",
+}
+_LOADER = re.compile(r"/dataloader_idx_(\d+)$")  # added by Lightning where there are several loaders
 
 
 @dataclass(frozen=True)
@@ -69,10 +90,46 @@ def _margin(targets: Tensor) -> float:
 
 
 def logged_in(metrics: Mapping[str, Any], shares: Mapping[int, float]) -> Logged | None:
-    """The accuracy on validation data among the metrics of a trainer, if there is one."""
-    for key, value in metrics.items():
-        name = key.lower()
-        number = float(value) if isinstance(value, (int, float)) or getattr(value, "numel", int)() == 1 else math.nan
-        if _VALIDATION.search(name) and _ACCURACY.search(name) and 0 <= number <= 100:
-            return Logged(key, number if number <= 1 else number / 100, shares)
-    return None
+    """The user's main accuracy on validation data among the metrics of a trainer.
+
+    None where there is none, or where several may be it and differ.
+    """
+    found = {key: words for key in metrics if (words := _further_words(key)) is not None and _is_share(metrics[key])}
+    plain = [key for key, words in found.items() if not words - _NO_NEWS - _OF_CLASSES]
+    if sum(bool(words & {"0", "1", "2"}) for words in found.values()) > 1:  # one for each class or head
+        plain = [key for key in plain if "1" not in found[key]]
+    candidates = sorted(plain, key=lambda key: bool(found[key] & _OF_CLASSES)) or [
+        key for key, words in found.items() if not words & _OTHER and not any(map(_is_number, words))
+    ]
+    values = {key: float(metrics[key]) / (100 if float(metrics[key]) > 1 else 1) for key in candidates}
+    rivals = [key for key in candidates if bool(found[key] & _OF_CLASSES) == bool(found[candidates[0]] & _OF_CLASSES)]
+    if not candidates or max(values[key] for key in rivals) - min(values[key] for key in rivals) > _SAME:
+        return None
+    key = candidates[0]
+    return Logged(key, values[key], {} if found[key] & _OF_CLASSES else shares)
+
+
+def _further_words(key: str) -> set[str] | None:
+    """What the key of an accuracy on the first validation set says beside that; None for another key.
+
+    >>> sorted(_further_words("val/Top5Acc")), _further_words("valid_accuracy"), _further_words("val_loss")
+    (['top5'], set(), None)
+    """
+    loader = _LOADER.search(key)
+    if loader is not None and loader[1] != "0":
+        return None
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", _LOADER.sub("", key))
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    if _VALIDATION.isdisjoint(words) or _ACCURACY.isdisjoint(words):
+        return None
+    return set(words) - _VALIDATION - _ACCURACY
+
+
+def _is_number(word: str) -> bool:
+    """Whether a word counts something: a class, or the guesses among which one is right."""
+    return bool(re.search(r"\d$", word))
+
+
+def _is_share(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) or getattr(value, "numel", int)() == 1
+    return is_number and 0 <= float(value) <= 100
