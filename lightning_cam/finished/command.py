@@ -19,7 +19,7 @@ from ..sinks.folder import FolderSink
 from ..sinks.page import Run
 from ..sinks.wording import lines
 from ..text import printable, shortened
-from ..training.fit import MAX_EVIDENCE
+from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
 from ..verdict import Outcome, Verdict, judge, limits, withheld
 from .loading import function_named, importing_from, load_model

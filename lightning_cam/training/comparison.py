@@ -42,6 +42,7 @@ class Comparison:
     def __init__(self, failures: Failures) -> None:
         self.is_settled = False
         self._awaits_batch = True
+        self._is_callable: bool | None = None  # without a batch
         self._catcher = Catcher()
         self._compared_with: RealBatch | None = None
         self._agreement = Agreement()
@@ -56,6 +57,17 @@ class Comparison:
         batch = self._catcher.batch
         images = next((call.images for _, call in batch.entries), None) if batch else None
         return None if images is None else (images.shape[-2], images.shape[-1])
+
+    def shows_way(self, module: nn.Module, probe: Probe, given: ModuleForward | None) -> bool:
+        """Whether it is known how the model is called; if not, the first batch shows it."""
+        if not self.is_settled and self._is_callable is None:
+            self._is_callable = can_be_called(module, probe, given)
+        return self.is_settled or bool(self._is_callable)
+
+    @property
+    def lacks_batch(self) -> bool:
+        """Whether nothing could be looked at for want of a batch."""
+        return not self.is_settled and self._is_callable is False
 
     def begin(self, module: nn.Module, loaders: Any, *, validates: bool) -> None:
         """Before a step of the user's own, of validation or of training."""

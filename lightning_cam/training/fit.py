@@ -1,7 +1,5 @@
 """One fit: the probe, one check after another, and what is kept and said of them."""
 
-import re
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -14,22 +12,21 @@ from ..verdict import Verdict
 from .agreement import Agreement
 from .alarm import Alarm
 from .clock import Clock
-from .comparison import UNSEEN, Comparison, can_be_called, with_step
+from .comparison import UNSEEN, Comparison, with_step
 from .failures import Failures, print_progress, warn
 from .gallery import Gallery
 from .journal import Journal
+from .keeping import Keeping
 from .module import has_run
 from .monitors import Monitors
-from .observer import Failure, Judged, Observer
+from .observer import Failure, Judged, Observer, lets_through
 from .options import Options
-from .remarks import OF_TRAINING, SUBJECT, empty_maps, warn_of_copies
+from .remarks import OF_TRAINING, UNCALLED, refusal, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
 from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step
 
 A_CHECK = "a check"
-UNCALLED = "the model is not called with images alone, so that a batch of yours has to show how. "
 LONG = 2.0  # seconds after which a person begins to wonder what is happening
-MAX_EVIDENCE = 3  # findings that get a picture
 
 
 class Fit:
@@ -68,11 +65,11 @@ class Fit:
         self._plain = self.probe  # without what comparisons with batches add
         n_images = options.n_images if options.log_images else 0
         self._gallery = Gallery(options.name, options.sinks, n_images, failures, options.audit)
+        self._keeping = Keeping(options, journal, self._gallery, failures)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
         self._lacks_trials = False  # whether that check can be completed
-        self._is_callable: bool | None = None  # before any batch has shown how
 
     # ---- the course of a fit -----------------------------------------------------------------------------------------
 
@@ -136,8 +133,8 @@ class Fit:
     def end(self, trainer: Any, module: Any) -> None:
         """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
-        if not self.is_off and self._is_callable is False and not self.comparison.is_settled:
-            self.switch_off(f"{UNCALLED}{UNSEEN}")
+        if not self.is_off and self.comparison.lacks_batch:
+            self.switch_off(f"{UNCALLED} {UNSEEN}")
         if self._journal.readings and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
@@ -145,7 +142,7 @@ class Fit:
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
-            is_printed = self._sum_up(module, alert=alert is not None)
+            is_printed = self._keeping.sum_up(self._observer, module, self.probe, self.verdict, alert=alert is not None)
         self._gallery.close()
         if alert:
             self._alarm.act(trainer, alert, is_printed=is_printed)
@@ -202,14 +199,6 @@ class Fit:
             self._never_on(trainer, str(error))
             return None
 
-    def _can_look(self, module: Any, probe: Probe) -> bool:
-        """Whether it is known how the model is called; if not, the first batch shows it."""
-        if self.comparison.is_settled:
-            return True
-        if self._is_callable is None:
-            self._is_callable = can_be_called(module, probe, self._options.forward)
-        return self._is_callable
-
     def _follow(self, agreement: Agreement) -> None:
         """Does what came of the comparison with a batch."""
         if agreement.has_touched:
@@ -223,6 +212,9 @@ class Fit:
         self.probe = self._plain
         if agreement.step is not None and self._plain is not None:
             self.probe = with_step(self._plain, agreement.step)
+
+    def _can_look(self, module: Any, probe: Probe) -> bool:
+        return self.comparison.shows_way(module, probe, self._options.forward)
 
     def _look_affordably(self, trainer: Any, module: Any, step: int, *, after_epoch: bool = False) -> None:
         """As deep as the time allows, or not at all."""
@@ -262,7 +254,13 @@ class Fit:
         self._say_remarks()
         self.verdict = outcome.verdict
         alert = self._alarm.news(self.verdict)
-        self._keep(trainer, module, occasion, self._scalars(outcome, seconds, occasion), alert=alert is not None)
+        costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
+        if not occasion.before_training:  # then there is no time yet to take a share of
+            costs["overhead"] = self.clock.overhead
+        reading = self._keeping.log({**outcome.scalars, **costs}, trainer, module, occasion)
+        is_final = alert is not None and self._alarm.ends_fit  # else "FAIL" becomes "INCONCLUSIVE" as it ends the fit
+        report, drawn = self._observer.report, occasion.completes
+        self._gallery.add(report, reading, self.verdict, alert=alert is not None, is_final=is_final, drawn=drawn)
         if alert:
             self._alarm.act(trainer, alert)
 
@@ -273,14 +271,8 @@ class Fit:
             self._options.trials if occasion.depth is Depth.FULL else (),
             judges=occasion.is_judged,
             effort=occasion.effort,
-            lets_through=partial(self._lets_through, before_training=occasion.before_training),
+            lets_through=partial(lets_through, self._options, before_training=occasion.before_training),
         )
-
-    def _lets_through(self, failure: Failure, *, before_training: bool) -> bool:
-        """Whether a failure reaches the training: before it, what an argument of the user's own may have caused."""
-        given = self._options.probe or self._options.layer or self._options.forward
-        is_mistake = before_training and failure.is_configuration and given is not None
-        return self._options.on_error == "raise" or is_mistake
 
     def _say_remarks(self) -> None:
         """Once, after a check: one that switches the callback off says why, and more would be a second reason."""
@@ -297,51 +289,9 @@ class Fit:
             return
         if failure.is_configuration and not self._journal.readings:
             doubt = self._observer.doubt if failure.lacks_forward else ""
-            text = re.sub(r"^\w*Error: ", "", failure.text)
-            self.switch_off(f"{text}. {SUBJECT}" if doubt in ("", UNSEEN) else doubt)
+            self.switch_off(refusal(failure.text) if doubt in ("", UNSEEN) else doubt)
             return
         self._say_remarks()
         self._failures.count(A_CHECK, failure.text)
         if self._failures.too_many(A_CHECK):
             self.switch_off(f"{MOST_FAILURES_IN_A_ROW} checks in a row failed, the last with {failure.text!r}")
-
-    # ---- keeping -----------------------------------------------------------------------------------------------------
-
-    def _scalars(self, outcome: Judged, seconds: float, occasion: Occasion) -> Mapping[str, float]:
-        """What was measured and what it cost. Before the training there is no time yet to take a share of."""
-        costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
-        if not occasion.before_training:
-            costs["overhead"] = self.clock.overhead
-        return {**outcome.scalars, **costs}
-
-    def _keep(
-        self, trainer: Any, module: Any, occasion: Occasion, scalars: Mapping[str, float], *, alert: bool
-    ) -> None:
-        """Logs a reading and queues its pictures."""
-        if occasion.completes:
-            reading, news = self._journal.complete(scalars)
-        else:
-            reading, news = self._journal.record(scalars, occasion.step, trainer.current_epoch)
-        with self._failures.surviving("logging"):
-            self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
-        if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
-            self._failures.say_once("empty maps", empty_maps(occasion.step))
-        is_final = alert and self._alarm.ends_fit  # a "FAIL" must not become "INCONCLUSIVE" because it ended the fit
-        report, drawn = self._observer.report, occasion.completes
-        self._gallery.add(report, reading, self.verdict, alert=alert, is_final=is_final, drawn=drawn)
-
-    def _sum_up(self, module: Any, *, alert: bool) -> bool:
-        """Hands over the last page. Returns whether it said on the terminal how the fit ended."""
-        report, verdict, history = self._observer.report, self.verdict, self._journal.readings
-        if self.probe is None or not history:
-            return False
-        shows_findings = verdict and self._gallery.is_open and self._options.log_images
-        cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if verdict and shows_findings else []
-        evidence = self._observer.evidence(module, self.probe, cues)
-        if not self._gallery.is_open or report is None:
-            return False
-        self._gallery.finish(history, verdict, evidence, alert=alert)
-        if self._options.verbose:
-            words = self._gallery.last_words(self.probe, report, len(history), verdict)
-            print(f"\n{words}")  # noqa: T201 - once a fit
-        return self._options.verbose

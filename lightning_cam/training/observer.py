@@ -22,6 +22,7 @@ from .accuracy import Logged
 from .failures import Failures, steers_lightning
 from .in_step import in_step
 from .module import NoForwardError, forward_of
+from .options import Options
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .rhythm import Effort
 
@@ -251,6 +252,12 @@ class Observer:
     def forget(self) -> None:
         """Lets go of the maps."""
         self.report = self.judged = None
+
+
+def lets_through(options: Options, failure: Failure, *, before_training: bool) -> bool:
+    """Whether a failure reaches the training: before it, what an argument of the user's own may have caused."""
+    given = options.probe or options.layer or options.forward
+    return options.on_error == "raise" or (before_training and failure.is_configuration and given is not None)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

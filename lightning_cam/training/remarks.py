@@ -1,10 +1,18 @@
 """What is said of a fit that goes on: about its data, its maps, and what can be looked at at all."""
 
+import re
+
 from ..probe import Probe
 from .failures import warn
 
 OF_TRAINING = "there is no validation data yet, so the probe is drawn from the training data"
+UNCALLED = "the model is not called with images alone, so that a batch of yours has to show how."
 SUBJECT = "lightning_cam looks at networks that give class scores for images and have a layer with a map of the image."
+
+
+def refusal(error: str) -> str:
+    """Why a model cannot be looked at, from class and message of an exception of ours."""
+    return f"{re.sub(r'^[A-Za-z]*Error: ', '', error)}. {SUBJECT}"
 
 
 def warn_of_copies(probe: Probe) -> None:

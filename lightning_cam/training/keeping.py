@@ -1,0 +1,57 @@
+"""What is kept of the checks of one fit: their numbers, and at the end a page."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..examination import Reading
+from ..probe import Probe
+from ..verdict import Verdict
+from .failures import Failures
+from .gallery import Gallery
+from .journal import Journal
+from .observer import Observer
+from .options import Options
+from .remarks import empty_maps
+from .rhythm import Occasion
+
+MAX_EVIDENCE = 3  # findings that get a picture
+
+
+class Keeping:
+    """Logs readings, and hands over the last page of one fit."""
+
+    def __init__(self, options: Options, journal: Journal, gallery: Gallery, failures: Failures) -> None:
+        self._options = options
+        self._journal = journal
+        self._gallery = gallery
+        self._failures = failures
+
+    def log(self, scalars: Mapping[str, float], trainer: Any, module: Any, occasion: Occasion) -> Reading:
+        """Logs the numbers of a check."""
+        if occasion.completes:
+            reading, news = self._journal.complete(scalars)
+        else:
+            reading, news = self._journal.record(scalars, occasion.step, trainer.current_epoch)
+        with self._failures.surviving("logging"):
+            self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
+        if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
+            self._failures.say_once("empty maps", empty_maps(occasion.step))
+        return reading
+
+    def sum_up(
+        self, observer: Observer, module: Any, probe: Probe | None, verdict: Verdict | None, *, alert: bool
+    ) -> bool:
+        """Hands over the last page. Returns whether it said on the terminal how the fit ended."""
+        report, history = observer.report, self._journal.readings
+        if probe is None or not history:
+            return False
+        shows_findings = verdict and self._gallery.is_open and self._options.log_images
+        cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if verdict and shows_findings else []
+        evidence = observer.evidence(module, probe, cues)
+        if not self._gallery.is_open or report is None:
+            return False
+        self._gallery.finish(history, verdict, evidence, alert=alert)
+        if self._options.verbose:
+            words = self._gallery.last_words(probe, report, len(history), verdict)
+            print(f"\n{words}")  # noqa: T201 - once a fit
+        return self._options.verbose
