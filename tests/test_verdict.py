@@ -782,3 +782,28 @@ def test_where_some_images_were_left_out_the_way_to_all_is_said() -> None:
 
     assert reason.startswith("cues were swapped on 3 of the 8 probe images alone, too few to rule out")
     assert "max_overhead=1" in reason
+
+
+# guessed masks
+
+
+def guessed(*reliances: Reliance) -> Report:
+    return replace(report(*reliances), mask_sources=("guess", "border"))
+
+
+def test_guessed_masks_acquit_nobody_and_the_way_out_is_named() -> None:
+    verdict = judge(guessed(absent("background"), absent("codec")))
+
+    assert judge(report(absent("background"), absent("codec"))).outcome == "PASS"
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "were guessed, which proves nothing about background: a guess" in verdict.reason
+    assert "probe = Probe.from_dataset(dataset, masks=masks)" in verdict.reason
+
+
+def test_what_needs_no_masks_is_judged_beside_guessed_ones() -> None:
+    assert judge(guessed(absent("codec"))).outcome == "PASS"
+
+    verdict = judge(guessed(strong("codec"), absent("background")))
+
+    assert verdict.outcome == "FAIL"
+    assert "guessed" not in verdict.reason

@@ -87,9 +87,9 @@ class Reader:
             annotated or (None, "none"),
             (_as_mask(_at(self.masks, index)), "given"),
             (_as_mask(_first(extras, tv_tensors.Mask)), "given"),
+            (alpha, "alpha"),
             (_as_filled(_at(self.boxes, index), pixels), "box"),
             (_as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),
-            (alpha, "alpha"),
         ]
         mask, source = next(((mask, source) for mask, source in regions if mask is not None), (None, "none"))
         self._check(mask, pixels, index)

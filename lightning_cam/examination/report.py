@@ -52,6 +52,7 @@ class Report:
         targets: ``(N,)`` class indices of the images.
         probe: The images themselves; without them there is no page.
         is_against: Whether the maps show what argues against a class, as with `cams.against`.
+        mask_sources: Where each image's mask came from, see `MASK_SOURCES`.
     """
 
     layer: str
@@ -75,6 +76,7 @@ class Report:
     targets: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
     probe: Probe | None = None
     is_against: bool = False
+    mask_sources: tuple[str, ...] = ()
 
     @property
     def maps(self) -> Tensor:
@@ -185,7 +187,7 @@ def report_on(
         logits=seen.logits,
         values=values,
         learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
-        trials=tuple(limited(trial, probe.images, probe.masks, probe.targets) for trial in tried),
+        trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
         donors=seen.donors,
         effects=changes,
         reliances=reliances,
@@ -199,6 +201,7 @@ def report_on(
         targets=probe.targets,
         probe=probe,
         is_against=isinstance(method, cams.Against),
+        mask_sources=probe.mask_sources,
     )
 
 

@@ -92,7 +92,7 @@ def region_trial(cells: Tensor) -> Trial:
 
 
 def limited(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
-    """The trial with the worst outcome that it may lead to on such a probe."""
+    """The trial with the worst outcome that it may lead to on such a probe. Guessed masks are False in ``masks``."""
     if trial.at_most != "FAIL" or not trial.needs_masks_to_convict:
         return trial
     knows_objects = masks is not None and has_enough_masks(masks)

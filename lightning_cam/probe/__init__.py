@@ -1,8 +1,9 @@
 """The probe: the fixed images that are looked at, and how they are drawn, checked and kept."""
 
 from ..datasets.normalization import Normalize
-from .checks import MASK_SOURCES
+from .checks import GUESS, MASK_SOURCES
 from .drawn import Preprocess
+from .masking import Segmenter
 from .record import Probe
 
-__all__ = ["MASK_SOURCES", "Normalize", "Preprocess", "Probe"]
+__all__ = ["GUESS", "MASK_SOURCES", "Normalize", "Preprocess", "Probe", "Segmenter"]

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..datasets.normalization import ROUNDING
 from .names import distinct, tag
 
-MASK_SOURCES = ("given", "reviewed", "alpha", "folder", "box", "border", "none")
-"""Where a mask came from; ``none`` is written where there is no mask."""
+GUESS = "guess"
+MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", "box", "border", GUESS, "none")
+"""Where a mask came from, the best source first; ``none`` is written where there is no mask."""
 
 
 @contextmanager

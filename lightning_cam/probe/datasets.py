@@ -30,6 +30,7 @@ from ..maskers.annotations import Annotation
 from ..notices import warn
 from ..text import class_name, printable
 from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
+from .masking import Masking
 from .names import tag
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
@@ -46,28 +47,27 @@ def draw_from_dataset(
     seed: int,
     masks: Regions | Annotations | None,
     boxes: Regions | None,
-    find_masks: bool,
+    masking: Masking,
     size: Size | None,
     preprocess: Preprocess | None,
     classes: Sequence[str] | None,
     loader: Any,
-    say: Callable[[str], None] | None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
     check_request(DEFAULT_N if n is None else n, size)
     with own_seed(seed):
-        source = Source(dataset, loader, say)
+        source = Source(dataset, loader, masking.say)
         readable = source.asked
         files = known_files(readable)
         drawn = _Outlined.of(masks, readable, files) if isinstance(masks, Annotations) else None
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
         reader = Reader(seed, size, given, boxes, files, drawn)
-        indices, items = _choice(_Shelf(source, reader), readable, n, seed, say)
+        indices, items = _choice(_Shelf(source, reader), readable, n, seed, masking.say)
         items, to_input = _with_pixels(items, readable, preprocess)
         words = classes or _covering(class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
-        return assemble(items, names, classes=words, preprocess=to_input, find_masks=find_masks)
+        return assemble(items, names, classes=words, preprocess=to_input, masking=masking)
 
 
 def _share(n_items: int) -> int:

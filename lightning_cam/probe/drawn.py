@@ -1,14 +1,14 @@
 """What has been drawn, before it is checked: the arguments of a `Probe`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from ..datasets.items import Item
-from ..datasets.masking import find_object
+from .masking import Masking
 from .names import distinct
 
 Preprocess: TypeAlias = Callable[[Tensor], Tensor]
@@ -34,11 +34,11 @@ def assemble(
     *,
     classes: Sequence[str] | None,
     preprocess: Preprocess | None,
-    find_masks: bool,
+    masking: Masking,
 ) -> Drawn:
-    """``items`` with pixels in [0, 1], put together. Where a mask is missing, ``find_masks`` floods the background."""
+    """``items`` with pixels in [0, 1], put together. Missing masks come from ``masking``."""
     check_sizes([item.image for item in items])
-    masked = [with_found_mask(item) if find_masks else item for item in items]
+    masked = masking.of(items)
     return Drawn(
         images=torch.stack([item.image for item in masked]),
         targets=torch.tensor([item.target for item in masked]),
@@ -48,12 +48,6 @@ def assemble(
         preprocess=preprocess,
         mask_sources=[item.source for item in masked],
     )
-
-
-def with_found_mask(item: Item) -> Item:
-    """The item with a mask from its plain background, where it has none and the background is plain."""
-    mask = find_object(item.image) if item.mask is None else None
-    return item if mask is None else replace(item, mask=mask, source="border")
 
 
 class ArgumentError(ValueError):

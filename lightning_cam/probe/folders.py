@@ -22,6 +22,7 @@ from ..maskers import Annotations
 from ..maskers.annotations import Annotation
 from ..notices import warn
 from .drawn import Drawn, Preprocess, assemble, check_request
+from .masking import Masking
 from .names import tag
 
 
@@ -40,7 +41,7 @@ def draw_from_folder(
     *,
     seed: int,
     masks: Annotations | None,
-    find_masks: bool,
+    masking: Masking,
     options: ReadingOptions,
     preprocess: Preprocess | None,
 ) -> Drawn:
@@ -56,7 +57,7 @@ def draw_from_folder(
             "torchvision's ImageFolder gives them to a model; pass upright=True if your training turns them",
         )
     names = [tag(classes[each.target], each.file.stem) for each in chosen]
-    return assemble(items, names, classes=classes, preprocess=preprocess, find_masks=find_masks)
+    return assemble(items, names, classes=classes, preprocess=preprocess, masking=masking)
 
 
 @dataclass(frozen=True)

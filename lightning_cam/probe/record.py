@@ -20,6 +20,7 @@ from ..datasets.pictures import said_of
 from ..maskers import Annotations, as_annotations
 from . import storage
 from .checks import (
+    GUESS,
     checked_classes,
     checked_images,
     checked_indices,
@@ -33,6 +34,7 @@ from .checks import (
 from .datasets import draw_from_dataset
 from .drawn import Drawn, Preprocess
 from .folders import ReadingOptions, draw_from_folder
+from .masking import Masking, Segmenter
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -107,6 +109,7 @@ class Probe:
         seed: int = 0,
         masks: Regions | str | PathLike[str] | Annotations | None = None,
         boxes: Regions | None = None,
+        segmenter: Segmenter | None = None,
         find_masks: bool = True,
         size: tuple[int, int] | None = None,
         preprocess: Preprocess | None = None,
@@ -127,8 +130,9 @@ class Probe:
         stretched to [0, 1] with a warning, and ``preprocess`` undoes this.
 
         The first of these gives the mask: ``masks``, the item's own mask (``tv_tensors.Mask``, or the key "mask" of a
-        dict), ``boxes``, the item's ``tv_tensors.BoundingBoxes``, the transparency of a PIL image, or an object on a
-        plain background.
+        dict), the transparency of a PIL image, ``segmenter``, ``boxes``, the item's ``tv_tensors.BoundingBoxes``, or an
+        object on a plain background. If no image has any but the last, the others are guessed: such a mask covers more
+        than the object, and leads to a warning at most. ``mask_sources`` says which mask came from where.
 
         Args:
             dataset: Anything with ``len()`` and ``[index]``; ``Subset`` and ``ConcatDataset`` are looked through. Of an
@@ -139,14 +143,16 @@ class Probe:
             masks: ``(H, W)`` masks of two levels by index in the data set, at the size of the item's image; or
                 annotations of its files, as `maskers.annotations` reads them.
             boxes: ``(k, 4)`` boxes ``x1, y1, x2, y2`` in pixels by index in the data set.
-            find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
+            segmenter: Your own model: pixels ``(N, C, H, W)`` in [0, 1] to scores ``(N, H, W)``, above 0.5 on the
+                object. Masks of less than 3 % of an image count as missing.
+            find_masks: Whether to look for objects if nothing else gives a mask, and to guess.
             size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
             preprocess: Pixels to model input; None uses the ``Normalize`` of the data set.
             classes: Names of the classes; None uses those of the data set.
             loader: The loader of a running training. With it, workers like its own or a forked process read the items.
                 Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
                 leaves the training's open files, generators and counters as they are.
-            say: Gets a message about the progress if reading takes more than two seconds.
+            say: Gets a message about the progress if reading, or guessing masks, takes more than two seconds.
 
         Raises:
             TypeError: The data set has no length or no index, and is no stream that can begin anew.
@@ -159,12 +165,11 @@ class Probe:
                 seed=seed,
                 masks=as_annotations(masks) if isinstance(masks, (str, PathLike)) else masks,
                 boxes=boxes,
-                find_masks=find_masks,
+                masking=Masking(find_masks, segmenter, say),
                 size=size,
                 preprocess=preprocess,
                 classes=classes,
                 loader=loader,
-                say=say,
             )
         )
 
@@ -177,11 +182,13 @@ class Probe:
         *,
         seed: int = 0,
         masks: str | PathLike[str] | Annotations | None = None,
+        segmenter: Segmenter | None = None,
         find_masks: bool = True,
         size: tuple[int, int] | None = None,
         grayscale: bool = False,
         upright: bool = False,
         preprocess: Preprocess | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> "Probe":
         """Draws a probe from a folder with one sub-folder per class: class-balanced and the same at each call.
 
@@ -190,7 +197,9 @@ class Probe:
         scaled here and clipped there.
 
         The first of these gives the mask: ``masks``, the pixels that are not fully
-        transparent (if any are), or an object on a plain background.
+        transparent (if any are), ``segmenter``, or an object on a plain background. If no image has any but the last,
+        the others are guessed: such a mask covers more than the object, and leads to a warning at most.
+        ``mask_sources`` says which mask came from where.
 
         Args:
             path: The folder; class indices follow the sorted names of its sub-folders.
@@ -198,11 +207,13 @@ class Probe:
             seed: Seed of the choice of images.
             masks: A folder ``<class>/<stem of the image>.*`` with the object in white, as large as the image as stored;
                 or annotations, as `maskers.annotations` reads them.
-            find_masks: Whether to look for objects on a plain background, if nothing else gives a mask.
+            segmenter: As in `from_dataset`.
+            find_masks: Whether to look for objects if nothing else gives a mask, and to guess.
             size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
             grayscale: One channel instead of three.
             upright: Turn images and their masks by their EXIF orientation, for models whose training does so.
             preprocess: Pixels to model input.
+            say: Gets a message before a guess that takes more than two seconds.
 
         Raises:
             ValueError: The message names the file, the problem and the solution.
@@ -213,7 +224,7 @@ class Probe:
                 n,
                 seed=seed,
                 masks=as_annotations(masks),
-                find_masks=find_masks,
+                masking=Masking(find_masks, segmenter, say),
                 options=ReadingOptions(size=size, upright=upright, grayscale=grayscale),
                 preprocess=preprocess,
             )
@@ -242,6 +253,12 @@ class Probe:
             copied = images.clone()
             inputs = copied if self.preprocess is None else self.preprocess(copied)
         return checked_inputs(inputs, len(images))
+
+    @property
+    def known_masks(self) -> Tensor | None:
+        """The masks that somebody made or that a plain background shows; False where one was guessed."""
+        is_guessed = torch.tensor([source == GUESS for source in self.mask_sources])
+        return None if self.masks is None else self.masks & ~is_guessed[:, None, None]
 
     @cached_property
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ from ..audit import AuditResult
 from ..cues import cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance, Trial
+from ..probe import GUESS
 from . import reasons
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 
@@ -72,7 +73,8 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
     findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
-    outcome, reason = _outcome(findings, counted, missing, report)
+    guessed = _on_guessed_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
+    outcome, reason = _outcome(findings, counted, [*missing, *guessed], report)
     score = max(reliance.low for reliance in counted)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
@@ -80,7 +82,10 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         score,
         findings,
         report.reliances,
-        reason + reasons.perhaps_object(doubtful) + reasons.without_masks(missing),
+        reason
+        + reasons.perhaps_object(doubtful)
+        + reasons.guessed(guessed if outcome != FAIL else [])
+        + reasons.without_masks(missing),
     )
 
 
@@ -143,14 +148,14 @@ def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
 
 
 def _outcome(
-    findings: Sequence[Finding], counted: Sequence[Reliance], missing: Collection[str], report: Report
+    findings: Sequence[Finding], counted: Sequence[Reliance], unknown: Collection[str], report: Report
 ) -> tuple[Outcome, str]:
     if findings:
         return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
     unsettled = [r for r in counted if not statistics.equivalent((r.low, r.high), MARGIN)]
     if unsettled:
         return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
-    return (INCONCLUSIVE if missing else PASS), reasons.below_margin(counted)
+    return (INCONCLUSIVE if unknown else PASS), reasons.below_margin(counted)
 
 
 def _n_swapped(report: Report) -> int:
@@ -164,6 +169,14 @@ def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
     if not report.effects and not all(trial.swap.needs_masks for trial in report.trials):
         return []
     return [trial.cue for trial in report.trials if trial.swap.needs_masks and trial.cue in uncounted]
+
+
+def _on_guessed_masks(report: Report, cues: Sequence[str]) -> list[str]:
+    """Of these cues, those whose readings rest on guessed masks. Exact masks would give higher ones: none passes."""
+    if GUESS not in report.mask_sources:
+        return []
+    by_masks = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
+    return [cue for cue in cues if cue in by_masks]
 
 
 def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:

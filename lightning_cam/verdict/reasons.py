@@ -101,6 +101,17 @@ def perhaps_object(cues: Sequence[str]) -> str:
     return f"; the object itself may be what was swapped ({' and '.join(cues)}): only masks would tell" if cues else ""
 
 
+def guessed(cues: Sequence[str]) -> str:
+    """An addition where masks were guessed, which proves nothing of these cues."""
+    if not cues:
+        return ""
+    return (
+        f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
+        "out a part of an object, and it hides much of the background; for FAIL or PASS, pass CAMCallback(probe) with "
+        "probe = Probe.from_dataset(dataset, masks=masks)"
+    )
+
+
 def without_masks(cues: Sequence[str]) -> str:
     """An addition where cues could not be swapped."""
     if not cues:

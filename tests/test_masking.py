@@ -1,0 +1,157 @@
+"""Masks of items without one: which source comes first, what a segmenter may be, and what a guess may lead to."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.v2 import functional as v2_functional
+
+from lightning_cam import Probe, examine
+from lightning_cam.intervention import masks as intervention_masks
+from lightning_cam.maskers import consensus
+from lightning_cam.probe import masking
+from lightning_cam.verdict import judge
+from test_maskers import photographs
+
+pytestmark = pytest.mark.filterwarnings("error")
+N = 24
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consensus, "_STEPS", 8)
+
+
+class Pictures:
+    """Photographs of two classes: class 1 has the brighter blob. ``boxes`` go with them where given."""
+
+    def __init__(self, n: int = N) -> None:
+        self.images, self.masks = photographs(n)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images[index], index % 2
+
+
+def upper_half(images: Tensor) -> Tensor:
+    scores = torch.zeros(len(images), *images.shape[2:])
+    scores[:, : images.shape[2] // 2] = 0.9
+    return scores
+
+
+def nothing(images: Tensor) -> Tensor:
+    return torch.zeros(len(images), *images.shape[2:])
+
+
+def sources(**options: object) -> set[str]:
+    return set(Probe.from_dataset(Pictures(), N, **options).mask_sources)  # type: ignore[arg-type]  # any option
+
+
+def test_without_any_mask_objects_are_guessed() -> None:
+    data = Pictures()
+
+    probe = Probe.from_dataset(data, N)
+
+    assert probe.mask_sources.count("guess") >= 0.9 * N
+    assert probe.masks is not None
+    rows = torch.tensor([int(name.split("_")[1]) for name in probe.names])
+    assert (probe.masks & data.masks[rows]).sum() > 0.8 * data.masks.sum()
+    assert probe.known_masks is not None
+    assert not probe.known_masks.any()
+
+
+def test_the_best_source_comes_first() -> None:
+    boxes = torch.tensor([[8.0, 8, 40, 40]])
+    given = [torch.ones(64, 64, dtype=torch.bool).tril() for _ in range(N)]
+
+    assert sources(masks=given, segmenter=upper_half, boxes=[boxes] * N) == {"given"}
+    assert sources(segmenter=upper_half, boxes=[boxes] * N) == {"segmenter"}
+    assert sources(segmenter=nothing, boxes=[boxes] * N) == {"box"}
+    assert "guess" in sources(segmenter=nothing)
+    assert sources(find_masks=False) == {"none"}
+
+
+def test_transparency_comes_before_the_segmenter(tmp_path: Path) -> None:
+    images, masks = photographs(4)
+    (tmp_path / "a").mkdir()
+    for i, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        picture = v2_functional.to_pil_image(image)
+        picture.putalpha(Image.fromarray(255 * mask.byte().numpy()))
+        picture.save(tmp_path / "a" / f"{i}.png")
+
+    assert set(Probe.from_folder(tmp_path, segmenter=upper_half).mask_sources) == {"alpha"}
+
+
+def test_a_data_set_with_masks_of_its_own_is_not_guessed_at() -> None:
+    """Images without one may have no object."""
+    some = [torch.ones(64, 64, dtype=torch.bool).tril() if index < 3 else None for index in range(N)]
+
+    assert sources(masks=some) == {"given", "none"}
+
+
+def test_enough_masks_are_as_many_as_the_trials_ask_for() -> None:
+    assert masking.ENOUGH_MASKS == intervention_masks.ENOUGH_MASKS
+
+
+def test_a_segmenters_mask_is_where_scores_are_above_a_half() -> None:
+    probe = Probe.from_dataset(Pictures(), N, segmenter=upper_half)
+
+    assert probe.masks is not None
+    assert probe.masks[:, :32].all()
+    assert not probe.masks[:, 32:].any()
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        pytest.param(lambda x: x, r"to scores \(16, 64, 64\), got \(16, 3, 64, 64\); return one score", id="shape"),
+        pytest.param(lambda x: None, "got NoneType; return one score", id="type"),
+        pytest.param(lambda x: 9 * upper_half(x), "scores from 0 to 1.*apply sigmoid", id="logits"),
+        pytest.param(lambda x: upper_half(x) * torch.nan, "scores from 0 to 1.*apply sigmoid", id="NaN"),
+    ],
+)
+def test_a_segmenter_with_other_scores_is_refused(scores: masking.Segmenter, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Probe.from_dataset(Pictures(), N, segmenter=scores)
+
+
+def test_a_long_guess_is_announced_once() -> None:
+    said: list[str] = []
+
+    Probe.from_dataset(Pictures(), N, say=said.append)
+
+    assert len(said) == 1
+    assert "no masks of the objects, so they are guessed once, in about 3 s" in said[0]
+
+
+class Sky(torch.nn.Module):
+    """Tells classes apart by the green of the upper rows alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 1, 1)
+        self.features.weight = torch.nn.Parameter(torch.tensor([0.0, 1, 0]).view(1, 3, 1, 1))
+        self.features.bias = torch.nn.Parameter(torch.tensor([-0.4]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        level = 40 * self.features(images)[:, 0, :12].mean((1, 2))
+        return torch.stack([-level, level], 1)
+
+
+@pytest.mark.parametrize(("source", "outcome"), [("given", "FAIL"), ("guess", "WARN")])
+def test_a_guess_warns_where_masks_convict_and_says_so(source: str, outcome: str) -> None:
+    images, masks = photographs(2 * N)
+    targets = torch.arange(2 * N) % 2
+    images[:, 1, :12] = (0.2 + 0.4 * targets + 0.001 * torch.arange(2 * N))[:, None, None]
+    probe = Probe(images, targets, masks=masks, mask_sources=[source] * (2 * N))
+
+    verdict = judge(examine(Sky(), probe, layer="features", trials=["background"]))
+
+    assert verdict.outcome == outcome
+    assert ("the masks of the objects were guessed, which proves nothing about background" in verdict.reason) == (
+        source == "guess"
+    )
