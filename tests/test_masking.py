@@ -8,12 +8,12 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as v2_functional
 
+from house.photographs import photographs
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import masks as intervention_masks
 from lightning_cam.maskers import consensus
 from lightning_cam.probe import masking
 from lightning_cam.verdict import judge
-from test_maskers import photographs
 
 pytestmark = pytest.mark.filterwarnings("error")
 N = 24

@@ -321,6 +321,12 @@ def test_lines_say_that_there_is_no_mask() -> None:
     assert render.tile_lines("a", "a", 0.5, None, 7)[2] == "no mask, step 7"
 
 
+def test_a_guessed_mask_is_marked() -> None:
+    lines = render.tile_lines("a", "a", 0.5, 0.25, 7, guessed=True)
+
+    assert lines[2] == "background attention 0.25 (guessed mask), step 7"
+
+
 def test_a_page_tells_a_missing_mask_from_an_empty_map() -> None:
     masks = torch.stack([torch.ones(8, 8), torch.zeros(8, 8), torch.ones(8, 8)]).bool()
     probe = Probe(torch.rand(3, 3, 8, 8), torch.tensor([0, 0, 1]), masks=masks)

@@ -47,6 +47,7 @@ class Row:
         mask: ``(H, W)`` bool, or None.
         correct: Per step, whether the prediction was right. Empty to leave that out of the picture.
         outside: Per step, the share of the attention outside the object. Empty to leave that out; needs the mask.
+        guessed: Whether nobody drew the mask.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Row:
     mask: Tensor | None = None
     correct: Sequence[bool] = ()
     outside: Sequence[float] = ()
+    guessed: bool = False
 
 
 LEAST_WIDTH = 7 * PITCH + GAP  # the title and the legend stand side by side
@@ -75,9 +77,9 @@ def strip(rows: Sequence[Row], steps: Sequence[int], *, title: str, against: boo
     canvas = Image.new("RGB", (width, head + sum(heights)), PAPER)
     cut = f" (first {len(shown)} of {len(rows)})" if len(shown) < len(rows) else ""
     end = scale_end(attention for row in rows for attention in row.maps)
-    _write_head(
-        canvas, title + cut, end, explain=any(row.correct for row in shown), with_gauge=gauge > 0, against=against
-    )
+    _write_head(canvas, title + cut, end, explain=any(row.correct for row in shown), against=against)
+    if gauge:
+        _write_gauge(canvas, guessed=any(row.guessed for row in shown))
     _write_columns(canvas, head - 22, [steps[i] for i in columns])
     top, draw = head, partial(overlay, against=against)
     for row, photo, height in zip(shown, photos, heights, strict=True):
@@ -95,7 +97,7 @@ def select_steps(n: int, at_most: int) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, n - 1, min(n, at_most)).tolist()})
 
 
-def _write_head(canvas: Image.Image, title: str, end: float, *, explain: bool, with_gauge: bool, against: bool) -> None:
+def _write_head(canvas: Image.Image, title: str, end: float, *, explain: bool, against: bool) -> None:
     draw = ImageDraw.Draw(canvas)
     legend_left = canvas.width - LEGEND_WIDTH - GAP
     write_text(draw, (GAP, GAP), title, 20, INK, legend_left - 2 * GAP)
@@ -107,9 +109,12 @@ def _write_head(canvas: Image.Image, title: str, end: float, *, explain: bool, w
         write_text(draw, (GAP, 40), "line under a map: predicted", 16, FAINT, 220)
         write_text(draw, (GAP + 212, 40), "right", 16, RIGHT, 50)
         write_text(draw, (GAP + 258, 40), "wrong", 16, WRONG, 60)
-    if with_gauge:
-        says = "bar: attention outside the object; mark: where even attention would end"
-        write_text(draw, (GAP, 62), says, 16, FAINT, canvas.width - 2 * GAP)
+
+
+def _write_gauge(canvas: Image.Image, *, guessed: bool) -> None:
+    what = "the object, as far as guessed" if guessed else "the object"
+    says = f"bar: attention outside {what}; mark: where even attention would end"
+    write_text(ImageDraw.Draw(canvas), (GAP, 62), says, 16, FAINT, canvas.width - 2 * GAP)
 
 
 def _write_columns(canvas: Image.Image, top: int, steps: Sequence[int]) -> None:

@@ -115,11 +115,13 @@ def tile_lines(
     *,
     is_empty: bool = False,
     against: bool = False,
+    guessed: bool = False,
 ) -> tuple[str, str, str]:
     """The lines of text above the panels of a tile, for the attention of the true class or what argues against it.
 
     ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask. A right
     answer with an empty map is no failure of the map: "healthy" may be known by what is absent, and the line says so.
+    ``guessed`` says that nobody drew the mask.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
@@ -132,7 +134,7 @@ def tile_lines(
     return (
         f"{'right' if is_right else 'wrong'}: predicted {_short(predicted)} ({probability:.2f})",
         f"no evidence for {_short(true)}: known by what is absent?" if known_by_absence else side,
-        f"{_share(background_attention)}, step {step}",
+        f"{_share(background_attention)}{' (guessed mask)' * guessed}, step {step}",
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import render
 from ..examination import Evidence, Reading, Report
-from ..probe import Probe
+from ..probe import GUESS, Probe
 from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
@@ -17,6 +17,9 @@ from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
 from .tensorboard import command
 from .wording import closing, markdown
 
+GUESSED = (
+    "masks of the objects were guessed: look at their outlines; attention outside the object is at least what is shown"
+)
 COARSE = 5  # cells a side below which a map says little
 
 
@@ -141,6 +144,8 @@ def last_words(
     remarks = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
     if probe.masks is None or not probe.masks.any():
         remarks.append("no masks of the objects, so attention on the background was not measured; see Probe(masks=...)")
+    if GUESS in probe.mask_sources:
+        remarks.append(GUESSED)
     if min(height, width) < COARSE:
         remarks.append(f"its maps are {height}x{width}, which is coarse; an earlier layer='...' has finer ones")
     return "\n".join([*verdict_text, "\n  ".join([*remarks, *map(printable, openings)])])
@@ -172,6 +177,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
         frame.reading.step,
         is_empty=bool((attention == 0).all()),
         against=frame.is_against,
+        guessed=_is_guessed(probe, index),
     )
     image, bands = render.tile(
         probe.images[index],
@@ -200,7 +206,12 @@ def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
         _mask(probe, index),
         correct,
         [float(frame.background[i]) for frame in frames],
+        _is_guessed(probe, index),
     )
+
+
+def _is_guessed(probe: Probe, index: int) -> bool:
+    return probe.mask_sources[index] == GUESS
 
 
 def _mask(probe: Probe, index: int) -> Tensor | None:
