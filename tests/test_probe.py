@@ -89,8 +89,8 @@ def with_value(value: float) -> Tensor:
         pytest.param({"names": ["a", "b"]}, "4 texts, one per image", id="too few names"),
         pytest.param({"names": "abcd"}, "4 texts, one per image", id="names as a text"),
         pytest.param({"names": ["a", "b", "", "d"]}, "4 texts, one per image", id="an empty name"),
-        pytest.param({"mask_sources": ["luck"] * N}, "one of given, folder", id="unknown mask source"),
-        pytest.param({"mask_sources": ["given"] * 3}, "one of given, folder", id="too few mask sources"),
+        pytest.param({"mask_sources": ["luck"] * N}, "one of given, reviewed", id="unknown mask source"),
+        pytest.param({"mask_sources": ["given"] * 3}, "one of given, reviewed", id="too few mask sources"),
         pytest.param(
             {"mask_sources": ["none"] * N}, "image 0 has a mask, but its mask source is 'none'", id="unexplained"
         ),
