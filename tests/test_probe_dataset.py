@@ -515,7 +515,7 @@ def test_a_wrong_item_is_refused_in_one_sentence(items: list[Any], message: str)
     [
         pytest.param({"n": 0}, "n must be at least 1 image, got 0", id="n"),
         pytest.param({"size": 224}, r"\(height, width\) in pixels such as \(224, 224\), got 224", id="size"),
-        pytest.param({"masks": "masks/"}, "for folders of pictures and masks use Probe.from_folder", id="a path"),
+        pytest.param({"masks": "masks/"}, "a folder or a file of masks was expected", id="a path"),
         pytest.param({"masks": [None]}, "masks must hold one entry or None per item, got 1 for 12", id="masks"),
         pytest.param({"boxes": [None]}, "boxes must hold one entry or None per item, got 1 for 12", id="boxes"),
         pytest.param({"masks": lambda _: torch.ones(3, 3)}, r"image's size \(12, 12\).*mask \(3, 3\)", id="mask size"),

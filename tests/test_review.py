@@ -161,8 +161,9 @@ KEYBOARD = """
       focus: document.activeElement.closest("dialog") !== null,
       tile: document.querySelector(".probe button.view").getAttribute("aria-label"),
     });
+    const closed = new Promise((done) => document.querySelector("dialog").addEventListener("close", done));
     document.querySelector("dialog [aria-label=close]").click();
-    await rest(50);
+    await closed;
     document.body.dataset.back = document.activeElement.getAttribute("aria-label");
   })();
 """  # noqa: E501 - a line of another language
@@ -202,7 +203,11 @@ def test_only_what_was_reviewed_is_in_the_probe(data: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        pytest.param({"size": [SIDE, SIDE + 1]}, "is of another picture than a/0.png, .* review it again", id="size"),
+        pytest.param(
+            {"size": [SIDE, SIDE + 1]},
+            "a/0.png had 64x65 pixels .* and has 64x64; review",
+            id="size",
+        ),
         pytest.param({"counts": [1, 2]}, "must have 4 pixels together", id="counts"),
         pytest.param({"counts": "x"}, "needs file, size, grid and counts, got", id="text"),
         pytest.param({"grid": [10**6, 10**6]}, "needs file, size, grid and counts, got", id="bomb"),
@@ -225,6 +230,49 @@ def test_a_review_of_another_version_is_refused(data: Path, tmp_path: Path) -> N
 
     with pytest.raises(ValueError, match="version 1 of lightning_cam masks was expected; save it again"):
         Probe.from_folder(data, masks=file)
+
+
+def test_a_saved_probe_is_reviewed_by_name(data: Path, tmp_path: Path) -> None:
+    probe = Probe.from_folder(data, 6)
+    probe.save(tmp_path / "probe")
+    html = page(tmp_path / "probe", 100, None)
+    content = review(data, file=probe.names[1])
+    content["pictures"].append({**content["pictures"][0], "file": probe.names[4], "counts": [4]})
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps(content))
+    reviewed = Probe.load(tmp_path / "probe").with_reviewed(file)
+
+    assert all(f'"file":"{name}"' in html for name in probe.names)
+    assert reviewed.names == (probe.names[1], probe.names[4])
+    assert reviewed.mask_sources == ("reviewed", "none")
+    assert torch.equal(reviewed.images, probe.images[[1, 4]])
+    with pytest.raises(ValueError, match="no picture of the probe was reviewed"):
+        probe.select([0]).with_reviewed(file)
+    file.write_text("{}")
+    with pytest.raises(ValueError, match="must be saved from the page of lightning-cam masks"):
+        probe.with_reviewed(file)
+
+
+def test_examine_judges_a_checkpoint_again_with_reviewed_masks(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    full = [1, 3]
+    pictures = [
+        {"file": f"{'ab'[i % 2]}/{i}.png", "size": [SIDE, SIDE], "grid": [2, 2], "counts": full} for i in range(8)
+    ]
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps({**review(data), "pictures": pictures}))
+    torch.save(Reddish().state_dict(), tmp_path / "model.pt")
+    command = ["examine", str(tmp_path / "model.pt"), "--model", f"{__name__}:Reddish", "--layer", "conv"]
+    main([*command, "--data", str(data), "--masks", str(file)])
+    from_folder = capsys.readouterr()
+    Probe.from_folder(data, 6).save(tmp_path / "probe")
+    main([*command, "--data", str(tmp_path / "probe")])
+    from_probe = capsys.readouterr()
+
+    assert "right on 8 of 8 pictures" in from_folder.out
+    assert "no masks of the objects" not in from_folder.out
+    assert "right on 6 of 6 pictures" in from_probe.out
 
 
 def test_the_command_writes_the_page_and_writes_over_nothing_else(

@@ -14,6 +14,7 @@ from ..notices import told_to
 from ..origins import is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import Preprocess
+from ..probe.storage import is_saved
 from ..sinks.album import Album
 from ..sinks.folder import FolderSink
 from ..sinks.page import Run
@@ -49,13 +50,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="pictures that the model was not trained on, in one folder for each class",
+        help="pictures that the model was not trained on, in one folder for each class; or a saved probe",
     )
     parser.add_argument(
         "--masks",
         type=Path,
         metavar="PATH",
-        help="pictures of the same names, white on the object; or annotations: COCO, LabelMe, VOC or YOLO",
+        help="pictures of the same names, white on the object; or annotations: COCO, LabelMe, VOC or YOLO; or the "
+        "masks.json that the page of lightning-cam masks saves",
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
     parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
@@ -125,6 +127,11 @@ def _preprocess(options: argparse.Namespace) -> Preprocess | None:
 
 
 def _probe(options: argparse.Namespace, preprocess: Preprocess | None) -> Probe:
+    if is_saved(options.data):
+        if options.size:
+            raise ValueError("--size cannot change the pictures of a saved probe; leave it out")
+        probe = Probe.load(options.data, preprocess=preprocess)
+        return probe.with_reviewed(options.masks) if options.masks else probe
     size = tuple(options.size) if options.size else None
     probe = Probe.from_folder(options.data, options.n, masks=options.masks, size=size, preprocess=preprocess)
     warn_of_copies(probe)

@@ -14,7 +14,9 @@ from .review import page
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="pictures in one folder for each class")
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="pictures in one folder for each class; or a saved probe"
+    )
     parser.add_argument(
         "--with",
         dest="segmenter",
@@ -44,7 +46,10 @@ def run(options: argparse.Namespace) -> list[str]:
 
 def _reviewing(options: argparse.Namespace) -> list[str]:
     if (options.folder / "verdict.json").is_file():
-        raise ValueError(f"{options.folder} is of a run; give the folder of pictures that its model is examined with")
+        raise ValueError(
+            f"{options.folder} is of a run, which keeps no pictures of full size; give the folder of pictures that its "
+            "model is examined with, or a probe that callback.probe.save(folder) wrote"
+        )
     if options.out.is_dir() or (options.out.exists() and options.out.suffix != ".html"):
         raise ValueError(f"--out must be a page such as masks.html, got {options.out}")
     options.out.write_text(page(options.folder, options.n, as_annotations(options.masks)), encoding="utf-8")

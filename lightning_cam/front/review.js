@@ -41,7 +41,7 @@ function paintMask(canvas, mask, [height, width]) {
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
       const beside = [has(x - 1, y), has(x + 1, y), has(x, y - 1), has(x, y + 1)], i = 4 * (y * width + x);
-      if (!has(x, y)) image.data[i + 3] = beside.some(Boolean) ? 255 : 115;
+      if (!has(x, y)) image.data[i + 3] = beside.some(Boolean) ? 255 : 90;
       else if (!beside.every(Boolean)) image.data.set([255, 255, 255, 255], i);
     }
   }
@@ -178,7 +178,8 @@ function dragged(element, box, act) {
 }
 
 function reviewed(element, source) {
-  const tiles = source.pictures.map((picture, i) => reviewTile(picture, i, (at) => dialog.open(at)));
+  const ordered = [...source.pictures].sort((a, b) => (a.counts.length > 0) - (b.counts.length > 0)); // without a mask first
+  const tiles = ordered.map((picture, i) => reviewTile(picture, i, (at) => dialog.open(at)));
   const state = make("p", { "aria-live": "polite" }), next = make("section", { hidden: "" });
   const dialog = reviewDialog(tiles, count);
   const kept = () => tiles.filter((tile) => tile.hasMask() && !tile.state.isOut);
@@ -201,8 +202,7 @@ function reviewed(element, source) {
   next.append(make("h2", {}, "Then"), make("p", {}, "Judge the model again with these masks. It is not trained anew:"),
     make("pre", { tabindex: 0 }, `lightning-cam examine CHECKPOINT --model package.module:Net --data ${source.folder} --masks masks.json`),
     make("p", {}, "For a training: Probe.from_folder(folder, masks=\"masks.json\")."));
-  const order = [...tiles].sort((a, b) => a.hasMask() - b.hasMask());
-  sheet.append(...order.map((tile) => tile.item));
+  sheet.append(...tiles.map((tile) => tile.item));
   element.append(make("div", { class: "bar saving" }, state, pressed("No object is outside: save masks.json", save)), sheet, next, dialog.dialog);
   window.addEventListener("beforeunload", (event) => { if (!isSaved) event.preventDefault(); });
   count();

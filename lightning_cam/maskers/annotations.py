@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from ..datasets.pictures import SUFFIXES, files_in, resized_mask
+from ..datasets.pictures import SUFFIXES, files_in, said_of
 from ..text import printable
 from .formats import (
     CocoPicture,
@@ -140,10 +140,8 @@ def _in_file(file: Path, name: PurePosixPath) -> list[Annotation]:
 
 
 def _of_coco(file: Path, content: Any) -> list[Annotation]:
-    try:
+    with said_of(file):
         pictures = coco_pictures(content)
-    except ValueError as error:
-        raise ValueError(f"{printable(file)}: {error}") from error
     return [
         Annotation(PurePosixPath(picture.name.replace("\\", "/")), partial(_filled_coco, file, picture))
         for picture in pictures
@@ -160,19 +158,13 @@ def _filled_coco(file: Path, picture: CocoPicture, size: Size, label: str) -> Re
             f"{printable(file)} says {height}x{width} pixels of a picture of {other_height}x{other_width}; give the "
             "pictures that were annotated"
         )
-    try:
+    with said_of(file):
         return region_of(coco_outlines(picture), size, label)
-    except ValueError as error:
-        raise ValueError(f"{printable(file)}: {error}") from error
 
 
 def _filled_review(file: Path, reviewed: Reviewed, size: Size, label: str) -> Region | None:  # noqa: ARG001 - as others
-    if reviewed.size != size:
-        raise ValueError(
-            f"{printable(file)} is of another picture than {printable(reviewed.file)}, which has "
-            f"{size[0]}x{size[1]} pixels, not {reviewed.size[0]}x{reviewed.size[1]}; review it again"
-        )
-    mask = resized_mask(reviewed.mask(), size)
+    with said_of(file):
+        mask = reviewed.mask(size)
     return Region(mask, "reviewed") if mask.any() else None
 
 

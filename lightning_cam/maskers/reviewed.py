@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..datasets.pictures import said_of
-from ..text import shortened
+from ..datasets.pictures import resized_mask, said_of
+from ..text import printable, shortened
 from .outlines import Runs, Size
 
 FORM, VERSION = "lightning_cam masks", 1
@@ -23,7 +23,7 @@ class Reviewed:
     """A reviewed mask.
 
     Attributes:
-        file: Of the picture, from the folder of all pictures on.
+        file: Of the picture, from the folder of all pictures on; its name in a saved probe.
         size: Of the picture as stored.
         runs: The mask, in fewer pixels.
     """
@@ -32,11 +32,21 @@ class Reviewed:
     size: Size
     runs: Runs
 
-    def mask(self) -> Tensor:
-        """``(H, W)`` bool, at the size of the runs."""
+    def mask(self, size: Size) -> Tensor:
+        """``(H, W)`` bool for a picture of ``size``.
+
+        Raises:
+            ValueError: The picture that was reviewed had another size.
+        """
+        if self.size != size:
+            (height, width), (reviewed_height, reviewed_width) = size, self.size
+            raise ValueError(
+                f"{printable(self.file)} had {reviewed_height}x{reviewed_width} pixels when it was reviewed, and has "
+                f"{height}x{width}; review it again"
+            )
         canvas = Image.new("L", self.runs.size[::-1])
         self.runs.draw(canvas)
-        return torch.from_numpy(np.array(canvas) > 0)
+        return resized_mask(torch.from_numpy(np.array(canvas) > 0), size)
 
 
 def runs_of(mask: Tensor) -> list[int]:
@@ -49,6 +59,17 @@ def runs_of(mask: Tensor) -> list[int]:
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     lengths: list[int] = np.diff([0, *changes.tolist(), len(flat)]).tolist()
     return [0, *lengths] if len(flat) and flat[0] else lengths
+
+
+def reviewed_by_name(path: Path, content: Any) -> dict[str, Reviewed]:
+    """All reviewed masks of a file, by the names of their pictures.
+
+    Raises:
+        ValueError: The file is of another form.
+    """
+    if not is_review(content):
+        raise ValueError(f"{printable(path)} must be saved from the page of lightning-cam masks")
+    return {each.file: each for each in reviewed_pictures(path, content)}
 
 
 def is_review(content: object) -> bool:

@@ -18,6 +18,8 @@ from ..datasets.items import Regions
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
 from ..maskers import Annotations, as_annotations
+from ..maskers.formats import json_of
+from ..maskers.reviewed import reviewed_by_name
 from . import storage
 from .checks import (
     GUESS,
@@ -318,6 +320,26 @@ class Probe:
     def with_preprocess(self, preprocess: Preprocess | None) -> "Probe":
         """The same images with another ``preprocess``."""
         return replace(self, preprocess=preprocess)
+
+    def with_reviewed(self, path: str | PathLike[str]) -> "Probe":
+        """The images that a person kept on the page of ``lightning-cam masks``, with the masks as they were corrected.
+
+        Args:
+            path: The file that the page saved. Pictures are known by their names.
+
+        Raises:
+            ValueError: The file is of another form, of other pictures, or of another size.
+        """
+        known = reviewed_by_name(Path(path), json_of(Path(path)))
+        positions = [position for position, name in enumerate(self.names) if name in known]
+        if not positions:
+            raise ValueError(f"no picture of the probe was reviewed in {path}; it has {sorted(known)[:2]}")
+        size = (self.images.shape[2], self.images.shape[3])
+        with said_of(Path(path)):
+            masks = torch.stack([known[self.names[position]].mask(size) for position in positions])
+        kept = self.select(positions)
+        sources = tuple("reviewed" if mask.any() else "none" for mask in masks)
+        return replace(kept, masks=masks, mask_sources=sources)
 
     def select(self, indices: Sequence[int]) -> "Probe":
         """The probe of some of the images, in the order of ``indices`` (each in 0 .. len - 1, none twice)."""

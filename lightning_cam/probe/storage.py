@@ -67,6 +67,11 @@ def save(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
         (folder / old_file).unlink(missing_ok=True)
 
 
+def is_saved(folder: Path) -> bool:
+    """Whether there is a saved probe, as far as can be seen without reading it."""
+    return (folder / MANIFEST).is_file() and _is_of_a_probe(folder / MANIFEST)
+
+
 def load(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Reads the arrays and the facts that `save` wrote.
 
