@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ METHODS: dict[str, Callable[..., Tensor]] = {
     "deconvnet": pixels.deconvnet,
     "integrated_gradients": partial(pixels.integrated_gradients, n_steps=3),
     "guided_grad_cam": guided_grad_cam,
+    "occlusion": partial(pixels.occlusion, block=6),
 }
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -44,6 +46,11 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 
 def probe_of(n: int = 3, size: tuple[int, int] = (12, 16), **options: Any) -> Probe:
     return Probe(models.images(n, *size), LABELS[:n], classes=["a", "b", "c", "d"], **options)
+
+
+def with_a_bright_one() -> Probe:
+    """The last of three."""
+    return Probe(torch.cat([models.images(2), torch.ones(1, 3, 12, 16)]), LABELS, classes=["a", "b", "c", "d"])
 
 
 class Chain(nn.Module):
@@ -71,6 +78,14 @@ class Chain(nn.Module):
         ]  # fmt: skip
 
 
+class Overflowing(Net):
+    """A bright image has infinite scores, but finite gradients."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        is_bright = x.detach().mean((1, 2, 3)) > 0.7
+        return super().forward(x) + torch.where(is_bright, torch.inf, 0.0)[:, None]
+
+
 def by_hand(chain: reference.Chain, inputs: Tensor, rule: str = "gradient") -> Tensor:
     """Largest magnitude over the colours of the gradient of each image's own logit."""
     rows = zip(inputs.double().tolist(), LABELS.tolist(), strict=False)
@@ -80,8 +95,9 @@ def by_hand(chain: reference.Chain, inputs: Tensor, rule: str = "gradient") -> T
 
 def same(maps: Tensor, expected: Tensor) -> None:
     assert maps.dtype == torch.float32
-    assert float(expected.abs().max()) > 0
-    torch.testing.assert_close(maps.double(), expected.double(), atol=1e-6 * float(expected.abs().max()), rtol=1e-4)
+    largest = float(expected.nan_to_num().abs().max())
+    assert largest > 0
+    torch.testing.assert_close(maps.double(), expected.double(), atol=1e-6 * largest, rtol=1e-4, equal_nan=True)
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
@@ -175,6 +191,56 @@ def test_guided_grad_cam_finds_its_layer() -> None:
     model, probe = fixed(Net), Probe(models.images(2, 32, 48), torch.tensor([2, 2]), classes=["a", "b", "c", "d"])
 
     assert torch.equal(pixels.guided_grad_cam(model, probe), pixels.guided_grad_cam(model, probe, layer="stage"))
+
+
+@pytest.mark.parametrize(("block", "stride"), [(3, 2), (2, 3), (1, 1), (9, 1), (5, 4)])
+@pytest.mark.parametrize("batch_size", [1, 5, 64])
+def test_occlusion_is_zeilers(block: int, stride: int, batch_size: int) -> None:
+    model = fixed(Net).eval()
+    sharp = Normalize([0.2, 0.5, 0.7], [0.001, 0.002, 0.003])  # so that the block changes the answer
+    probe = probe_of(2, size=(6, 8), preprocess=sharp)
+    drops, classes = zip(*(hide(model, probe, n, block, stride) for n in range(2)), strict=True)
+
+    maps = pixels.occlusion_maps(model, probe, block=block, stride=stride, fill=0.25, batch_size=batch_size)
+
+    same(maps.drop, torch.stack(drops))
+    assert torch.equal(maps.predicted, torch.stack(classes))
+    assert block > 6 or len(maps.predicted.unique()) > 1
+
+
+def test_occlusion_of_a_score_that_is_not_finite_has_no_class() -> None:
+    maps = pixels.occlusion_maps(fixed(Overflowing), with_a_bright_one())
+
+    assert (maps.predicted[2] == -1).all()
+    assert (maps.predicted[:2] >= 0).all()
+    assert maps.predicted.dtype == torch.long
+
+
+def hide(model: nn.Module, probe: Probe, n: int, block: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Both maps of one image, place by place and pixel by pixel."""
+
+    def ask(picture: Tensor) -> tuple[float, int]:
+        with torch.no_grad():
+            probabilities = model(probe.prepare(picture[None]))[0].double().softmax(0)
+        return float(probabilities[LABELS[n]]), int(probabilities.argmax())
+
+    height, width = probe.images.shape[-2:]
+    tops, lefts = (sorted({*range(0, max(n - block, 0), stride), max(n - block, 0)}) for n in (height, width))
+    answers = {}
+    for top, left in product(tops, lefts):
+        picture = probe.images[n].clone()
+        picture[:, top : top + block, left : left + block] = 0.25
+        answers[top, left, min(top + block, height), min(left + block, width)] = ask(picture)
+    whole, _ = ask(probe.images[n])
+    drop, predicted = torch.zeros(height, width, dtype=torch.float64), torch.zeros(height, width, dtype=torch.long)
+    for i, j in product(range(height), range(width)):
+        covering = [p for (t, left, b, r), (p, _) in answers.items() if t <= i < b and left <= j < r]
+        drop[i, j] = sum(whole - p for p in covering) / len(covering) if covering else torch.nan
+        predicted[i, j] = min(
+            (abs(2 * i - (t + b - 1)), abs(2 * j - (left + r - 1)), t, left, answer)
+            for (t, left, b, r), (_, answer) in answers.items()
+        )[-1]
+    return drop, predicted
 
 
 # ---- at ReLUs --------------------------------------------------------------------------------------------------------
@@ -316,16 +382,7 @@ def test_a_map_depends_on_its_own_image_alone(method: Callable[..., Tensor]) -> 
 
 @every_method
 def test_an_image_without_a_finite_score_has_a_map_of_nan_and_no_other(method: Callable[..., Tensor]) -> None:
-    class Overflowing(Net):
-        """A bright image has infinite scores, but finite gradients."""
-
-        def forward(self, x: Tensor) -> Tensor:
-            is_bright = x.detach().mean((1, 2, 3)) > 0.7
-            return super().forward(x) + torch.where(is_bright, torch.inf, 0.0)[:, None]
-
-    probe = Probe(torch.cat([models.images(2), torch.ones(1, 3, 12, 16)]), LABELS, classes=["a", "b", "c", "d"])
-
-    maps = method(fixed(Overflowing), probe)
+    maps = method(fixed(Overflowing), with_a_bright_one())
 
     assert maps[2].isnan().all()
     assert maps[:2].isfinite().all()

@@ -100,6 +100,17 @@ def test_guided_grad_cam_is_captums(name: str, layer: str) -> None:
     same(pixels.guided_grad_cam(model_of(name), PROBE, layer=layer), expected)
 
 
+@pytest.mark.slow
+def test_occlusion_is_captums() -> None:
+    """Where the block's steps end at the edge of the image; elsewhere captum's last block hangs over it."""
+    explainer = captum_attr.Occlusion(lambda inputs: model_of("resnet18")(inputs).softmax(1))
+    window: Any = {"sliding_window_shapes": (3, 32, 32), "strides": (3, 16, 16)}
+    with torch.no_grad():
+        expected = by_captum(explainer, baselines=0.5, perturbations_per_eval=8, **window)[:, 0]
+
+    same(pixels.occlusion(model_of("resnet18"), PROBE, block=32, stride=16), expected)
+
+
 class Ruled(torch.autograd.Function):
     """A ReLU with a ceiling, and the gradient of Springenberg et al. 2015, figure 1c."""
 

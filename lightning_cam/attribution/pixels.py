@@ -9,31 +9,33 @@ negative value speaks against the class, and ``maps.relu()`` is the evidence for
 image whose score is not finite has a map of NaN.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, TypeAlias
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..probe import Probe
 from ..spatial import upsample
 from .cams import grad_cam
-from .engine import Forward, capture, placed
-from .guard import untouched
-from .heads import class_scores
+from .engine import capture, placed
 from .layer_search import find_layer
-from .layers import unwrapped
-from .rectifiers import Rule, deconvolved, guided
+from .occluding import OcclusionMaps, occlusion, occlusion_maps
+from .rectifiers import deconvolved, guided
+from .subject import ScoresOf, looking
 from .targets import Target, true_class
-from .tracing import input_gradients
 
-__all__ = ["deconvnet", "guided_backprop", "guided_grad_cam", "integrated_gradients", "saliency", "smooth_grad"]
-
-ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
+__all__ = [
+    "OcclusionMaps",
+    "deconvnet",
+    "guided_backprop",
+    "guided_grad_cam",
+    "integrated_gradients",
+    "occlusion",
+    "occlusion_maps",
+    "saliency",
+    "smooth_grad",
+]
 
 
 def saliency(
@@ -66,7 +68,7 @@ def saliency(
     if of == "loss" and score is not None:
         raise ValueError("of='loss' explains the cross-entropy of the own class; pass either that or score=")
     explained = _own_loss(probe.targets) if of == "loss" else score
-    with _looking(model, probe, explained, forward, batch_size) as subject:
+    with looking(model, probe, explained, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs)))
 
 
@@ -99,7 +101,7 @@ def smooth_grad(
     if n_samples < 1:
         raise ValueError(f"expected at least one noisy copy of each image, found n_samples={n_samples}")
     source = torch.Generator().manual_seed(0) if generator is None else generator
-    with _looking(model, probe, score, forward, batch_size) as subject:
+    with looking(model, probe, score, forward, batch_size) as subject:
         inputs = subject.inputs
         deviation = noise * (_over_image(Tensor.amax, inputs) - _over_image(Tensor.amin, inputs))
         total = torch.zeros_like(inputs, dtype=torch.float32)
@@ -143,7 +145,7 @@ def integrated_gradients(
     if n_steps < 1:
         raise ValueError(f"expected at least one step from the baseline to the image, found n_steps={n_steps}")
     start = torch.zeros_like(probe.images) if baseline is None else baseline.to(probe.images).expand_as(probe.images)
-    with _looking(model, probe, score, forward, batch_size) as subject:
+    with looking(model, probe, score, forward, batch_size) as subject:
         origin = placed(subject.model, probe.prepare(start))
         difference = subject.inputs - origin
         total = torch.zeros_like(origin, dtype=torch.float32)
@@ -178,7 +180,7 @@ def guided_backprop(
     Raises:
         ValueError: The model has no ReLU, as with GELU or SiLU, so this would be the plain gradient.
     """
-    with _looking(model, probe, score, forward, batch_size) as subject:
+    with looking(model, probe, score, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs, guided)))
 
 
@@ -206,7 +208,7 @@ def deconvnet(
     Raises:
         ValueError: The model has no ReLU, as with GELU or SiLU, so this would be the plain gradient.
     """
-    with _looking(model, probe, score, forward, batch_size) as subject:
+    with looking(model, probe, score, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs, deconvolved)))
 
 
@@ -234,7 +236,7 @@ def guided_grad_cam(
     Raises:
         ValueError: The model has no ReLU, or there is no such layer.
     """
-    with _looking(model, probe, score, forward, batch_size) as subject:
+    with looking(model, probe, score, forward, batch_size) as subject:
         edges = _magnitude(subject.gradients(subject.inputs, guided))
         layer = layer or find_layer(subject.model, subject.inputs[:2], subject.forward)
         seen = capture(
@@ -242,49 +244,6 @@ def guided_grad_cam(
         )
         attention = grad_cam(seen.activations, seen.gradients[0])
         return subject.maps(edges * upsample(attention, (edges.shape[1], edges.shape[2])))
-
-
-# ---- the model before the probe --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """A model, and what it is given and asked."""
-
-    model: nn.Module
-    inputs: Tensor
-    score: Target
-    forward: Forward
-    batch_size: int
-    size: tuple[int, int]
-
-    def gradients(self, inputs: Tensor, rule: Rule | None = None) -> Tensor:
-        """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
-        return input_gradients(
-            self.model, inputs, self.score, forward=self.forward, batch_size=self.batch_size, rule=rule
-        )
-
-    def maps(self, values: Tensor) -> Tensor:
-        """Maps at the size of the probe's images, which a ``preprocess`` may have changed."""
-        if values.shape[1:] != self.size:
-            values = F.interpolate(values[:, None], self.size, mode="bilinear", antialias=True)[:, 0]
-        return values.cpu()
-
-
-@contextmanager
-def _looking(
-    model: nn.Module, probe: Probe, score: Target | None, forward: ScoresOf | None, batch_size: int
-) -> Iterator[_Subject]:
-    """The model in evaluation mode, the same before and after."""
-    model = unwrapped(model)
-    bound = None if forward is None else partial(forward, model)
-    with untouched(model):
-        inputs = placed(model, probe.prepare(probe.images))
-        if inputs.ndim != 4:
-            raise ValueError(f"expected model inputs (N, C, H, W), found shape {tuple(inputs.shape)} from preprocess")
-        scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound)
-        size = (probe.images.shape[-2], probe.images.shape[-1])
-        yield _Subject(model, inputs, score or true_class(probe.targets), scores, batch_size, size)
 
 
 def _own_loss(labels: Tensor) -> Target:

@@ -1,0 +1,158 @@
+"""A block that slides over images, and what a model answers while it covers each place."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from ..probe import Probe
+from .subject import ScoresOf, Subject, looking
+from .targets import Target, true_class
+
+_SHARE = 6  # shorter sides of the image in a side of the block: 37 pixels of 224, and about 140 places
+Place: TypeAlias = tuple[slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class OcclusionMaps:
+    """The two maps of Zeiler and Fergus 2014, figure 7 d and e, ``(N, H, W)`` each.
+
+    Attributes:
+        drop: How much lower the score is, mean over the places of the block that cover the pixel. NaN if undefined, or
+            if the stride leaves the pixel out.
+        predicted: The class that is predicted while the block is centred on the pixel, or as near as it comes. -1 where
+            the logits are not finite.
+    """
+
+    drop: Tensor
+    predicted: Tensor
+
+
+def occlusion(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    block: int | None = None,
+    stride: int | None = None,
+    fill: float = 0.5,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> Tensor:
+    """Drop of the own class's probability while a grey block hides a pixel (Zeiler and Fergus 2014, section 4.1).
+
+    With its sign: below 0 the answer is better without the pixel. The block slides over the picture as people see it,
+    and `preprocess` follows. The paper shows one value for each place of the block. Here a pixel has the mean over all
+    places that hide it. It needs no gradients, so it works with every model.
+
+    >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    >>> _ = model[1].weight.data.copy_(torch.tensor([[0.0, -1.0, 2.0, 0.0], [3.0, 0.0, 0.0, 0.0]]))
+    >>> probe = Probe(torch.ones(1, 1, 2, 2), torch.tensor([0]), classes=["a", "b"])
+    >>> occlusion(model, probe, block=1, fill=0.0, score=lambda logits: logits[:, 0])
+    tensor([[[ 0., -1.],
+             [ 2.,  0.]]])
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        block: Side of the block in pixels; None is a sixth of the image's shorter side.
+        stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
+        fill: Pixel value of the block, 0 to 1.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
+            own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+    """
+    return occlusion_maps(
+        model, probe, block=block, stride=stride, fill=fill, score=score, forward=forward, batch_size=batch_size
+    ).drop
+
+
+def occlusion_maps(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    block: int | None = None,
+    stride: int | None = None,
+    fill: float = 0.5,
+    score: Target | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+) -> OcclusionMaps:
+    """Both maps of `occlusion`'s paper: the drop, and the class that is predicted while the block is there.
+
+    Args:
+        model: Any classifier, in any mode.
+        probe: The images to explain, and their classes.
+        block: Side of the block in pixels; None is a sixth of the image's shorter side.
+        stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
+        fill: Pixel value of the block, 0 to 1.
+        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
+            own class.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per pass.
+    """
+    own = true_class(probe.targets)
+    with looking(model, probe, score, forward, batch_size) as subject:
+        shape = _block_of(subject.size, block, stride, fill)
+        return _occluded(subject, probe, score or (lambda logits: own(logits.softmax(1))), shape)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A square that covers pixels, and how it moves; cut to the image where that is smaller."""
+
+    side: int
+    stride: int
+    fill: float
+
+    def places(self, length: int) -> list[slice]:
+        """Where it stands along one side of the image: the last one ends at the edge, so that nothing is left out."""
+        last = max(length - self.side, 0)
+        return [slice(start, start + self.side) for start in [*range(0, last, self.stride), last]]
+
+
+def _block_of(size: tuple[int, int], side: int | None, stride: int | None, fill: float) -> _Block:
+    """The block that was asked for. None is a sixth of the shorter side of the image, in steps of half a block."""
+    width = max(min(size) // _SHARE, 1) if side is None else side
+    step = max(width // 2, 1) if stride is None else stride
+    if width < 1 or step < 1:
+        raise ValueError(f"expected a block and a stride of at least one pixel, found block={width}, stride={step}")
+    return _Block(width, step, fill)
+
+
+def _occluded(subject: Subject, probe: Probe, score: Target, block: _Block) -> OcclusionMaps:
+    """The answers to each image with the block at every place; as many pictures a pass as the batch size."""
+    rows, columns = (block.places(length) for length in probe.images.shape[-2:])
+    places = list(product(rows, columns))
+    whole = score(subject.logits(probe.prepare(probe.images)))
+    drop, n_covering = torch.zeros(probe.images[:, 0].shape), torch.zeros(probe.images.shape[-2:])
+    answers = []
+    for (y, x), logits in zip(places, _answers(subject, probe, places, block.fill), strict=True):
+        drop[:, y, x] += (whole - score(logits)).cpu()[:, None, None]
+        n_covering[y, x] += 1
+        answers.append(logits.argmax(1).where(logits.isfinite().all(1), -1).cpu())
+    by_place = torch.stack(answers, 1).view(-1, len(rows), len(columns))
+    nearest = [_nearest(starts, n) for starts, n in zip((rows, columns), n_covering.shape, strict=True)]
+    return OcclusionMaps(drop / n_covering, by_place[:, nearest[0]][:, :, nearest[1]])
+
+
+def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: float) -> Iterator[Tensor]:
+    """Logits ``(N, n_classes)`` for each place. A few images stand at several places in one pass."""
+    at_once = max(subject.batch_size // len(probe), 1)
+    for start in range(0, len(places), at_once):
+        group = places[start : start + at_once]
+        pictures = probe.images.expand(len(group), *probe.images.shape).clone()
+        for picture, (rows, columns) in zip(pictures, group, strict=True):
+            picture[..., rows, columns] = fill
+        logits = subject.logits(probe.prepare(pictures.flatten(0, 1)))
+        yield from logits.view(len(group), len(probe), -1)
+
+
+def _nearest(places: Sequence[slice], length: int) -> Tensor:
+    """For each pixel along one side the place whose middle is nearest; of equals the first."""
+    middles = torch.tensor([place.start + min(place.stop, length) - 1 for place in places])  # times two
+    return (2 * torch.arange(length)[:, None] - middles).abs().argmin(1)

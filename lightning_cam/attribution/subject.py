@@ -1,0 +1,65 @@
+"""A model before a probe: what every explanation of pixels needs of both."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..probe import Probe
+from .engine import Forward, placed, predict_inside
+from .guard import untouched
+from .heads import class_scores
+from .layers import unwrapped
+from .rectifiers import Rule
+from .targets import Target, true_class
+from .tracing import input_gradients
+
+ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inputs to class scores
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, and what it is given and asked."""
+
+    model: nn.Module
+    inputs: Tensor
+    score: Target
+    forward: Forward
+    batch_size: int
+    size: tuple[int, int]
+
+    def gradients(self, inputs: Tensor, rule: Rule | None = None) -> Tensor:
+        """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
+        return input_gradients(
+            self.model, inputs, self.score, forward=self.forward, batch_size=self.batch_size, rule=rule
+        )
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """``(M, n_classes)`` float32, at any inputs."""
+        return predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size)
+
+    def maps(self, values: Tensor) -> Tensor:
+        """Maps at the size of the probe's images, which a ``preprocess`` may have changed."""
+        if values.shape[1:] != self.size:
+            values = F.interpolate(values[:, None], self.size, mode="bilinear", antialias=True)[:, 0]
+        return values.cpu()
+
+
+@contextmanager
+def looking(
+    model: nn.Module, probe: Probe, score: Target | None, forward: ScoresOf | None, batch_size: int
+) -> Iterator[Subject]:
+    """The model in evaluation mode, the same before and after."""
+    model = unwrapped(model)
+    bound = None if forward is None else partial(forward, model)
+    with untouched(model):
+        inputs = placed(model, probe.prepare(probe.images))
+        if inputs.ndim != 4:
+            raise ValueError(f"expected model inputs (N, C, H, W), found shape {tuple(inputs.shape)} from preprocess")
+        scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound)
+        size = (probe.images.shape[-2], probe.images.shape[-1])
+        yield Subject(model, inputs, score or true_class(probe.targets), scores, batch_size, size)
