@@ -823,6 +823,8 @@ def boxes_of(values: Tensor, kind: str) -> tv_tensors.BoundingBoxes:
         pytest.param((BYTES, 0), {"masks": [square().numpy()]}, "given", id="array"),
         pytest.param((BYTES, 0), {"masks": [Image.fromarray(square().byte().numpy() * 255)]}, "given", id="PIL"),
         pytest.param((BYTES, 0, tv_tensors.Mask(square())), {}, "given", id="tv mask"),
+        pytest.param((BYTES, (0, tv_tensors.Mask(square()))), {}, "given", id="torchvision, two types of target"),
+        pytest.param({"image": BYTES, "label": 0, "seg": square()[None]}, {}, "given", id="MONAI"),
         pytest.param((BYTES, 0, tv_tensors.Mask(square()[None].byte())), {}, "given", id="tv mask with a channel"),
         pytest.param((BYTES, 0, tv_tensors.Mask(torch.stack([square(), square(size=2)]))), {}, "given", id="two"),
         pytest.param({"image": BYTES, "label": 0, "mask": square()}, {}, "given", id="mask key"),
@@ -855,6 +857,7 @@ def test_a_mask_comes_from(item: Any, options: dict[str, Any], source: str) -> N
         pytest.param((BYTES, 0), {"boxes": [torch.zeros(0, 4)]}, id="no boxes"),
         pytest.param((BYTES, 0), {"boxes": [(50, 50, 60, 60)]}, id="a box outside"),
         pytest.param((BYTES, 0, "square"), {}, id="something else"),
+        pytest.param({"image": BYTES, "label": 0, "seg": torch.arange(SIZE**2).view(SIZE, SIZE)}, {}, id="classes"),
     ],
 )
 def test_without_a_mask_the_mask_is_missing(item: Any, options: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ from .tasks import FormError, form_of
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
 MASK_KEYS = ("mask", "masks")
+SEGMENTATION_KEYS = ("seg", "segmentation", "segmentation_mask")  # of MONAI and Hugging Face; they may number classes
 _NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
@@ -176,13 +177,18 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
         return image, target, _regions_in(item)
     if isinstance(item, (tuple, list)) and len(item) >= 2:
         image, target, *rest = item
+        if isinstance(target, (tuple, list)):  # torchvision, where a target has several types
+            regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
+            others = [part for part in target if not any(part is region for region in regions)]
+            target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
     raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
 
 
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
     masks = [tv_tensors.Mask(item[key]) for key in MASK_KEYS if item.get(key) is not None]
-    return [*masks, *item.values()]
+    others = [item[key] for key in SEGMENTATION_KEYS if isinstance(item.get(key), (Tensor, np.ndarray, Image.Image))]
+    return [*masks, *item.values(), *(mask for mask in map(tv_tensors.Mask, others) if len(mask.unique()) <= 2)]
 
 
 def _first(values: Sequence[Any], kind: type) -> Any:
