@@ -797,7 +797,8 @@ def test_guessed_masks_acquit_nobody_and_the_way_out_is_named() -> None:
     assert judge(report(absent("background"), absent("codec"))).outcome == "PASS"
     assert verdict.outcome == "INCONCLUSIVE"
     assert "were guessed, which proves nothing about background: a guess" in verdict.reason
-    assert "probe = Probe.from_dataset(dataset, masks=masks)" in verdict.reason
+    assert "lightning-cam masks DIR writes a page to correct them" in verdict.reason
+    assert "lightning-cam examine CHECKPOINT --masks masks.json judges again" in verdict.reason
 
 
 def test_what_needs_no_masks_is_judged_beside_guessed_ones() -> None:

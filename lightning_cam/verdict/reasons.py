@@ -107,8 +107,9 @@ def guessed(cues: Sequence[str]) -> str:
         return ""
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
-        "out a part of an object, and it hides much of the background; for FAIL or PASS, pass CAMCallback(probe) with "
-        "probe = Probe.from_dataset(dataset, masks=masks)"
+        "out a part of an object, and it hides much of the background; for FAIL or PASS, look at the masks once: "
+        "lightning-cam masks DIR writes a page to correct them, and lightning-cam examine CHECKPOINT --masks "
+        "masks.json judges again, without training"
     )
 
 
