@@ -213,5 +213,5 @@ def test_against_names_its_method_and_can_be_pickled() -> None:
 
 
 def test_nothing_argues_against_a_class_without_gradients() -> None:
-    with pytest.raises(ValueError, match="eigen_cam explains no class"):
+    with pytest.raises(ValueError, match="eigen_cam uses no gradients"):
         cams.against(cams.eigen_cam)

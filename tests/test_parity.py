@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torchvision import models as torchvision_models
 
 from house.models import fixed
-from lightning_cam.attribution import cams, engine, targets
+from lightning_cam.attribution import asking, cams, engine, targets
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the peers' imports warn of is not ours to mend
@@ -197,3 +197,30 @@ def test_captums_published_numbers_channel_by_channel() -> None:
 
     weighted = seen.gradients[0].mean((2, 3), keepdim=True) * seen.activations
     assert weighted.tolist() == [[[[-3.75, 3.0], [23.25, 30.0]], [[15.0, 10.5], [-3.0, -7.5]]]]
+
+
+class Small(nn.Module):
+    """Maps as large as the image, since pytorch-grad-cam stretches Score-CAM's masks from corner to corner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 12, 5, padding=2), nn.ReLU())
+        self.head = nn.Linear(12, N_CLASSES)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return 10 * self.head(self.body(images).mean((2, 3))) + 20  # Ablation-CAM turns round below 0 there
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(cams.score_cam, "ScoreCAM"), (cams.ablation_cam, "AblationCAM")])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_maps_of_forward_passes_are_pytorch_grad_cams(ours: cams.ForwardMethod, theirs: str) -> None:
+    model = fixed(Small).eval()
+    inputs = pictures("resnet18")[..., :32, :48]
+    extractor = getattr(grad_cam, theirs)(model, [model.body])
+    targets_ = [grad_cam_targets.ClassifierOutputTarget(int(label)) for label in LABELS]
+    expected = torch.from_numpy(extractor(inputs, targets_))
+
+    asked = asking.ask(fixed(Small).eval(), inputs, lambda _: [targets.true_class(LABELS)], ours, layers=["body"])
+
+    torch.testing.assert_close(as_pytorch_grad_cam_shows(asked.maps[0][0], (32, 48)), expected, atol=1e-5, rtol=0)
+    assert (expected.amax((1, 2)) > 0.9).sum() >= 2

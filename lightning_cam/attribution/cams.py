@@ -1,21 +1,28 @@
 """Class activation maps: pure functions of a layer's activations and of the score's gradient there.
 
-Every method takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps. Maps are raw, have
+A `CamMethod` takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps. Maps are raw, have
 the layer's own size and are non-negative: evidence against the class is clipped. A map of zeros means that the method
 found no evidence for the class; nothing is added to hide that. An image with NaN gives a map with NaN and no other.
-`against` turns a method round: its maps show what was clipped.
+`against` turns a method round: its maps show what was clipped. `score_cam` and `ablation_cam` use no gradients: they
+weigh a channel by what the model answers to changed images or activations.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from ..spatial import upsample
+
 __all__ = [
     "Against",
     "CamMethod",
+    "ForwardMethod",
+    "Method",
+    "Passes",
+    "ablation_cam",
     "against",
     "cam",
     "eigen_cam",
@@ -23,6 +30,7 @@ __all__ = [
     "grad_cam_plus_plus",
     "hires_cam",
     "layer_cam",
+    "score_cam",
     "xgrad_cam",
 ]
 
@@ -134,9 +142,101 @@ def against(method: CamMethod) -> Against:
     Raises:
         ValueError: The method uses no gradients, so it knows neither for nor against.
     """
-    if method is eigen_cam:
-        raise ValueError("eigen_cam explains no class, so nothing argues against one; choose another, such as grad_cam")
+    if method is eigen_cam or isinstance(method, ForwardMethod):
+        raise ValueError(
+            f"{method.__name__} uses no gradients, so there is none to turn round; choose another, such as grad_cam"
+        )
     return Against(method)
+
+
+@dataclass(frozen=True, eq=False)
+class Passes:
+    """What a `ForwardMethod` may ask about ``N`` images: ``T`` scores of each, as it is and changed.
+
+    Attributes:
+        inputs: ``(N, C, H, W)`` model inputs.
+        activations: ``(N, K, h, w)`` float32, of the layer.
+        scores: ``(T, N)``.
+        of_inputs: Model inputs ``(m, N, C, H, W)`` to scores ``(m, T, N)``.
+        of_activations: Activations ``(m, N, K, h, w)``, from which the model goes on, to scores ``(m, T, N)``.
+        at_once: How many changed versions of all images fit into one pass.
+    """
+
+    inputs: Tensor
+    activations: Tensor
+    scores: Tensor
+    of_inputs: Callable[[Tensor], Tensor]
+    of_activations: Callable[[Tensor], Tensor]
+    at_once: int = 1
+
+    def channels(self) -> Iterator[Tensor]:
+        """Indices of the layer's channels, ``(m,)`` at a time."""
+        yield from torch.split(torch.arange(self.activations.shape[1]), self.at_once)
+
+
+@dataclass(frozen=True)
+class ForwardMethod:
+    """A method that needs forward passes alone: for models without gradients too. It takes ``K`` passes per image.
+
+    Attributes:
+        name: For reports.
+        weigh: From `Passes` to a weight for each channel, ``(T, N, K)``.
+    """
+
+    name: str
+    weigh: Callable[[Passes], Tensor]
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    def __call__(self, passes: Passes) -> Tensor:
+        """Maps ``(T, N, h, w)``: the weighted sums over the channels, clipped at 0."""
+        return torch.stack([_weighted_sum(passes.activations, weights) for weights in self.weigh(passes)])
+
+
+Method: TypeAlias = CamMethod | ForwardMethod
+
+
+def _score_weights(passes: Passes) -> Tensor:
+    scores = []
+    for some in passes.channels():
+        channels = passes.activations[:, some].transpose(0, 1)
+        masks = _to_unit(upsample(channels.flatten(0, 1), (passes.inputs.shape[-2], passes.inputs.shape[-1])))
+        scores.append(passes.of_inputs(passes.inputs * masks.reshape(*channels.shape[:2], 1, *masks.shape[1:])))
+    return torch.cat(scores).softmax(0).movedim(0, 2)
+
+
+def _to_unit(maps: Tensor) -> Tensor:
+    """Maps ``(n, H, W)`` stretched to 0..1; a constant one becomes 0, since it hides and shows nothing."""
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    return ((maps - low) / (high - low)).where(high != low, 0.0)
+
+
+score_cam = ForwardMethod("score_cam", _score_weights)
+"""Activations weighted by the score that the image keeps if only the channel's places are shown (Wang et al. 2020).
+
+A channel is stretched bilinearly to the image and to 0..1, and the model input is multiplied with it. The weights are
+the softmax, over the channels, of the scores; the score of a black image, which the paper subtracts first, cancels
+there. Black is a model input of 0, the mean colour where inputs are normalised. A constant channel shows nothing.
+"""
+
+
+def _ablation_weights(passes: Passes) -> Tensor:
+    drops = []
+    for some in passes.channels():
+        versions = passes.activations.expand(len(some), *passes.activations.shape).clone()
+        versions[torch.arange(len(some)), :, some] = 0
+        drops.append(passes.scores - passes.of_activations(versions))
+    return torch.cat(drops).movedim(0, 2)
+
+
+ablation_cam = ForwardMethod("ablation_cam", _ablation_weights)
+"""Activations weighted by what the score loses if the channel is set to 0 (Desai and Ramaswamy 2020, eq. 3).
+
+The paper divides the weights by the score itself. That is one factor for the whole map, and it is left out: it would
+turn evidence round where a score is negative. In a transformer the patches' channel is set to 0, not the class token's.
+"""
 
 
 def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:

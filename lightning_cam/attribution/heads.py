@@ -96,9 +96,7 @@ def class_scores(
     run = model if forward is None else forward
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
-        with torch.enable_grad(), inference.left(model):
-            leaf = placed[:_TRACED].detach().clone().requires_grad_(placed.is_floating_point())
-            traced = run(leaf.clone())  # some forwards write into their input, which no leaf allows
+        traced = _traced(model, run, placed[:_TRACED])
         equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
         if len(equals) > 1:
             with torch.enable_grad(), inference.left(model):
@@ -111,6 +109,17 @@ def class_scores(
         if kind is None:
             kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
     return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1))
+
+
+def _traced(model: nn.Module, run: Forward, inputs: Tensor) -> Any:
+    """An output that knows the operations it came from; without them where a model calls ``numpy()`` on the way."""
+    try:
+        with torch.enable_grad(), inference.left(model):
+            leaf = inputs.detach().clone().requires_grad_(inputs.is_floating_point())
+            return run(leaf.clone())  # some forwards write into their input, which no leaf allows
+    except RuntimeError:  # any other error comes again
+        with torch.no_grad():
+            return run(inputs.clone())
 
 
 def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:

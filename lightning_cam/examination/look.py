@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..allocator import give_back
-from ..attribution import cams, engine, layer_search, layers, targets
+from ..attribution import asking, cams, engine, layer_search, layers, targets
 from ..attribution.fusion import fused
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
@@ -70,7 +70,7 @@ def look(
     trials: Sequence[Trial],
     *,
     layer: layers.Layers | None,
-    method: cams.CamMethod,
+    method: cams.Method,
     n_donors: int,
     forward: ScoresOf | None,
     batch_size: int,
@@ -177,7 +177,7 @@ class _Subject:
     batch_size: int
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
-    def maps(self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.CamMethod) -> _Maps:
+    def maps(self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.Method) -> _Maps:
         """Maps of all images, on the CPU. The inputs of the first part are ``first``, if there is no other part."""
         with self.clock:
             batches = list(self._batches(parts, first, names, method))
@@ -186,21 +186,33 @@ class _Subject:
         return _Maps(logits, grid_maps, predicted_grid_maps, max(n_calls))
 
     def _batches(
-        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.CamMethod
+        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.Method
     ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
         """The fields of `_Maps` for a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
         for part in parts:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part])
             for batch, labels in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
-                scores = (targets.true_class(labels), targets.predicted_class())
-                captures = engine.capture_all(
-                    self.model, batch, scores, layers=names, forward=self.forward, batch_size=n
-                )
-                true_maps, predicted_maps = (
-                    fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
-                )
-                yield captures[0].logits.cpu(), true_maps, predicted_maps, max(each.n_calls for each in captures)
+                yield self._batch(batch, labels, names, method)
+
+    def _batch(
+        self, inputs: Tensor, labels: Tensor, names: Sequence[str], method: cams.Method
+    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        options: dict[str, Any] = {"layers": names, "forward": self.forward, "batch_size": self.batch_size}
+        true_class = targets.true_class(labels)
+        if isinstance(method, cams.ForwardMethod):
+
+            def of(logits: Tensor) -> list[targets.Target]:
+                return [true_class, targets.true_class(logits.argmax(1))]
+
+            asked = asking.ask(self.model, inputs, of, method, **options)
+            true_maps, predicted_maps = (fused([each[i] for each in asked.maps]).cpu() for i in range(2))
+            return asked.logits.cpu(), true_maps, predicted_maps, asked.n_calls
+        captures = engine.capture_all(self.model, inputs, (true_class, targets.predicted_class()), **options)
+        true_maps, predicted_maps = (
+            fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
+        )
+        return captures[0].logits.cpu(), true_maps, predicted_maps, max(each.n_calls for each in captures)
 
     def answers(
         self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor

@@ -31,7 +31,7 @@ class Report:
 
     Attributes:
         layer: Dotted name of the layer whose maps these are; of several that were fused, joined by " + ".
-        method: Name of the `CamMethod`.
+        method: Name of the method.
         grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here.
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
         logits: ``(N, n_classes)`` float32.
@@ -124,7 +124,7 @@ def examine(
     probe: Probe,
     *,
     layer: Layers | None = None,
-    method: cams.CamMethod = cams.grad_cam,
+    method: cams.Method = cams.grad_cam,
     trials: Sequence[Trial | str] | None = None,
     n_donors: int = 2,
     previous: Tensor | None = None,
@@ -138,7 +138,7 @@ def examine(
         probe: The images, targets and masks to look at.
         layer: Dotted name of the layer to look at; None finds the last spatial one. Of several, such as
             ``["layer3", "layer4"]``, the maps are fused.
-        method: How activations and gradients become maps.
+        method: How activations and gradients become maps; `cams.score_cam` and `cams.ablation_cam` need no gradients.
         trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
             ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
         n_donors: How many images of the own class, and how many of another, lend their cue to each image.
@@ -170,7 +170,7 @@ def report_on(
     seen: Look,
     probe: Probe,
     *,
-    method: cams.CamMethod = cams.grad_cam,
+    method: cams.Method = cams.grad_cam,
     trials: Sequence[Trial | str] | None = None,
     previous: Tensor | None = None,
 ) -> Report:
@@ -181,7 +181,7 @@ def report_on(
     reliances = weigh(changes, probe.targets, probe.classes)
     return Report(
         layer=seen.layer,
-        method=getattr(method, "__name__", type(method).__name__),
+        method=getattr(method, "__name__", type(method).__qualname__),
         grid_maps=seen.grid_maps,
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,

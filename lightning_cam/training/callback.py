@@ -100,7 +100,7 @@ class CAMCallback(Callback):
         probe: Probe | None = None,
         *,
         layer: layers.Layers | None = None,
-        method: cams.CamMethod = cams.grad_cam,
+        method: cams.Method = cams.grad_cam,
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         read: Callable[[Any], Any] | None = None,

@@ -80,7 +80,7 @@ class Observer:
         self,
         *,
         layer: Layers | None,
-        method: cams.CamMethod,
+        method: cams.Method,
         forward: Callable[[nn.Module, Tensor], Any] | None,
         batch_size: int,
         limits: Mapping[str, str],

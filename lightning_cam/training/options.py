@@ -39,7 +39,7 @@ class Options:
 
     probe: Probe | None
     layer: Layers | None
-    method: cams.CamMethod
+    method: cams.Method
     forward: Callable[[nn.Module, Tensor], Any] | None
     drawing: Drawing
     batch_size: int
