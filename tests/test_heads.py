@@ -150,3 +150,18 @@ def test_a_sigmoid_is_told_by_the_operation_without_a_second_pass() -> None:
 
     assert class_scores(model, IMAGES, 2, forward).head.kind == "probabilities"
     assert sizes == [3]
+
+
+def test_the_code_for_ordinal_scores_gives_classes() -> None:
+    class Ordinal(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return 9 * (images.mean((1, 2, 3))[:, None] - torch.tensor([0.48, 0.5]))
+
+    remark = class_scores(Ordinal(), IMAGES, 3).head.remark
+    written = eval(remark.partition("pass forward=")[2], {"torch": torch})
+
+    expected = torch.bucketize(IMAGES.mean((1, 2, 3)), torch.tensor([0.48, 0.5]))
+    chosen = class_scores(Ordinal(), IMAGES, 3, lambda images: written(Ordinal(), images))
+    assert "as in ordinal regression" in remark
+    assert torch.allclose(chosen(IMAGES).sum(1), torch.ones(len(IMAGES)))
+    assert set(chosen(IMAGES).argmax(1)[expected != 1].tolist()) == {0, 2}

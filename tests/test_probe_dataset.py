@@ -496,7 +496,12 @@ def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> Non
         pytest.param([(BYTES, torch.tensor([1, 1, 0]))], "one class index, got Tensor", id="several classes"),
         pytest.param([("x.png", 0)], "tensor or a PIL image, item 0 has str", id="a path as image"),
         pytest.param([(BYTES[0], 0)], r"\(C, H, W\), item 0 has \(12, 12\)", id="2-D image"),
-        pytest.param([(BYTES.permute(1, 2, 0), 0)], "move its channels to the front", id="channels last"),
+        pytest.param(
+            [(BYTES.expand(4, *BYTES.shape), torch.arange(4))], "is a batch of 4, as for batch_size=None", id="batches"
+        ),
+        pytest.param(
+            [(BYTES, i, i % 2) for i in range(9)], r"read=lambda item: \(item\[0\], item\[2\]\)", id="index, label"
+        ),
         pytest.param([(BYTES.long(), 0)], "float or uint8, item 0 has torch.int64", id="integer image"),
         pytest.param([(torch.full((1, 2, 2), torch.nan), 0)], "finite, item 0 holds NaN", id="NaN"),
         pytest.param([(BYTES, -1)], "no item of the data set has a label from 0", id="no labels"),
@@ -967,3 +972,32 @@ def test_class_names_may_be_a_tensor() -> None:
     dataset.classes = torch.tensor([10, 20])  # type: ignore[attr-defined] # data sets carry names so
 
     assert Probe.from_dataset(dataset).classes == ("10", "20")
+
+
+# ---- usual forms of items --------------------------------------------------------------------------------------------
+
+
+def test_an_item_may_begin_with_its_index_or_name() -> None:
+    items = [(f"{i}.png", BYTES, i % 2) for i in range(4)]
+
+    assert sorted(Probe.from_dataset(items).targets.tolist()) == [0, 0, 1, 1]
+
+
+def test_bytes_with_channels_last_are_turned() -> None:
+    turned = Probe.from_dataset([(np.asarray(BYTES.permute(1, 2, 0)), i) for i in range(2)])
+
+    assert torch.equal(turned.images, Probe.from_dataset([(BYTES, i) for i in range(2)]).images)
+
+
+@pytest.mark.parametrize("ignored", [255, -1, -100])
+@pytest.mark.parametrize("kind", [list, lambda items: TensorDataset(*map(torch.stack, zip(*items, strict=True)))])
+def test_items_whose_label_says_ignore_are_left_out(kind: Any, ignored: int) -> None:
+    items = [(BYTES, torch.tensor(label)) for label in (0, 1, ignored, 1, 0, ignored)]
+
+    assert sorted(Probe.from_dataset(kind(items)).targets.tolist()) == [0, 0, 1, 1]
+
+
+def test_255_is_a_class_among_many() -> None:
+    items = [(BYTES, label) for label in range(250, 256)]
+
+    assert 255 in Probe.from_dataset(items).targets.tolist()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
-from .outputs import SUM_TOLERANCE
+from .outputs import ORDINAL, SUM_TOLERANCE
 from .structures import Path, tensors_in
 
 Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
@@ -29,6 +29,7 @@ _LAST = ("aux", "loss", "feature", "embed", "hidden")
 # A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
 _COSINE_SCALE = 16.0
 _LONGEST_COSINE = 1.01  # bfloat16 has 8 bits of precision, so that a cosine of 1 may be a little more
+_NO_SCORES = "if these are no class scores, pass forward=lambda module, images: class_scores"
 _VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Clone", "ToCopy", "Alias", "Transpose", "T")
 _PRODUCTS = ("Mm", "Bmm", "Sum")  # a matrix product, or `cosine_similarity`
 _LINEAR = ("Addmm", *_PRODUCTS, "Convolution", "MkldnnConvolution", "Mean", "NativeLayerNorm", "NativeBatchNorm")
@@ -168,9 +169,8 @@ def _choice_by_name(widths: Mapping[Path, int], n_classes: int | None) -> tuple[
             f"the model returns {len(widths)} tensors, {listed} numbers wide, and the class list has {n_classes} "
             "names; pass forward=lambda module, images: class_scores"
         )
-    return best[0], (
-        f"the model gives {widths[best[0]]} scores for {n_classes} classes; if these are no class scores, pass "
-        "forward=lambda module, images: class_scores"
+    return best[0], f"the model gives {widths[best[0]]} scores for {n_classes} classes; " + (
+        ORDINAL if n_classes == widths[best[0]] + 1 else _NO_SCORES
     )
 
 

@@ -6,6 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+ORDINAL = (
+    "if these tell whether a class is higher than each of the others, as in ordinal regression, pass forward=lambda "
+    "module, images: -torch.diff(module(images).sigmoid(), dim=1, prepend=images.new_ones(len(images), 1), "
+    "append=images.new_zeros(len(images), 1))"
+)
 SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows sum to 1 up to about 2**-8
 
 

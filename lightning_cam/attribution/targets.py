@@ -10,6 +10,8 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .outputs import ORDINAL
+
 Target: TypeAlias = Callable[[Tensor], Tensor]
 
 
@@ -59,6 +61,12 @@ def contrast(targets: Tensor) -> Target:
     return score
 
 
+def _way_out(lowest: int, highest: int, n_scores: int) -> str:
+    if highest == n_scores > 1:  # one too many
+        return ORDINAL if lowest == 0 else "if they count from 1, pass read=lambda item: (item[0], item[1] - 1)"
+    return "pass labels the model knows, or forward= that returns its class scores"
+
+
 def _columns(labels: Tensor, logits: Tensor) -> Tensor:
     """``(N, 1)`` indices on the logits' device, checked on the host: a wrong index there would end a CUDA context."""
     if labels.shape != logits.shape[:1]:
@@ -70,6 +78,6 @@ def _columns(labels: Tensor, logits: Tensor) -> Tensor:
         indices = f"{int(labels.min())} to {int(labels.max())}"
         raise ValueError(
             f"expected class indices from 0 to {logits.shape[1] - 1}, the model's last class, found {indices}; "
-            "pass labels the model knows, or forward= that returns its class scores"
+            f"{_way_out(int(labels.min()), int(labels.max()), logits.shape[1])}"
         )
     return labels.long().to(logits.device)[:, None]

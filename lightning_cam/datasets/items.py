@@ -75,6 +75,7 @@ class Reader:
         if raw is None:  # a broken file, say; a ``collate_fn`` leaves such items out of the batch
             return ItemReading(UNKNOWN, None)
         image, target, extras = parts_of(raw)
+        _check_single(image, target)
         label = label_of(target)
         try:
             return ItemReading(label, self._item(image, label, extras, index))
@@ -176,13 +177,32 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
         image, target = first_of(item, IMAGE_KEYS, "image"), first_of(item, LABEL_KEYS, "label")
         return image, target, _regions_in(item)
     if isinstance(item, (tuple, list)) and len(item) >= 2:
-        image, target, *rest = item
+        image, target, *rest = _in_usual_order(item)
         if isinstance(target, (tuple, list)):  # torchvision, where a target has several types
             regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
             others = [part for part in target if not any(part is region for region in regions)]
             target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
     raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
+
+
+def _check_single(image: Any, target: Any) -> None:
+    n_images, n_targets = (len(each) if getattr(each, "ndim", 0) else 0 for each in (image, target))
+    if getattr(image, "ndim", 0) == 4 and n_images == n_targets > 1:
+        raise ValueError(
+            f"a probe is drawn from single images, and an item of the data set is a batch of {n_images}, as for "
+            "batch_size=None; images and targets can be the pixels in [0, 1] and the labels of some batches"
+        )
+
+
+def _in_usual_order(item: Sequence[Any]) -> Sequence[Any]:
+    """The item without an index or a name before its image."""
+    has_name = not _may_be_image(item[0]) and len(item) > 2 and _may_be_image(item[1])
+    return item[1:] if has_name else item
+
+
+def _may_be_image(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
 
 
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
@@ -229,6 +249,8 @@ def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
     if not isinstance(image, (Tensor, np.ndarray)):
         raise ValueError(f"an image must be a tensor or a PIL image, {place} has {type(image).__name__}; convert it")
     values = torch.as_tensor(image).detach().as_subclass(Tensor).cpu()
+    if values.ndim == 3 and values.shape[2] in (1, 3, 4) and values.shape[0] > 4:  # as numpy, OpenCV and Pillow have it
+        values = values.movedim(2, 0)
     _check_image(values, place)
     return values.float() / _WHITE.get(values.dtype, 1), None, values.dtype in _WHITE
 
@@ -236,10 +258,6 @@ def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
 def _check_image(values: Tensor, place: str) -> None:
     if values.ndim != 3:
         raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; {_NO_IMAGE[values.ndim > 3]}")
-    if values.shape[2] in (1, 3, 4) and values.shape[0] > 4:
-        raise ValueError(
-            f"an image must be (C, H, W), {place} has {tuple(values.shape)}; move its channels to the front"
-        )
     if not values.is_floating_point() and values.dtype not in _WHITE:
         raise ValueError(f"an image must be float or uint8, {place} has {values.dtype}; convert it")
     if values.is_floating_point() and not values.isfinite().all():

@@ -15,6 +15,10 @@ from .tasks import FormError, described
 
 LABEL_KEYS = ("label", "target", "labels", "cls")
 UNKNOWN = -1
+# Marks an item without a class in bytes, as -1 and -100 do elsewhere. It is a class where the class list is as long,
+# or where other labels come near it.
+_IGNORE, _FAR_BELOW = 255, 128
+_FEWEST_INDICES = 8  # items whose labels are their own indices: of fewer, a sorted list of classes may give them
 ENOUGH = 256  # labels, among which a class of two items in a hundred is missing once in 170 times
 LEAST_PER_CLASS = 4  # images of each class, if a probe cannot hold all classes
 
@@ -125,6 +129,26 @@ def _samples(dataset: Any) -> list[tuple[Any, Any]]:
 def _own_files(dataset: Any) -> list[Path] | None:
     files = [Path(file) for file, _ in _samples(dataset) if isinstance(file, (str, Path))]
     return files if files and len(files) == len(dataset) else None
+
+
+def of_classes(labels: Sequence[int], n_classes: int | None) -> list[int]:
+    """The labels, `UNKNOWN` where one means that the item has no class.
+
+    Raises:
+        FormError: The labels are the items' own indices.
+
+    >>> of_classes([0, 1, 255, -100], None)
+    [0, 1, -1, -100]
+    """
+    known = [(index, label) for index, label in enumerate(labels) if label >= 0]
+    if len(known) >= _FEWEST_INDICES and all(index == label for index, label in known):
+        raise FormError(
+            "the second value of every item is its index, so that each item would be a class of its own; pass "
+            "read=lambda item: (item[0], item[2]) if its third value is the class"
+        )
+    others = [label for _, label in known if label != _IGNORE]
+    is_class = (n_classes or 0) > _IGNORE or max(others, default=_IGNORE) >= _FAR_BELOW
+    return [UNKNOWN if label == _IGNORE and not is_class else label for label in labels]
 
 
 def class_names(dataset: Any) -> tuple[str, ...] | None:

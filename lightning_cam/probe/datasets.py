@@ -20,6 +20,7 @@ from ..datasets.labels import (
     known_files,
     known_labels,
     labels_by_reading,
+    of_classes,
     shuffled,
 )
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
@@ -186,6 +187,7 @@ def _choice(
     labels = known_labels(dataset)
     if labels is None:
         labels = _read_labels(shelf, dataset, wanted, seed)
+    labels = of_classes(labels, len(class_names(dataset) or ()) or None)
     choose = partial(_in_order if isinstance(dataset, FirstItems) else balanced, seed=seed)
     indices = choose(labels, wanted)
     if not indices:

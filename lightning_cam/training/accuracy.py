@@ -15,8 +15,9 @@ from ..verdict.reasons import REVERSED
 # Of accuracy. 64 images right by half have a standard error of 0.06; three of them, and a hard probe may be harder.
 CLEARLY = 0.2
 _OTHERWISE = (
-    "So the probe is not what the model sees, or other numbers are its class scores. Pass CAMCallback(preprocess=...) "
-    "or CAMCallback(forward=lambda module, images: class_scores)."
+    "So the probe is not what the model sees, or other numbers are its class scores. Pass CAMCallback(preprocess=...), "
+    "CAMCallback(forward=lambda module, images: class_scores), CAMCallback(read=lambda item: (image, class_index)) if "
+    "your step counts the classes otherwise, or CAMCallback(Probe.from_dataset(dataset)) for another data set."
 )
 _FEWEST_FOR_ACCURACY = 16  # probe images; with fewer, an accuracy contradicts nothing. Chosen, not measured.
 _SAME = 0.005  # of accuracy: two keys of one value, of which one is rounded

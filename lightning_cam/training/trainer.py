@@ -26,6 +26,7 @@ _OTHER_FORM = (
     "form, pass CAMCallback(read=lambda item: (image, class_index))."
 )
 _OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."
+_SECOND_LOADER = "To look at the data of another loader, pass CAMCallback(Probe.from_dataset(its_dataset))."
 NOT_SHARDED = {"SingleDeviceStrategy", "DDPStrategy"}
 
 
@@ -121,7 +122,8 @@ class _RewrittenStream:
 def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None, say: Say) -> Probe:
     """A probe from the validation data or, without any, from the training data."""
     for role, loaders in (("validation", trainer.val_dataloaders), ("training", trainer.train_dataloader)):
-        loader = next(loaders_in(loaders), None)
+        others = loaders_in(loaders)
+        loader = next(others, None)
         if loader is None:
             continue
         try:
@@ -133,7 +135,8 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
             why = shortened(
                 str(error) if isinstance(error, (ValueError, TypeError)) and is_ours(error) else raised(error)
             )
-            raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {_way_out(error)}") from error
+            way_out = _way_out(error) + ("" if next(others, None) is None else f" {_SECOND_LOADER}")
+            raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {way_out}") from error
     raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
 
 
