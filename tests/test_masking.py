@@ -12,6 +12,7 @@ from house.photographs import photographs
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import masks as intervention_masks
 from lightning_cam.maskers import consensus
+from lightning_cam.notices import LightningCAMWarning
 from lightning_cam.probe import masking
 from lightning_cam.verdict import judge
 
@@ -71,7 +72,8 @@ def test_the_best_source_comes_first() -> None:
     assert sources(masks=given, segmenter=upper_half, boxes=[boxes] * N) == {"given"}
     assert sources(segmenter=upper_half, boxes=[boxes] * N) == {"segmenter"}
     assert sources(segmenter=nothing, boxes=[boxes] * N) == {"box"}
-    assert "guess" in sources(segmenter=nothing)
+    with pytest.warns(LightningCAMWarning, match="no picture of the probe has a mask"):
+        assert "guess" in sources(segmenter=nothing)
     assert sources(find_masks=False) == {"none"}
 
 
@@ -155,3 +157,35 @@ def test_a_guess_warns_where_masks_convict_and_says_so(source: str, outcome: str
     assert ("the masks of the objects were guessed, which proves nothing about background" in verdict.reason) == (
         source == "guess"
     )
+
+
+FRAME = torch.ones(64, 64, dtype=torch.bool)
+FRAME[10:54, 10:54] = False
+
+
+@pytest.mark.parametrize(
+    ("mask", "said"),
+    [
+        pytest.param(
+            FRAME, "24 of 24 masks cover the frame of the picture and not its middle, as if inv", id="inverted"
+        ),
+        pytest.param(torch.ones_like(FRAME), "24 of 24 masks cover the whole picture, so there is no", id="everything"),
+        pytest.param(torch.zeros_like(FRAME), "no picture of the probe has a mask, although masks or", id="nothing"),
+    ],
+)
+def test_wrong_masks_are_noticed(mask: Tensor, said: str) -> None:
+    data = Pictures()
+
+    with pytest.warns(LightningCAMWarning, match=said):
+        Probe(data.images, torch.arange(N) % 2, masks=[mask] * N)
+    with pytest.warns(LightningCAMWarning, match=said):
+        drawn = Probe.from_dataset(data, N, masks=[mask] * N, find_masks=False)
+    drawn.with_preprocess(None)  # said once
+
+
+def test_right_masks_are_not_doubted() -> None:
+    images, masks = photographs(N)
+    large = ~FRAME
+
+    Probe(images, torch.arange(N) % 2, masks=masks)
+    Probe(images, torch.arange(N) % 2, masks=[*[large] * 13, *[FRAME] * 11])

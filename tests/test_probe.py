@@ -89,6 +89,7 @@ def with_value(value: float) -> Tensor:
         pytest.param({"names": ["a", "b"]}, "4 texts, one per image", id="too few names"),
         pytest.param({"names": "abcd"}, "4 texts, one per image", id="names as a text"),
         pytest.param({"names": ["a", "b", "", "d"]}, "4 texts, one per image", id="an empty name"),
+        pytest.param({"masks": "masks.json"}, "got the path 'masks.json'; Probe.from_folder", id="path for masks"),
         pytest.param({"mask_sources": ["luck"] * N}, "one of given, reviewed", id="unknown mask source"),
         pytest.param({"mask_sources": ["given"] * 3}, "one of given, reviewed", id="too few mask sources"),
         pytest.param(
@@ -213,6 +214,7 @@ def test_an_empty_mask_is_a_missing_mask() -> None:
     assert as_tensor.fingerprint == as_list.fingerprint
 
 
+@pytest.mark.filterwarnings("ignore:lightning_cam. no picture of the probe has a mask")
 @pytest.mark.parametrize(
     "masks", [None, [None] * N, torch.zeros(N, H, W, dtype=torch.bool)], ids=["none", "Nones", "empty"]
 )

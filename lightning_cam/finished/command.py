@@ -12,7 +12,7 @@ from ..examination import Evidence, Reading, Report, collect_evidence, examine
 from ..intervention import chosen_trials
 from ..notices import told_to
 from ..origins import is_ours, raised
-from ..probe import Probe
+from ..probe import GUESS, Probe
 from ..probe.drawn import Preprocess
 from ..probe.storage import is_saved
 from ..sinks.album import Album
@@ -180,6 +180,11 @@ def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[
         remarks.append(f"the pictures have {height}x{width} pixels; if your training resizes them, pass --size H W")
     if probe.masks is None:
         remarks.append("no masks of the objects: pass --masks DIR, or --expect background if the model may use it")
+    if (n := probe.mask_sources.count(GUESS)) > 0:
+        remarks.append(
+            f"{n} of {len(probe)} masks were guessed: `lightning-cam masks {options.data}` shows them on a page; "
+            "it saves masks.json, which --masks takes"
+        )
     return [printable(f"  {remark}") for remark in remarks]
 
 

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from os import PathLike
 
 import torch
 from torch import Tensor
@@ -83,6 +84,11 @@ def checked_classes(classes: Sequence[str] | None, targets: Tensor) -> tuple[str
 
 def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor) -> Tensor:
     """``(N, H, W)`` bool; a missing mask is a row of False."""
+    if isinstance(masks, (str, PathLike)):
+        raise ValueError(
+            f"masks must be a tensor (N, H, W) or a list of masks, got the path {str(masks)!r}; "
+            "Probe.from_folder(folder, masks=...) reads paths"
+        )
     n_images, _, height, width = images.shape
     rows = [None] * n_images if masks is None else list(masks)
     if len(rows) != n_images:

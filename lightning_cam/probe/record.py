@@ -34,6 +34,7 @@ from .checks import (
     plain_tensors,
 )
 from .datasets import draw_from_dataset
+from .doubts import warn_of_wrong_masks
 from .drawn import Drawn, Preprocess
 from .folders import ReadingOptions, draw_from_folder
 from .masking import Masking, Segmenter
@@ -100,6 +101,9 @@ class Probe:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+        is_given = masks is not None and any(mask is not None for mask in masks)
+        if is_given and mask_sources is None:  # the user's: what was drawn comes with its sources
+            warn_of_wrong_masks(regions, self.mask_sources)
 
     @classmethod
     @plain_tensors()
@@ -172,7 +176,8 @@ class Probe:
                 preprocess=preprocess,
                 classes=classes,
                 loader=loader,
-            )
+            ),
+            has_masks=masks is not None or segmenter is not None,
         )
 
     @classmethod
@@ -229,12 +234,17 @@ class Probe:
                 masking=Masking(find_masks, segmenter, say),
                 options=ReadingOptions(size=size, upright=upright, grayscale=grayscale),
                 preprocess=preprocess,
-            )
+            ),
+            has_masks=masks is not None or segmenter is not None,
         )
 
     @classmethod
-    def _of(cls, drawn: Drawn) -> "Probe":
-        return cls(**vars(drawn))
+    def _of(cls, drawn: Drawn, *, has_masks: bool) -> "Probe":
+        probe = cls(**vars(drawn))
+        if has_masks:
+            regions = torch.zeros(len(probe), 1, 1, dtype=torch.bool) if probe.masks is None else probe.masks
+            warn_of_wrong_masks(regions, probe.mask_sources)
+        return probe
 
     def __len__(self) -> int:
         return len(self.targets)
