@@ -164,6 +164,21 @@ class Generator(Drawn):
         return (super().pixels(index) + noise).clamp(0, 1)
 
 
+class Albumented(Drawn):
+    """Random augmentations of albumentations, whose Compose has a generator of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network on import
+            made = pytest.importorskip("albumentations")
+        self.transform = made.Compose([made.HorizontalFlip(p=0.5), made.RandomBrightnessContrast(p=0.9)], seed=0)
+
+    def pixels(self, index: int) -> Tensor:
+        image = self.transform(image=np.ascontiguousarray(RAW[index].transpose(1, 2, 0)))["image"]
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float() / 255
+
+
 class Counter(Drawn):
     """A curriculum that counts the items that it has given."""
 
@@ -218,7 +233,9 @@ def assert_untouched(folder: Path, kind: type[Drawn], **options: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads from a copy, which has no copy of closures and open files")
-@pytest.mark.parametrize("kind", [Zip, Tar, Sqlite, Lmdb, Hdf5, OpenZip, Generator, Counter, Closure, Property])
+@pytest.mark.parametrize(
+    "kind", [Zip, Tar, Sqlite, Lmdb, Hdf5, OpenZip, Generator, Albumented, Counter, Closure, Property]
+)
 def test_a_training_without_workers_is_the_same(kind: type[Drawn], tmp_path: Path) -> None:
     assert_untouched(tmp_path, kind)
 
@@ -243,7 +260,7 @@ def test_a_training_with_spawned_workers_is_the_same(kind: type[Drawn], tmp_path
     assert_untouched(tmp_path, kind, num_workers=1, multiprocessing_context="spawn", persistent_workers=True)
 
 
-@pytest.mark.parametrize("kind", [Generator, Counter, Property, Zip])
+@pytest.mark.parametrize("kind", [Generator, Albumented, Counter, Property, Zip])
 def test_drawing_outside_a_training_reads_a_copy(kind: type[Drawn], tmp_path: Path) -> None:
     data = kind(tmp_path)
     before = [vars(data).copy(), data.rng.bit_generator.state if kind is Generator else None]
