@@ -34,6 +34,7 @@ FLOORS = [
 PURE = [
     "spatial",
     "attribution/cams",
+    "attribution/fusion",
     "attribution/measures",
     "intervention/edits",
     "intervention/filters",

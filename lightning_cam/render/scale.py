@@ -22,7 +22,7 @@ BAND_NAMES = ("below the even share", "1x to 2x", "2x to 4x", "4x to 8x", "8x an
 COLOURS = np.array([(65, 4, 157), (126, 3, 168), (204, 71, 120), (248, 149, 64), (252, 206, 37)], dtype=np.float32)
 # Of evidence against a class: blue throughout, around the blue of the page's differences. No cell looks like attention.
 COLOURS_AGAINST = np.array(
-    [(4, 36, 84), (10, 76, 158), (20, 120, 230), (96, 182, 250), (196, 236, 255)], dtype=np.float32
+    [(4, 36, 84), (10, 76, 158), (20, 120, 230), (76, 170, 250), (128, 216, 255)], dtype=np.float32
 )
 # Where the colours can end. Never below 2x: even attention must look even. Few, so that most runs share a scale.
 ENDS = (2.0, 3.0, 4.0, 6.0, 8.0)
