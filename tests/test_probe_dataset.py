@@ -853,6 +853,7 @@ def test_a_mask_comes_from(item: Any, options: dict[str, Any], source: str) -> N
     assert probe.mask_sources == (source,)
 
 
+@pytest.mark.filterwarnings("ignore:lightning_cam. no picture of the probe has a mask")
 @pytest.mark.parametrize(
     ("item", "options"),
     [
