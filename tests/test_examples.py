@@ -72,9 +72,10 @@ def test_own_trial_judges_a_cue_that_the_package_does_not_know(tmp_path: Path) -
         ("resume.py", [], "steps after the resume:  [0, 19, 39, 59, 79]"),
         ("two_processes.py", [], "process 1 has the verdict FAIL"),
         ("finished_checkpoint.py", [], "FAIL: the model relies on something that is not the object: background"),
+        ("explanations.py", [], "explanations.png"),
         ("cli.py", ["fit", "--config", str(ROOT / "examples" / "cli.yaml")], "lightning_cam: FAIL"),
     ],
-    ids=["image folder", "timm CNN", "timm ViT", "resume", "two processes", "finished", "CLI"],
+    ids=["image folder", "timm CNN", "timm ViT", "resume", "two processes", "finished", "explanations", "CLI"],
 )
 def test_guide_of_a_kind_of_training_runs(tmp_path: Path, script: str, arguments: list[str], printed: str) -> None:
     write_pictures(tmp_path / "pictures", n_train=160, n_val=48)
