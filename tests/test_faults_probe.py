@@ -76,7 +76,9 @@ def test_masks_that_say_nothing_are_left_out_of_means_and_counted() -> None:
 
 
 def test_without_any_mask_nothing_is_said_of_backgrounds() -> None:
-    report = examine(fixed(Classifier), Probe(images(), LABELS, masks=masks() & False), layer="stage", trials=())
+    with pytest.warns(UserWarning, match="no picture of the probe has a mask"):
+        probe = Probe(images(), LABELS, masks=masks() & False)
+    report = examine(fixed(Classifier), probe, layer="stage", trials=())
 
     assert not any("background" in key or "pointing" in key for key in report.scalars)
 

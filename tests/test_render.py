@@ -329,6 +329,7 @@ def test_a_guessed_mask_is_marked() -> None:
 
 def test_a_page_tells_a_missing_mask_from_an_empty_map() -> None:
     masks = torch.stack([torch.ones(8, 8), torch.zeros(8, 8), torch.ones(8, 8)]).bool()
+    masks[:, :4] = False
     probe = Probe(torch.rand(3, 3, 8, 8), torch.tensor([0, 0, 1]), masks=masks)
     background = torch.tensor([0.25, math.nan, math.nan])
     frame = Frame(Reading(7, 0, {}), torch.arange(3), torch.zeros(3, 2, 2), torch.full((3, 2), 0.5), background)

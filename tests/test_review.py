@@ -161,9 +161,8 @@ KEYBOARD = """
       focus: document.activeElement.closest("dialog") !== null,
       tile: document.querySelector(".probe button.view").getAttribute("aria-label"),
     });
-    const closed = new Promise((done) => document.querySelector("dialog").addEventListener("close", done));
     document.querySelector("dialog [aria-label=close]").click();
-    await closed;
+    await rest(500);
     document.body.dataset.back = document.activeElement.getAttribute("aria-label");
   })();
 """  # noqa: E501 - a line of another language

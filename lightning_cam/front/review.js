@@ -89,7 +89,7 @@ function reviewDialog(tiles, changed) {
   const out = make("input", { type: "checkbox" });
   const dialog = make("dialog", { class: "review" },
     make("div", { class: "head" }, title, pressed("‹", () => turn(-1), { "aria-label": "the picture before" }),
-      pressed("›", () => turn(1), { "aria-label": "the next picture" }), pressed("✕", () => dialog.close(), { "aria-label": "close" })),
+      pressed("›", () => turn(1), { "aria-label": "the next picture" }), pressed("✕", shut, { "aria-label": "close" })),
     make("p", {}, "Drag a box over each part of the object that lies outside the line."), stage, said,
     make("div", { class: "options" }, pressed("Undo", undo), pressed("Draw it anew", () => change(new Uint8Array(tile().state.mask.length))),
       make("label", {}, out, " leave this picture out")),
@@ -139,7 +139,11 @@ function reviewDialog(tiles, changed) {
     title.focus();
   }
   out.addEventListener("change", () => { tile().state.isOut = out.checked; show(); });
-  dialog.addEventListener("close", () => tile().view.focus());
+  function shut() { // the event may come later than a person goes on
+    dialog.close();
+    tile().view.focus();
+  }
+  dialog.addEventListener("close", () => tile().view.focus()); // the Escape key
   dialog.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by && event.target.tagName !== "INPUT") turn(by);

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from ..notices import warn
@@ -23,7 +22,8 @@ def warn_of_wrong_masks(masks: Tensor, sources: Sequence[str]) -> None:
         masks: Of a probe for which the user gave masks.
         sources: Where each came from.
     """
-    given = masks[torch.tensor([source not in _FOUND_HERE for source in sources])]
+    rows = [row for row, source in enumerate(sources) if source not in _FOUND_HERE]
+    given = masks[rows]
     if len(given) == 0:
         warn(
             "no picture of the probe has a mask, although masks or a segmenter were given; "
@@ -42,7 +42,8 @@ def warn_of_wrong_masks(masks: Tensor, sources: Sequence[str]) -> None:
 
 def _look_inverted(masks: Tensor) -> Tensor:
     height, width = masks.shape[1:]
-    ring = border_ring((height, width)) > 0.5
+    with masks.device:  # whatever the default device is
+        ring = border_ring((height, width)) > 0.5
     middle = masks[:, int(_MIDDLE * height) : -int(_MIDDLE * height) or None]
     middle = middle[:, :, int(_MIDDLE * width) : -int(_MIDDLE * width) or None]
     frame = masks[:, ring].float().mean(1)
