@@ -4,6 +4,7 @@ import functools
 import gc
 import itertools
 import multiprocessing
+import os
 import sqlite3
 import sys
 import tarfile
@@ -16,6 +17,7 @@ from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -169,8 +171,9 @@ class Albumented(Drawn):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("NO_ALBUMENTATIONS_UPDATE", "1")  # else it asks the network on import
+        with patch.dict(
+            os.environ, NO_ALBUMENTATIONS_UPDATE="1"
+        ):  # else the import asks the network; OpenCV's adds paths
             made = pytest.importorskip("albumentations")
         self.transform = made.Compose([made.HorizontalFlip(p=0.5), made.RandomBrightnessContrast(p=0.9)], seed=0)
 
