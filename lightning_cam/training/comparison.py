@@ -65,9 +65,9 @@ class Comparison:
         return self.is_settled or bool(self._is_callable)
 
     @property
-    def lacks_batch(self) -> bool:
-        """Whether nothing could be looked at for want of a batch."""
-        return not self.is_settled and self._is_callable is False
+    def has_waited(self) -> bool:
+        """Whether nothing could be looked at before a batch came."""
+        return self._is_callable is False
 
     def begin(self, module: nn.Module, loaders: Any, *, validates: bool) -> None:
         """Before a step of the user's own, of validation or of training."""

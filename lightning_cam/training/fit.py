@@ -133,9 +133,10 @@ class Fit:
     def end(self, trainer: Any, module: Any) -> None:
         """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
-        if not self.is_off and self.comparison.lacks_batch:
+        if not self.is_off and self.comparison.has_waited and not self.comparison.is_settled:
             self.switch_off(f"{UNCALLED} {UNSEEN}")
-        if self._journal.readings and (self._lacks_trials or not completes):  # the same in every process
+        has_begun = self._journal.readings or self.comparison.has_waited
+        if has_begun and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
         self.verdict = self._observer.conclude()
