@@ -3,7 +3,7 @@
 To add a cue, add one entry here and one swap to the trials of `intervention`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -19,6 +19,18 @@ class Remedy:
 
     what: str
     code: str
+
+    def at(self, size: tuple[int, int]) -> "Remedy":
+        """The same for pictures of that size ``(H, W)``; without it the code has 224 x 224.
+
+        >>> Remedy("resize", "transform = v2.Resize((224, 224))").at((64, 96)).code
+        'transform = v2.Resize((64, 96))'
+        """
+        if min(size) < 1:
+            return self
+        side = max(size)
+        sides = f"({max(2 * side // 7, 1)}, {max(side // 2, 1)}, {side})"
+        return replace(self, code=self.code.replace(_SIDES, sides).replace("(224, 224)", str(tuple(size))))
 
 
 @dataclass(frozen=True)
@@ -48,12 +60,13 @@ class Cue:
     object_facts: tuple[str, ...] = ()
 
 
+_SIDES = "(64, 112, 224)"
 _V2 = "from torchvision.transforms import v2\n"
 _OURS = f"{_V2}from lightning_cam import transforms\n"
 
 _CROP = Remedy(
     "cut the outer parts away, at random, so that no place belongs to one class",
-    f"{_V2}transform = v2.Compose([v2.RandomResizedCrop(224, scale=(0.4, 0.8)), v2.RandomHorizontalFlip()])",
+    f"{_V2}transform = v2.Compose([v2.RandomResizedCrop((224, 224), scale=(0.4, 0.8)), v2.RandomHorizontalFlip()])",
 )
 _JITTER = Remedy(
     "vary brightness, contrast and saturation at random",
@@ -150,7 +163,7 @@ RESOLUTION = Cue(
     "the sharpness",
     Remedy(
         "pass every picture through one of a few sizes, at random",
-        f"{_V2}sizes = v2.RandomChoice([v2.Resize((side, side)) for side in (64, 112, 224)])\n"
+        f"{_V2}sizes = v2.RandomChoice([v2.Resize((side, side)) for side in {_SIDES}])\n"
         "transform = v2.Compose([sizes, v2.Resize((224, 224))])",
     ),
     needs_masks_to_convict=True,

@@ -120,12 +120,14 @@ def test_every_standard_cue_has_effects_reliance_and_scalars() -> None:
     cues = [trial.cue for trial in STANDARD]
     assert [trial.cue for trial in report.trials] == cues
     assert list(report.effects) == [reliance.cue for reliance in report.reliances] == cues
-    assert all(effect.shape == (48,) and effect.isfinite().all() for effect in report.effects.values())
-    assert report.reliances == weigh(report.effects, looked_at.targets, looked_at.classes)
+    alike = {cue for cue, effect in report.effects.items() if effect.isnan().all()}  # in these the pictures are alike
+    assert alike <= {"cast", "contrast", "codec", "resolution"}
+    assert all(e.shape == (48,) and e.isfinite().all() for cue, e in report.effects.items() if cue not in alike)
+    assert repr(report.reliances) == repr(weigh(report.effects, looked_at.targets, looked_at.classes))
     for reliance in report.reliances:
         key = f"reliance/{reliance.cue}"
         scalars = [report.scalars[key + end] for end in ("", "_low", "_high")]
-        assert scalars == [reliance.mean, reliance.low, reliance.high]
+        assert scalars == pytest.approx([reliance.mean, reliance.low, reliance.high], rel=0, abs=0, nan_ok=True)
 
 
 def test_without_trials_nothing_is_swapped() -> None:
@@ -235,7 +237,7 @@ def test_edited_pixels_are_preprocessed_as_the_images_are() -> None:
     expected = examine(nn.Sequential(normalize, model), plain, layer="1.conv")
     torch.testing.assert_close(report.logits, expected.logits)
     for cue, effect in expected.effects.items():
-        torch.testing.assert_close(report.effects[cue], effect, atol=1e-4, rtol=0)
+        torch.testing.assert_close(report.effects[cue], effect, atol=1e-4, rtol=0, equal_nan=True)
 
 
 def test_preprocess_is_given_pixels_and_edits_are_too() -> None:
@@ -272,7 +274,7 @@ def test_batches_do_not_matter() -> None:
     whole, parts = (look(Reader(CORNER), probe(ground=True), batch_size=n) for n in (48, 7))
 
     for cue, effect in whole.effects.items():
-        torch.testing.assert_close(parts.effects[cue], effect, atol=1e-5, rtol=0)
+        torch.testing.assert_close(parts.effects[cue], effect, atol=1e-5, rtol=0, equal_nan=True)
 
 
 # looking does not change what is looked at
@@ -482,7 +484,7 @@ def test_an_edit_alone_is_no_swap() -> None:
 
 def test_images_that_are_not_tried_say_nothing_and_the_others_the_same() -> None:
     """A short training swaps cues on some of the images only."""
-    images, trials = probe(ground=True), (STANDARD[3], STANDARD[7])
+    images, trials = probe(ground=True), (STANDARD[7], STANDARD[9])
     tried = balanced_subset(images.targets, 16)
 
     def effects_of(some: Tensor | None) -> dict[str, Tensor]:

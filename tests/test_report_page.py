@@ -40,7 +40,7 @@ def test_the_verdict_is_read_without_javascript() -> None:
 def test_what_was_not_tested_is_named_with_the_reason() -> None:
     rows = {row["cue"]: row["why"] for row in verdict_entry(convicted())["untested"]}
 
-    assert "too few images" in rows["tone"]
+    assert "too few of them" in rows["tone"]
     assert "masks" in rows["background"]
     assert set(rows) == set(convicted().untested)
     assert rows["tone"] in Elements(report(bad_news(1))).text

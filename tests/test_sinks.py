@@ -666,7 +666,7 @@ def test_markdown_says_why_a_row_above_the_limit_is_no_finding() -> None:
 
     assert text.splitlines()[-5:] == [
         "",
-        "- tone is above 0.10 and no finding. A property of the object itself: it never leads to a finding.",
+        "- tone is above 0.10 and no finding. A property of the object itself: only an audit makes it a finding.",
         "- cast is above 0.10 and no finding. Not beyond doubt with so few images.",
         "- border is above 0.10 and no finding. Expected, or not judged.",
         "- position is above 0.10 and no finding. In part the object's own: it leads to a warning at most.",

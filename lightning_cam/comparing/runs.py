@@ -15,7 +15,7 @@ from ..sinks.folder import read_history
 from ..sinks.per_image import PerImage, looks_the_same
 from ..sinks.reading_back import Kept, Unjudged, newest
 from ..text import printable
-from ..verdict import INCONCLUSIVE, Verdict
+from ..verdict import INCONCLUSIVE, WARN, Verdict
 
 MOST_RUNS = 26  # one letter each
 _ROUNDING = 1e-3  # effects are kept with four decimals
@@ -60,7 +60,7 @@ class ComparedRun:
         old = f"the file of {self.letter} does not say whether the fit had ended, since an earlier version wrote it"
         open_ = f"the verdict of {self.letter} is {self.verdict.outcome}: {self.verdict.reason}"
         said = {True: [], False: [interim], None: [old]}[self.kept.is_final]
-        return [*said, open_] if self.verdict.outcome == INCONCLUSIVE else said
+        return [*said, open_] if self.verdict.outcome in (WARN, INCONCLUSIVE) else said
 
     @property
     def found(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from ..cues import cue_named
 from ..intervention import MARGIN
 from ..text import percent, printable
+from ..verdict import INCONCLUSIVE
 from .changes import ACCURACY, Change
 from .runs import ComparedRun
 
@@ -62,6 +63,8 @@ def _judged(run: ComparedRun, known: Sequence[Change]) -> str:
 def _nothing_to_remedy(baseline: ComparedRun, run: ComparedRun, changes: Mapping[str, Change]) -> str:
     less = [change for what, change in changes.items() if change.direction == "less" and what != ACCURACY]
     said = f"{baseline.letter} was not found to rely on a shortcut, so there was nothing to remedy"
+    if baseline.verdict.outcome == INCONCLUSIVE:
+        said = f"Whether {baseline.letter} relies on a shortcut is not known, so nothing can be said of a remedy"
     return f"{said}; {_lost(baseline, run, less)}" if less else said
 
 
@@ -119,9 +122,9 @@ def difference(change: Change) -> tuple[str, str]:
 
 
 def meaning(change: Change) -> str:
-    """The direction of a change in a word or two. What another seed may have done is a little."""
+    """The direction of a change in a few words. Whether it is more than another seed explains may be open."""
     if change.direction == "open" and (change.low > 0 or change.high < 0):
-        return "a little more" if change.low > 0 else "a little less"
+        return "more, by how much is open" if change.low > 0 else "less, by how much is open"
     return _MEANINGS[change.direction]
 
 

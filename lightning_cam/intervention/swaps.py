@@ -200,7 +200,8 @@ class LevelSwap:
         image that already has its own class's level is not edited in the first arm.
         Levels count by how much more often the own class has them than the donor's class.
         NaN where no level of the two classes can be reached (a worse picture cannot be made better), and for images
-        that are alone in their class. 0 where no image can reach any: all pictures are alike in the property.
+        that are alone in their class. So all are NaN where pictures are alike in the property, or differ by more than
+        the levels bring about: nothing was swapped, and nothing is known.
         """
         material, chosen, levels = session.material, session.chosen, self._levels(session.material)
         targets, donors = material.targets, material.donors
@@ -208,7 +209,7 @@ class LevelSwap:
         gaps, reached = _gaps(levels, targets, strangers)
         own, others, total = targets[chosen, None], strangers[chosen], torch.zeros(len(chosen), donors.other.shape[1])
         if not reached.any():
-            return total
+            return torch.full_like(total, torch.nan)
         for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
             probabilities, changes = session.plain.clone(), reached[chosen, :, level].any(1)
             if changes.any():  # an image that is at the level already, or cannot reach it, keeps its plain answer

@@ -229,9 +229,11 @@ def audit_entry(audit: AuditResult) -> dict[str, Any]:
 
 
 def _sentence(text: str) -> str:
-    """One line that begins and ends like a sentence."""
+    """One line that begins and ends like a sentence. The name of an argument keeps its small letter."""
     line = printable(text)
-    return line and f"{line[0].upper()}{line[1:]}{'' if line.endswith('.') else '.'}"
+    begins_with_code = any(sign in line.split(" ")[0] for sign in "_=(")
+    start = line[:1] if begins_with_code else line[:1].upper()
+    return line and f"{start}{line[1:]}{'' if line.endswith('.') else '.'}"
 
 
 def _finding(finding: Finding, verdict: Verdict) -> dict[str, Any]:
@@ -277,7 +279,7 @@ def untested(verdict: Verdict) -> list[dict[str, str]]:
 
 def _why_untested(cue: str, tried: Sequence[str] | set[str]) -> str:
     if cue in tried:
-        return "It was swapped, but too few images have an effect for an interval."
+        return "The probe's pictures do not differ in it by what a swap can bring about, or too few of them do."
     if cue == "background":
         return "It was not swapped: that takes masks of the objects, and trials that name it."
     return "No trial of this run swaps it."

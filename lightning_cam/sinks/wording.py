@@ -17,7 +17,7 @@ _LEGEND = (
     f"of its own class. 0 means not used, more than {MARGIN:.2f} is too much."
 )
 WHY_NO_FINDING = {
-    "object": "A property of the object itself: it never leads to a finding.",
+    "object": "A property of the object itself: only an audit makes it a finding.",
     "shared": "In part the object's own: it leads to a warning at most.",
 }
 MOST_ROWS = 6  # of cues at the end of a fit; all of them are on the page

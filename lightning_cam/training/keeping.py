@@ -13,6 +13,7 @@ from .observer import Observer
 from .options import Options
 from .remarks import empty_maps
 from .rhythm import Occasion
+from .trainer import logged_epoch
 
 MAX_EVIDENCE = 3  # findings that get a picture
 
@@ -31,7 +32,7 @@ class Keeping:
         if occasion.completes:
             reading, news = self._journal.complete(scalars)
         else:
-            reading, news = self._journal.record(scalars, occasion.step, trainer.current_epoch)
+            reading, news = self._journal.record(scalars, occasion.step, logged_epoch(trainer))
         with self._failures.surviving("logging"):
             self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
         if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros

@@ -39,6 +39,11 @@ def logged_step(trainer: Any) -> int:
     return int(trainer.fit_loop.epoch_loop._batches_that_stepped)
 
 
+def logged_epoch(trainer: Any) -> int:
+    """The epoch that is under way, from 0 on; at the end of the fit the last one, where ``current_epoch`` is ahead."""
+    return max(0, int(trainer.fit_loop.epoch_progress.current.ready) - 1)
+
+
 def has_whole_model(trainer: Any) -> bool:
     """Whether every process holds the whole model. A sharded one cannot run in one process alone."""
     return any(base.__name__ in NOT_SHARDED for base in type(trainer.strategy).__mro__)

@@ -68,7 +68,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
     found = [
-        _finding(r, corrected[r.cue], convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
+        _finding(r, corrected[r.cue], report.size, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
         for r in counted
         if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
     ]
@@ -132,7 +132,7 @@ class RunningVerdict:
         return {cue for cue, n in self._in_a_row.items() if n >= self._streak}
 
 
-def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
+def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convicts: bool) -> Finding:
     ranked = sorted(reliance.by_class, key=lambda name: -reliance.by_class[name][0])
     return Finding(
         cue=reliance.cue,
@@ -142,7 +142,7 @@ def _finding(reliance: Reliance, p_value: float, *, convicts: bool) -> Finding:
         high=reliance.high,
         p_value=p_value,
         classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA),
-        remedy=cue_named(reliance.cue).remedy,
+        remedy=cue_named(reliance.cue).remedy.at(size),
         text=reasons.measured(reliance),
     )
 
