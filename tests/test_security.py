@@ -529,7 +529,7 @@ def test_captions_tables_and_alerts_in_wandb_are_tame(left: Left) -> None:
     assert all(line.isprintable() for text in [*captions, *cells, alert.text] for line in text.split("\n"))
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     assert "<" not in alert.text
-    assert "channel" in alert.text
+    assert "script" in alert.text  # hostile names do reach it
 
 
 @pytest.mark.slow
