@@ -138,5 +138,5 @@ def test_a_model_that_goes_by_quality_shows_it_where_quality_can_be_swapped() ->
     assert found[1::2].isnan().all()
 
 
-def test_where_all_pictures_are_alike_nothing_hangs_on_the_quality() -> None:
-    assert swapped_qualities([90] * 8, reads_class_1_from=50).tolist() == [0.0] * 8
+def test_where_all_pictures_are_alike_nothing_is_known_of_the_quality() -> None:
+    assert swapped_qualities([90] * 8, reads_class_1_from=50).isnan().all()
