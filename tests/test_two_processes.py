@@ -55,7 +55,7 @@ def test_a_function_is_told_on_every_rank(together: Scenario) -> None:
 
 def test_the_first_process_says_for_all_which_checks_are_made(together: Scenario) -> None:
     """Looking is dear on its clock, so trials are given up, then looks; on the other's it is free."""
-    assert together("clocks") == [[[0, False], [0, True], [1, False], [5, True]]] * 2
+    assert together("clocks") == [[[0, False], [0, True], [1, False], [4, True]]] * 2
 
 
 def test_each_rank_looks_at_its_share_with_the_result_of_one(together: Scenario) -> None:
