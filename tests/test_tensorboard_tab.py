@@ -229,7 +229,7 @@ TAB = """
 
 @in_chromium
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280])
+@pytest.mark.parametrize("width", [1280, 390])
 def test_chromium_opens_the_tab_moves_the_slider_and_switches_runs(address: str, tmp_path: Path, width: int) -> None:
     query = urllib.parse.urlencode({"code": TAB, "width": width})
     command = [
