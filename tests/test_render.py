@@ -130,7 +130,7 @@ def test_without_attention_the_spotlight_is_dark() -> None:
     assert (picture[bottom - 224 : bottom, 472:696] == 0).all()
 
 
-@pytest.mark.parametrize("outside", [0.0, 0.5, 1.0, math.nan], ids=str)
+@pytest.mark.parametrize("outside", [0.0, 0.001, 0.5, 1.0, math.nan], ids=str)
 def test_a_bar_is_as_long_as_the_share_outside_and_a_mark_is_at_the_even_share(outside: float) -> None:
     picture, _ = render.tile(photo(0.5), EVEN, square_mask(), ["a"], outside=outside)
     bar = picture[picture.shape[0] - paint.LEGEND_HEIGHT - 2 * paint.GAP - tiles.GAUGE_LINE + paint.GAP + 4, 240:696]

@@ -1,5 +1,6 @@
 """The parts that tiles and strips are put together from: photos, outlines, overlays, text, the legend."""
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -77,8 +78,9 @@ def draw_gauge(draw: ImageDraw.ImageDraw, at: tuple[int, int], width: int, outsi
     left, top = at
     bottom = top + GAUGE - 1
     draw.rectangle((left, top, left + width - 1, bottom), fill=TRACK)
-    if outside > 0:
-        draw.rectangle((left, top, left + round(width * outside) - 1, bottom), fill=OUTSIDE)
+    length = 0 if math.isnan(outside) else round(width * outside)
+    if length:
+        draw.rectangle((left, top, left + length - 1, bottom), fill=OUTSIDE)
     even = left + round(width * (1 - float(mask.float().mean())))
     draw.rectangle((even - 2, top - 2, even + 1, bottom + 2), fill=PAPER)
     draw.rectangle((even - 1, top - 2, even, bottom + 2), fill=INK)
