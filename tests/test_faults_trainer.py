@@ -32,7 +32,8 @@ from house.faulty import alone, fitted, same, watching
 from house.read_back import tensorboard_images
 from house.trainings import Net, loader, pictures, trainer
 from lightning_cam.sinks import Page
-from lightning_cam.sinks.folder import FolderSink, read_history
+from lightning_cam.sinks.folder import FolderSink
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.reading_back import newest, report_lines
 
 ALL_STEPS = [0, 1, 3, 5, 7, 9, 11]  # of `watching`

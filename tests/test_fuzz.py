@@ -29,7 +29,7 @@ from lightning_cam.datasets import pictures
 from lightning_cam.datasets.pictures import quiet_pillow
 from lightning_cam.probe import Normalize, storage
 from lightning_cam.sinks import FolderSink
-from lightning_cam.sinks.folder import read_history
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.reading_back import newest, report_lines
 
 Read = Callable[[], object]

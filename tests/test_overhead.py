@@ -24,7 +24,7 @@ from lightning_cam.examination import Reading
 from lightning_cam.intervention import DonorSwap
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
 from lightning_cam.sinks.album import Album
-from lightning_cam.sinks.folder import read_history
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Page
 from lightning_cam.training.clock import Clock as FitClock
 from lightning_cam.training.failures import Failures

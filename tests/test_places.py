@@ -14,6 +14,7 @@ from house.pages import check, picture
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from lightning_cam import CAMCallback
 from lightning_cam.sinks import FolderSink, Page, folder
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.places import free_place, place_of
 from lightning_cam.verdict import Verdict
@@ -36,7 +37,7 @@ def page(step: int = 3, run: Run = ONE, *, is_final: bool = False) -> Page:
 
 
 def steps(root: Path) -> list[int]:
-    return [row["step"] for row in folder.read_history(root)]
+    return [row["step"] for row in read_history(root)]
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -32,6 +32,7 @@ from lightning_cam import CAMCallback, Probe, audit_dataset, cli
 from lightning_cam.cues import remedy_for
 from lightning_cam.probe import storage
 from lightning_cam.sinks import FolderSink, folder, wording
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.reading_back import newest, report_lines
 from lightning_cam.verdict import ShortcutError, Verdict
 
@@ -360,7 +361,7 @@ def test_a_series_with_values_that_are_none_is_continued(tmp_path: Path, value: 
     (tmp_path / "history.jsonl").write_text(f'{{"step": 1, "epoch": 0, "cam/lift": {value}}}\n')
     FolderSink(tmp_path).write(folder_page())
 
-    assert [row["cam/lift"] for row in folder.read_history(tmp_path)] == [None, 0.5]
+    assert [row["cam/lift"] for row in read_history(tmp_path)] == [None, 0.5]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ from lightning_cam.sinks import (
     wording,
 )
 from lightning_cam.sinks import wandb as wandb_sink
+from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.report_page import read_back
 from lightning_cam.sinks.tensorboard import MOST_DRAWN, command
@@ -373,7 +374,7 @@ def test_a_folder_keeps_a_line_per_check_and_null_for_undefined(tmp_path: Path) 
         {"step": 0, "epoch": 0, "cam/lift": None, "cam/drift": None},
         {"step": 4, "epoch": 1, "cam/lift": 0.5},
     ]
-    assert folder.read_history(tmp_path) == history(tmp_path)
+    assert read_history(tmp_path) == history(tmp_path)
 
 
 def test_a_resumed_run_continues_the_series_without_repeating_a_step(tmp_path: Path) -> None:
@@ -391,7 +392,7 @@ def test_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path, tor
     FolderSink(tmp_path).write(check(4, lift=0.1))
     with (tmp_path / "history.jsonl").open("ab") as file:
         file.write(torn.encode("utf-8", "surrogateescape"))
-    assert [row["step"] for row in folder.read_history(tmp_path)] == [4]
+    assert [row["step"] for row in read_history(tmp_path)] == [4]
 
     resumed = FolderSink(tmp_path)
     resumed.write(check(8, lift=0.2))
@@ -401,7 +402,7 @@ def test_a_line_that_a_killed_run_left_unfinished_is_dropped(tmp_path: Path, tor
 
 
 def test_a_folder_without_a_history_has_no_rows(tmp_path: Path) -> None:
-    assert folder.read_history(tmp_path / "nothing") == []
+    assert read_history(tmp_path / "nothing") == []
 
 
 NASTY = [
@@ -484,7 +485,7 @@ def test_of_a_disk_that_is_nearly_full_verdict_and_scalars_take_something_alone(
 
     assert capsys.readouterr().err == ""  # said once
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "history.jsonl", "verdict.json"}
-    assert [row["step"] for row in folder.read_history(tmp_path)] == [0, 7]
+    assert [row["step"] for row in read_history(tmp_path)] == [0, 7]
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------

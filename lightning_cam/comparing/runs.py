@@ -11,7 +11,7 @@ from torch import Tensor
 from .. import statistics
 from ..intervention import Reliance
 from ..sinks.consistency import ContradictoryError
-from ..sinks.folder import read_history
+from ..sinks.history import read_history
 from ..sinks.per_image import PerImage, looks_the_same
 from ..sinks.reading_back import Kept, Unjudged, newest
 from ..text import printable

@@ -1,15 +1,15 @@
 """Shows pages in Comet, in the logger's own experiment. Scalars get there through Lightning."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from copy import copy
 from io import BytesIO
 from typing import Any
 
-from ..text import key_part, printable
+from ..text import printable
 from .folder import REPORT, FolderSink
-from .page import Page, Tile, png
-from .uploads import ReportFile, Thinned
-from .wording import lines, standing
+from .page import Page, png
+from .uploads import Upload, Uploads
+from .wording import lines
 
 
 class CometSink:
@@ -21,13 +21,12 @@ class CometSink:
 
     Args:
         experiment: What ``CometLogger.experiment`` gives; it is not ended here.
-        folder: Keeps the same run as files; see `ReportFile`.
+        folder: Keeps the same run as files; see `uploads.ReportFile`.
     """
 
     def __init__(self, experiment: Any, folder: FolderSink | None = None) -> None:
         self._experiment = experiment
-        self._thinned = Thinned()
-        self._report = ReportFile(folder)
+        self._uploads = Uploads(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the experiment, which cannot leave its process."""
@@ -41,14 +40,13 @@ class CometSink:
         """
         if self._experiment is None:
             raise RuntimeError("this sink has the experiment of another process; make one with CometSink here")
-        experiment, report = _at(self._experiment, page.step), self._report.of(page)
-        for name, encoded, caption in _pictures(page, self._thinned.of(page)):  # arrays would get stretched colours
+        experiment, upload = _at(self._experiment, page.step), self._uploads.of(page)
+        for name, encoded, caption in _encoded(upload):  # arrays would get stretched colours
             experiment.log_image(BytesIO(encoded), name=f"{page.prefix}/{name}", metadata={"caption": caption})
-        if report is not None:
-            experiment.log_asset_data(report, name=f"{page.prefix}/{REPORT}", overwrite=True)
-        if page.verdict is not None and report is not None:
-            facts = standing(page.verdict, is_final=page.is_final)
-            experiment.log_others({f"{page.prefix}/{key}": value for key, value in facts.items()})
+        if upload.report is not None:
+            experiment.log_asset_data(upload.report, name=f"{page.prefix}/{REPORT}", overwrite=True)
+        if upload.facts:
+            experiment.log_others(dict(upload.facts))
         if page.verdict is not None and page.alert:
             title, text = f"{page.prefix}: {page.verdict.outcome}", "\n".join(lines(page.verdict))
             experiment.send_notification(title, page.verdict.outcome, {"verdict": text})
@@ -65,10 +63,7 @@ def _at(experiment: Any, step: int) -> Any:
     return own
 
 
-def _pictures(page: Page, tiles: Sequence[Tile]) -> Iterator[tuple[str, bytes, str]]:
+def _encoded(upload: Upload) -> Iterator[tuple[str, bytes, str]]:
     """Name, PNG file and caption of each picture."""
-    yield from ((printable(tile.name), tile.png, printable(tile.caption)) for tile in tiles)
-    if page.strip is not None:
-        yield "evolution", png(page.strip), f"evolution up to step {page.step}"
-    for cue, picture in page.evidence.items():
-        yield f"evidence/{key_part(cue)}", png(picture), f"only the {printable(cue)} was swapped"
+    yield from ((printable(tile.name), tile.png, printable(tile.caption)) for tile in upload.tiles)
+    yield from ((name, png(picture.image), picture.caption) for name, picture in upload.pictures.items())

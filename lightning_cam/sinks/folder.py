@@ -4,7 +4,6 @@ import errno
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import shutil
 import sys
@@ -20,17 +19,16 @@ import torch
 from ..notices import LightningCAMWarning, warn
 from ..text import words
 from ..verdict import Verdict
+from .history import HISTORY, History
 from .page import Page, Run, png
 from .places import create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
 from .report_page import RunPage, read_back
 from .wording import summary
 
-HISTORY = "history.jsonl"
 VERDICT = "verdict.json"
 REPORT = "report.html"
 STRIP_SAYS = "Where the model looks, over time"
 MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
-MOST_BYTES_OF_HISTORY = 200_000_000  # a line has about 1 kB: 200,000 checks
 MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
 MOST_BYTES_OF_IMAGES = 5_000_000  # in a verdict: half of what is read back. 128 images with ten cues take 30 kB
 MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
@@ -69,7 +67,7 @@ class FolderSink:
             earlier = self._folders[run.name]  # the folder over, or somebody has deleted it
             if not earlier.root.exists():
                 _say(f"'{earlier.root}' was deleted, so it is made again, without the earlier pictures")
-            self._open(run, _RunFolder(free_place(self._path, run), earlier.lines, earlier.page))
+            self._open(run, _RunFolder(free_place(self._path, run), earlier.history.lines, earlier.page))
             self._folders[run.name].keep(page)
 
     def page_of(self, run: Run) -> RunPage | None:
@@ -88,8 +86,7 @@ class _RunFolder:
     def __init__(self, root: Path, lines: Mapping[int, str] | None = None, page: RunPage | None = None) -> None:
         self.root = root
         self.page = page
-        self.lines = dict(lines or {})
-        self._ends_whole = False  # whether the history ends where we think it does
+        self.history = History(root / HISTORY, lines)
         self._has_said_full = False
 
     def keep(self, page: Page) -> None:
@@ -112,7 +109,7 @@ class _RunFolder:
         if changed != owner:
             write_owner(self.root, changed)
         if page.scalars:
-            self._add_to_history(page, is_new=HISTORY in new)
+            self.history.add(page, is_new=HISTORY in new)
         for name, data in files.items():
             self._put(name, data, new)
 
@@ -148,22 +145,6 @@ class _RunFolder:
                 raise FileExistsError(f"'{path.parent}' leads out of the folder")
         (create if name in new else write_whole)(path, data)
 
-    def _add_to_history(self, page: Page, *, is_new: bool) -> None:
-        """Appends a line, or writes the file anew: the first time, for a step out of order, after a failure."""
-        path = self.root / HISTORY
-        append = self._ends_whole and page.step > max(self.lines) and _is_alone(path) and _ends_a_line(path)
-        if not self.lines and not is_new:
-            self.lines = {row["step"]: _line(row) for row in read_history(self.root) if "epoch" in row}
-        self.lines[page.step] = _line(_row(page))
-        self._ends_whole = False
-        if append:
-            with path.open("ab") as file:
-                file.write(self.lines[page.step].encode())
-        else:
-            lines = [line for _, line in sorted(self.lines.items())] + ([] if is_new else _lines_of_others(path))
-            (create if is_new else write_whole)(path, "".join(lines).encode())
-        self._ends_whole = True
-
 
 def _files(page: Page) -> dict[str, bytes]:
     """What a page is as files, without its line of the series. The verdict comes first: the disk may fill."""
@@ -190,55 +171,12 @@ def _earlier_page(path: Path) -> RunPage:
     return read_back(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _is_alone(path: Path) -> bool:
-    """Whether bytes added to a file end up there alone: it may be a link, or a copy may share its bytes."""
-    return path.exists() and not path.is_symlink() and path.stat().st_nlink == 1
-
-
-def _ends_a_line(path: Path) -> bool:
-    """Whether what is added begins a line: an editor of the user's may have left the last one open."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 1))
-        return file.read() == b"\n"
-
-
-def _lines_of_others(path: Path) -> list[str]:
-    """Lines of a history that no run wrote, such as notes of the user's."""
-    return [f"{line}\n" for line in _history_text(path).split("\n") if _is_of_others(line)]
-
-
-def _is_of_others(line: str) -> bool:
-    row = _parsed(line)
-    is_torn = row is None and (line.startswith('{"step": ') or "\0" in line or "\ufffd" in line)  # a run was killed
-    return bool(line) and not is_torn and (row is None or "epoch" not in row)
-
-
 def _say(text: str) -> None:
     """Warns. In the thread that draws, a filter that makes an error of it would cost the page."""
     try:
         warn(text)
     except LightningCAMWarning:
         print(f"lightning_cam: {text}", file=sys.stderr)  # noqa: T201 - the only way left to say it
-
-
-def read_history(folder: Path | str) -> list[dict[str, Any]]:
-    """The rows of a folder's ``history.jsonl``: step, epoch and the scalars, None where undefined.
-
-    A line that a killed run left unfinished is skipped. A folder without a history has no rows.
-
-    Raises:
-        ValueError: The file is too large to be a series of checks.
-    """
-    lines = _history_text(Path(folder) / HISTORY).splitlines()
-    return [row for line in lines if (row := _parsed(line)) is not None]
-
-
-def _history_text(path: Path) -> str:
-    if not path.is_file():
-        return ""
-    if path.stat().st_size > MOST_BYTES_OF_HISTORY:
-        raise ValueError(f"'{path}' has more than {MOST_BYTES_OF_HISTORY // 10**6} MB, so no run wrote it")
-    return path.read_text(encoding="utf-8", errors="replace")
 
 
 def safe_name(name: str) -> str:
@@ -278,12 +216,6 @@ def require_room(folder: Path, n_bytes: int, *, behind: int = 0) -> None:
                 raise
 
 
-def _row(page: Page) -> dict[str, Any]:
-    """The check's line; JSON knows no NaN and no infinity."""
-    scalars = {key: float(value) if math.isfinite(value) else None for key, value in page.scalars.items()}
-    return {"step": page.step, "epoch": page.epoch, **scalars}
-
-
 def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
     """A verdict with what it is worth: of which run and probe, made when and with what, whether the fit had ended."""
     return {
@@ -317,22 +249,3 @@ def _installed_version() -> str:
         return importlib.metadata.version("lightning-cam")
     except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
         return "unknown"
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """A row as `_row` makes it, None where the line is none: it may be torn, or not ours."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):  # nesting or digits without end
-        return None
-    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-        return None
-    return {key: value if _is_finite(value) else None for key, value in row.items()}
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-
-
-def _line(row: dict[str, Any]) -> str:
-    return json.dumps(row, allow_nan=False) + "\n"

@@ -6,11 +6,10 @@ from typing import Any
 
 from PIL import Image
 
-from ..text import key_part, printable
+from ..text import printable
 from .folder import REPORT, FolderSink
 from .page import Page
-from .uploads import ReportFile, Thinned
-from .wording import standing
+from .uploads import Uploads
 
 
 class LitLoggerSink:
@@ -21,13 +20,12 @@ class LitLoggerSink:
 
     Args:
         experiment: What ``LitLogger.experiment`` gives; it is not finished here.
-        folder: Keeps the same run as files; see `ReportFile`.
+        folder: Keeps the same run as files; see `uploads.ReportFile`.
     """
 
     def __init__(self, experiment: Any, folder: FolderSink | None = None) -> None:
         self._experiment = experiment
-        self._thinned = Thinned()
-        self._report = ReportFile(folder)
+        self._uploads = Uploads(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the experiment, which cannot leave its process."""
@@ -41,23 +39,20 @@ class LitLoggerSink:
         """
         if self._experiment is None:
             raise RuntimeError("this sink has the experiment of another process; make one with LitLoggerSink here")
-        report = self._report.of(page)
-        if report is not None:
-            self._keep(f"{page.prefix}/{REPORT}", report)
-        if page.verdict is not None and report is not None:
-            for key, value in standing(page.verdict, is_final=page.is_final).items():
-                self._experiment[f"{page.prefix}/{key}"] = value
-        evidence = {f"evidence/{key_part(cue)}": picture for cue, picture in page.evidence.items()}
-        strip = {} if page.strip is None else {"evolution": page.strip}
-        tiles = {printable(tile.name): tile.image for tile in self._thinned.of(page)}
-        self._show(page, {**evidence, **strip, **tiles})
+        upload = self._uploads.of(page)
+        if upload.report is not None:
+            self._keep(f"{page.prefix}/{REPORT}", upload.report)
+        for key, value in upload.facts.items():
+            self._experiment[key] = value
+        images = {name: picture.image for name, picture in upload.pictures.items()}
+        self._show(page, images | {printable(tile.name): tile.image for tile in upload.tiles})
 
-    def _show(self, page: Page, pictures: dict[str, Any]) -> None:
+    def _show(self, page: Page, images: dict[str, Any]) -> None:
         import litlogger  # optional, see the extra of the same name
 
-        for name, picture in pictures.items():
-            image = litlogger.Image(Image.fromarray(picture))
-            self._experiment[f"{page.prefix}/{name}"].append(image, step=page.step)
+        for name, image in images.items():
+            shown = litlogger.Image(Image.fromarray(image))
+            self._experiment[f"{page.prefix}/{name}"].append(shown, step=page.step)
 
     def _keep(self, key: str, report: str) -> None:
         """Uploaded when this returns, so the file is needed no longer."""

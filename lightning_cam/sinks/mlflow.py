@@ -7,11 +7,10 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
-from ..text import key_part, shortened
+from ..text import shortened
 from .folder import REPORT, FolderSink
 from .page import Page
-from .uploads import ReportFile, Thinned
-from .wording import standing
+from .uploads import Uploads
 
 # MLflow takes two files and a tag for each picture: 0.5 s where eight jobs share two cores, and more over a network.
 MOST_SERIES = 8
@@ -30,14 +29,13 @@ class MLflowSink:
     Args:
         client: What ``MLFlowLogger.experiment`` gives.
         run_id: Of the logger's run.
-        folder: Keeps the same run as files; see `ReportFile`.
+        folder: Keeps the same run as files; see `uploads.ReportFile`.
     """
 
     def __init__(self, client: Any, run_id: str, folder: FolderSink | None = None) -> None:
         self._client = client
         self._run_id = run_id
-        self._thinned = Thinned()
-        self._report = ReportFile(folder)
+        self._uploads = Uploads(folder)
 
     def __getstate__(self) -> dict[str, Any]:
         """Which run it is of; another process makes a client of its own."""
@@ -50,18 +48,16 @@ class MLflowSink:
 
     def write(self, page: Page) -> None:
         """Logs one page. What matters most comes first: a server may go away."""
-        report = self._report.of(page)
-        if report is not None:
-            self._client.log_text(self._run_id, report, f"{page.prefix}/{REPORT}")
-        if page.verdict is not None and report is not None:
-            for key, value in standing(page.verdict, is_final=page.is_final).items():
-                self._client.set_tag(self._run_id, f"{page.prefix}/{key}", shortened(value, LONGEST_TAG))
-        evidence = {f"evidence/{key_part(cue)}": picture for cue, picture in page.evidence.items()}
-        strip = {} if page.strip is None else {"evolution": page.strip}
-        tiles = {f"probes/{tile.name}": tile.image for tile in spread(self._thinned.of(page), MOST_SERIES)}
-        for name, picture in {**evidence, **strip, **tiles}.items():
-            key, image = f"{page.prefix}/{plain(name)}", Image.fromarray(picture)
-            self._client.log_image(self._run_id, image, key=key, step=page.step, synchronous=True)
+        upload = self._uploads.of(page)
+        if upload.report is not None:
+            self._client.log_text(self._run_id, upload.report, f"{page.prefix}/{REPORT}")
+        for key, value in upload.facts.items():
+            self._client.set_tag(self._run_id, key, shortened(value, LONGEST_TAG))
+        images = {name: picture.image for name, picture in upload.pictures.items()}
+        images |= {f"probes/{tile.name}": tile.image for tile in spread(upload.tiles, MOST_SERIES)}
+        for name, image in images.items():
+            key = f"{page.prefix}/{plain(name)}"
+            self._client.log_image(self._run_id, Image.fromarray(image), key=key, step=page.step, synchronous=True)
 
 
 def spread(items: Sequence[T], n: int) -> Sequence[T]:

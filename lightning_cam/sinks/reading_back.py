@@ -14,7 +14,8 @@ from ..intervention import Reliance
 from ..text import printable
 from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 from .consistency import ContradictoryError, contradiction_in
-from .folder import HISTORY, VERDICT, read_history
+from .folder import VERDICT
+from .history import HISTORY, read_history
 from .places import RUN, Owner, read_owner
 from .wording import lines
 

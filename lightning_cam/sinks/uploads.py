@@ -1,8 +1,17 @@
 """What loggers get that upload to a server: fewer pictures of a long run, and the page of the run as one file."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..text import key_part, printable
 from .folder import FolderSink, versions
 from .page import Page, Tile
 from .report_page import RunPage
+from .wording import standing
 
 # A run of 1000 checks gets pictures at 113 of them. W&B advises fewer than 1000 files a run, and MLflow needs three
 # requests for a picture.
@@ -45,3 +54,56 @@ class ReportFile:
         run_page = in_folder or self._page
         run_page.add(page)
         return run_page.html(page, versions()) if page.alert or page.text is not None else None
+
+
+class Picture(NamedTuple):
+    """A picture ``(h, w, 3)`` uint8 RGB of a whole run."""
+
+    image: NDArray[np.uint8]
+    caption: str
+
+
+@dataclass(frozen=True, eq=False)
+class Upload:
+    """What a page sends to a server.
+
+    Attributes:
+        tiles: Those that are shown.
+        pictures: Evidence first, then the evolution, by key without the page's prefix.
+        report: The page of the run as one file, at an alert and at the end; else None.
+        facts: For the columns of a list of runs, by key with the prefix; only where there is a report.
+    """
+
+    tiles: tuple[Tile, ...]
+    pictures: Mapping[str, Picture]
+    report: str | None
+    facts: Mapping[str, str]
+
+
+class Uploads:
+    """Chooses what of each page is uploaded; takes every page of the fit, in order.
+
+    Args:
+        folder: See `ReportFile`.
+    """
+
+    def __init__(self, folder: FolderSink | None = None) -> None:
+        self._thinned = Thinned()
+        self._report = ReportFile(folder)
+
+    def of(self, page: Page) -> Upload:
+        """What to send of a page."""
+        report = self._report.of(page)
+        facts = {} if page.verdict is None or report is None else standing(page.verdict, is_final=page.is_final)
+        keyed = {f"{page.prefix}/{key}": value for key, value in facts.items()}
+        return Upload(self._thinned.of(page), _pictures(page), report, keyed)
+
+
+def _pictures(page: Page) -> dict[str, Picture]:
+    pictures = {
+        f"evidence/{key_part(cue)}": Picture(image, f"only the {printable(cue)} was swapped")
+        for cue, image in page.evidence.items()
+    }
+    if page.strip is not None:
+        pictures["evolution"] = Picture(page.strip, f"evolution up to step {page.step}")
+    return pictures

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..render import BAND_NAMES
-from ..text import cell, key_part, message, printable
+from ..text import cell, message, printable
 from .folder import REPORT, FolderSink
 from .page import Page, Tile
-from .uploads import ReportFile, Thinned
-from .wording import lines, standing
+from .uploads import Upload, Uploads
+from .wording import lines
 
 MAX_IMAGES = 108  # W&B drops the rest of a longer list
 MAX_ROWS = 10_000  # of a table that W&B shows whole
@@ -27,13 +27,12 @@ class WandbSink:
 
     Args:
         run: What ``WandbLogger.experiment`` gives; it is not finished here.
-        folder: Keeps the same run as files; see `ReportFile`.
+        folder: Keeps the same run as files; see `uploads.ReportFile`.
     """
 
     def __init__(self, run: Any, folder: FolderSink | None = None) -> None:
         self._run = run
-        self._thinned = Thinned()
-        self._report = ReportFile(folder)
+        self._uploads = Uploads(folder)
         self._rows: list[dict[str, Any]] = []
         self._last: tuple[Tile, ...] = ()
 
@@ -49,18 +48,17 @@ class WandbSink:
         """
         if self._run is None:
             raise RuntimeError("this sink has the run of another process; make one with WandbSink(run) here")
-        report = self._report.of(page)
+        upload = self._uploads.of(page)
         self._remember(page)
-        self._log(page, _media(page, self._thinned.of(page), report))
-        if page.verdict is not None and report is not None:
-            facts = standing(page.verdict, is_final=page.is_final)
-            self._run.summary.update({f"{page.prefix}/{key}": value for key, value in facts.items()})
+        self._log(page, _media(upload))
+        if upload.facts:
+            self._run.summary.update(dict(upload.facts))
         if page.verdict is not None and page.alert:
             self._run.alert(
                 f"{page.prefix}: {page.verdict.outcome}", "\n".join(map(message, lines(page.verdict))), level="WARN"
             )
-        if report is not None:
-            self._run.log_artifact(_artifact(f"{page.prefix}-report-{self._run.id}", report))
+        if upload.report is not None:
+            self._run.log_artifact(_artifact(f"{page.prefix}-report-{self._run.id}", upload.report))
         if page.text is not None and self._rows:
             self._log(page, {"probe_table": _table(self._rows, self._last)})
 
@@ -76,20 +74,18 @@ class WandbSink:
             self._run.log({**keyed, "trainer/global_step": page.step})
 
 
-def _media(page: Page, tiles: Sequence[Tile], report: str | None) -> dict[str, Any]:
+def _media(upload: Upload) -> dict[str, Any]:
     """Pictures and the report by the end of their key."""
     import wandb  # optional, see the extra of the same name
 
-    media: dict[str, Any] = {}
-    if tiles:
-        media["probes"] = [_image(tile) for tile in tiles[:MAX_IMAGES]]
-    if page.strip is not None:
-        media["evolution"] = wandb.Image(page.strip, caption=f"evolution up to step {page.step}", file_type="png")
-    for cue, picture in page.evidence.items():
-        caption = f"only the {printable(cue)} was swapped"
-        media[f"evidence/{key_part(cue)}"] = wandb.Image(picture, caption=caption, file_type="png")
-    if report is not None:
-        media["report"] = wandb.Html(report, inject=False)  # a style of W&B's would be refused by the page
+    media: dict[str, Any] = {
+        name: wandb.Image(picture.image, caption=picture.caption, file_type="png")
+        for name, picture in upload.pictures.items()
+    }
+    if upload.tiles:
+        media["probes"] = [_image(tile) for tile in upload.tiles[:MAX_IMAGES]]
+    if upload.report is not None:
+        media["report"] = wandb.Html(upload.report, inject=False)  # a style of W&B's would be refused by the page
     return media
 
 

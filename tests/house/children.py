@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from lightning_cam.sinks import FolderSink, Page, TensorBoardSink, Tile
-from lightning_cam.sinks.folder import read_history
+from lightning_cam.sinks.history import read_history
 from lightning_cam.verdict import Verdict
 
 from .faulty import N_STEPS, fitted, watching
