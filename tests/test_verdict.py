@@ -801,6 +801,60 @@ def test_guessed_masks_acquit_nobody_and_the_way_out_is_named() -> None:
     assert "lightning-cam examine CHECKPOINT --masks masks.json judges again" in verdict.reason
 
 
+# masks that may be larger than the objects
+
+
+def covering(*reliances: Reliance, columns: int, source: str = "reviewed") -> Report:
+    """Masks over so many of ten columns of two pictures."""
+    masks = torch.zeros(2, 10, 10, dtype=torch.bool)
+    masks[:, :, :columns] = True
+    probe = Probe(torch.zeros(2, 3, 10, 10), torch.arange(2), masks=masks, mask_sources=[source] * 2)
+    return replace(report(*reliances), mask_sources=probe.mask_sources, probe=probe)
+
+
+BELOW = reliance("background", 0.0, -0.05, 0.06)
+
+
+@pytest.mark.parametrize(
+    ("found", "columns", "source", "outcome"),
+    [
+        pytest.param(BELOW, 3, "reviewed", "PASS", id="0.06 of 0.7 is 0.086"),
+        pytest.param(BELOW, 5, "reviewed", "INCONCLUSIVE", id="0.06 of 0.5 is 0.12"),
+        pytest.param(BELOW, 5, "box", "INCONCLUSIVE", id="a box hides as much"),
+        pytest.param(BELOW, 5, "given", "PASS", id="given masks are of the object"),
+        pytest.param(BELOW, 5, "border", "PASS", id="so are those on a plain background"),
+        pytest.param(replace(BELOW, high=0.01), 7, "reviewed", "PASS", id="0.01 of 0.3 is 0.033"),
+        pytest.param(replace(BELOW, high=0.01), 8, "reviewed", "INCONCLUSIVE", id="a fifth of a picture is too little"),
+        pytest.param(replace(BELOW, high=-0.01), 8, "reviewed", "INCONCLUSIVE", id="below zero as well"),
+        pytest.param(replace(BELOW, cue="corner"), 5, "reviewed", "INCONCLUSIVE", id="a part of the background"),
+        pytest.param(replace(BELOW, cue="cast"), 8, "reviewed", "PASS", id="a cast is swapped everywhere"),
+    ],
+)
+def test_what_masks_hide_passes_only_if_it_would_stay_below_the_margin(
+    found: Reliance, columns: int, source: str, outcome: str
+) -> None:
+    assert judge(covering(found, absent("codec"), columns=columns, source=source)).outcome == outcome
+
+
+def test_it_is_said_what_masks_hide_and_how_to_see_it() -> None:
+    verdict = judge(covering(BELOW, reliance("border", 0.0, -0.05, 0.001), columns=5))
+
+    assert verdict.reason == (
+        "the masks cover 50 % of a picture, and nothing under them was swapped; on the rest the right class loses less "
+        "than 0.06 of its probability, which does not rule out that the model relies on background; for PASS, make the "
+        "masks tighter on the page of lightning-cam masks, or pass masks of objects alone"
+    )
+
+
+def test_what_masks_hide_neither_convicts_nor_acquits_of_what_is_seen() -> None:
+    assert judge(covering(strong("background"), columns=9)).outcome == "FAIL"
+    assert "too few images" in judge(covering(open_("background"), columns=9)).reason
+
+
+def test_reviewed_masks_that_are_not_at_hand_let_nothing_pass() -> None:
+    assert judge(replace(report(BELOW), mask_sources=("reviewed", "none"))).outcome == "INCONCLUSIVE"
+
+
 def test_what_needs_no_masks_is_judged_beside_guessed_ones() -> None:
     assert judge(guessed(absent("codec"))).outcome == "PASS"
 
@@ -808,3 +862,38 @@ def test_what_needs_no_masks_is_judged_beside_guessed_ones() -> None:
 
     assert verdict.outcome == "FAIL"
     assert "guessed" not in verdict.reason
+
+
+class Tinted(nn.Module):
+    """Looks at red and green all over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 2, 1)
+        self.conv.weight.data = torch.tensor([[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]])[:, :, None, None]
+        self.conv.bias.data = torch.tensor([0.8, -0.8])
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = 5 * self.conv(images).mean((2, 3))
+        return found
+
+
+def read_with_masks(first: int, last: int, source: str) -> Verdict:
+    """Of greenish objects, from row and column 12 to 20, on reddish grounds. Masks are of other rows and columns."""
+    targets = torch.arange(40) % 2
+    images = 0.4 + 0.02 * torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    images[:, 0] += 0.06 * (targets[:, None, None] - 0.5)
+    images[:, :, 12:20, 12:20] = 0.3
+    images[:, 1, 12:20, 12:20] += 0.3 * targets[:, None, None]
+    masks = torch.zeros(40, 32, 32, dtype=torch.bool)
+    masks[:, first:last, first:last] = True
+    probe = Probe(images, targets, masks=masks, mask_sources=[source] * 40)
+    return judge(examine(Tinted().eval(), probe, layer="conv", trials=["background"]))
+
+
+def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_background() -> None:
+    exact, large = read_with_masks(12, 20, "reviewed"), read_with_masks(5, 27, "reviewed")
+
+    assert exact.outcome == "FAIL"
+    assert (large.outcome, read_with_masks(5, 27, "given").outcome) == ("INCONCLUSIVE", "PASS")
+    assert large.measured[0].high < MARGIN < exact.measured[0].low

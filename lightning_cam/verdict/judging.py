@@ -11,7 +11,7 @@ from ..cues import cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance, Trial
 from ..probe import GUESS
-from . import reasons
+from . import hiding, reasons
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
@@ -155,6 +155,9 @@ def _outcome(
     unsettled = [r for r in counted if not statistics.equivalent((r.low, r.high), MARGIN)]
     if unsettled:
         return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
+    hidden = hiding.perhaps_above(report, counted)
+    if hidden:
+        return INCONCLUSIVE, reasons.hidden(hidden, hiding.share_left(report))
     return (INCONCLUSIVE if unknown else PASS), reasons.below_margin(counted)
 
 

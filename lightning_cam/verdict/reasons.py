@@ -1,5 +1,6 @@
 """The verdict in sentences: why this outcome, and what is missing for another."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from ..cues import cue_named
@@ -94,6 +95,22 @@ def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> s
         few = f"cues were swapped on {n_swapped} of the {n_images} probe images alone, too few"
         return f"{few} to rule out that the model relies on {cues}; max_overhead=1 swaps them on all"
     return f"the probe has too few images to rule out that the model relies on {cues}; {number} would be enough"
+
+
+def hidden(reliances: Sequence[Reliance], left: float) -> str:
+    """What masks that may be larger than the objects leave open.
+
+    Args:
+        reliances: Whose intervals stay below the margin as far as the background was swapped.
+        left: The share of a picture that the masks leave.
+    """
+    cues = " or ".join(reliance.cue for reliance in reliances)
+    most = max(0.01, math.ceil(100 * max(reliance.high for reliance in reliances)) / 100)
+    return (
+        f"the masks cover {percent(1 - left)} of a picture, and nothing under them was swapped; on the rest the right "
+        f"class loses less than {most:.2f} of its probability, which does not rule out that the model relies on "
+        f"{cues}; for PASS, make the masks tighter on the page of lightning-cam masks, or pass masks of objects alone"
+    )
 
 
 def perhaps_object(cues: Sequence[str]) -> str:
