@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from .further import Distilled, Pair
-from .parts import TRAINING, VALIDATION, DataModule, Plain, Recipe, items, normal, pictures
+from .parts import TRAINING, VALIDATION, ByHand, DataModule, Plain, Recipe, items, normal, pictures
 
 MODULES: dict[str, Recipe] = {}
 
@@ -124,20 +124,6 @@ class NormalParts(Parts):
     def __init__(self) -> None:
         super().__init__()
         self.body = nn.Sequential(nn.BatchNorm2d(3), *self.body)
-
-
-class ByHand(Plain):
-    """Steps its optimizer itself."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Any, index: int) -> Any:
-        optimizer = self.optimizers()
-        optimizer.zero_grad()
-        self.manual_backward(super().training_step(batch, index))
-        optimizer.step()
 
 
 class Manual(ByHand, NormalParts):

@@ -82,6 +82,20 @@ class Plain(pl.LightningModule):
         return torch.optim.Adam(self.parameters(), 3e-2)
 
 
+class ByHand(Plain):
+    """Steps its optimizer itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, index: int) -> Any:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(super().training_step(batch, index))
+        optimizer.step()
+
+
 class Items(Dataset[Any]):
     """Any items, with labels that are known or have to be read."""
 

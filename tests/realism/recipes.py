@@ -14,7 +14,21 @@ from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader, Subset, TensorDataset, WeightedRandomSampler
 from torchvision.transforms import v2
 
-from .parts import MEAN, STD, TRAINING, VALIDATION, DataModule, Items, Plain, Recipe, data, items, network, normal
+from .parts import (
+    MEAN,
+    STD,
+    TRAINING,
+    VALIDATION,
+    ByHand,
+    DataModule,
+    Items,
+    Plain,
+    Recipe,
+    data,
+    items,
+    network,
+    normal,
+)
 
 RECIPES: dict[str, Recipe] = {}
 
@@ -520,16 +534,8 @@ RECIPES |= {
 # ---- data sets, loops, loggers ---------------------------------------------------------------------------------------
 
 
-class Manual(NormalInStep):
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Any, index: int) -> Any:
-        optimizer = self.optimizers()
-        optimizer.zero_grad()
-        self.manual_backward(super().training_step(batch, index))
-        optimizer.step()
+class Manual(ByHand, NormalInStep):
+    pass
 
 
 class Named255(AfterTransfer):
