@@ -151,6 +151,7 @@ def test_zero_is_too_few(option: str, capsys: Capture) -> None:
     assert "a whole number from 1 was expected, got '0'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_python_m_audits(demo: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "lightning_cam", "audit", "biased/train"],

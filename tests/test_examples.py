@@ -38,6 +38,7 @@ def test_own_probe_measures_background_attention_and_examines_without_a_trainer(
     assert "torch.Size([16, 32, 32])" in said
 
 
+@pytest.mark.slow
 def test_wandb_offline_leaves_a_run_to_sync(tmp_path: Path) -> None:
     said = run("wandb_offline.py", tmp_path, str(tmp_path))
 
@@ -51,6 +52,7 @@ def test_own_method_is_examined_like_a_built_in_one(tmp_path: Path) -> None:
     assert re.search(r"^positive_grad_cam \(8, 32, 32\) 0\.\d+$", printed, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_own_sink_gets_the_scalars_of_every_check(tmp_path: Path) -> None:
     run("own_sink.py", tmp_path, str(tmp_path / "table.csv"))
 

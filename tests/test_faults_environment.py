@@ -142,6 +142,7 @@ def test_a_terminal_that_cannot_show_a_path_stops_nothing(tmp_path: Path, monkey
 # ---- 41: W&B ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds W&B's process in /proc")
 def test_wandb_core_may_be_killed(tmp_path: Path) -> None:
     said = said_by(train_without_wandb_core, tmp_path)

@@ -26,6 +26,7 @@ from lightning_cam.training.loggers import for_logger, opening
 pytestmark = [
     pytest.mark.skipif(find_spec("mlflow") is None, reason="needs mlflow"),  # whose import takes seconds
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # MLflow's own
+    pytest.mark.slow,
 ]
 
 
@@ -130,7 +131,6 @@ def online(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Online]:
         yield Online(callback, client, logger.run_id, weights, expected, folder / "watched", opening(logger))
 
 
-@pytest.mark.slow
 def test_mlflows_server_has_every_scalar_at_the_right_step(online: Online) -> None:
     assert [reading.step for reading in online.callback.history] == STEPS
     for reading in online.callback.history:
@@ -139,7 +139,6 @@ def test_mlflows_server_has_every_scalar_at_the_right_step(online: Online) -> No
             assert points[reading.step] == pytest.approx(value), key
 
 
-@pytest.mark.slow
 def test_mlflows_server_has_every_picture_at_the_right_step(online: Online) -> None:
     shown = series(online.client, online.run_id)
     assert online.callback.probe is not None
@@ -151,7 +150,6 @@ def test_mlflows_server_has_every_picture_at_the_right_step(online: Online) -> N
             assert_shows_something(each)
 
 
-@pytest.mark.slow
 def test_mlflows_server_has_the_report_of_the_folder(online: Online) -> None:
     (report,) = online.folder.rglob("report.html")
 
@@ -161,6 +159,5 @@ def test_mlflows_server_has_the_report_of_the_folder(online: Online) -> None:
     assert online.opening.endswith(f"/runs/{online.run_id}")
 
 
-@pytest.mark.slow
 def test_a_training_with_mlflow_ends_in_the_same_weights(online: Online) -> None:
     assert all(torch.equal(online.weights[key], online.expected[key]) for key in online.expected)

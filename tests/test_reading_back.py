@@ -61,6 +61,7 @@ def test_a_shortcut_is_exit_code_1_and_says_what_to_do(biased: Path, capsys: Cap
     assert printed.err == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "report"])
 def test_a_reader_that_has_gone_changes_no_exit_code(biased: Path, command: str) -> None:
     reading, writing = os.pipe()
@@ -440,6 +441,7 @@ def test_reading_back_needs_nothing_that_the_package_has_not_loaded(biased: Path
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_encoding_costs_letters_not_the_exit_code(run: Path) -> None:
     change(verdict_of(run), reason="\u4e2d")
     done = subprocess.run(

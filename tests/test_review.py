@@ -134,6 +134,7 @@ def test_a_box_that_is_dragged_changes_the_verdict(data: Path, tmp_path: Path) -
     assert "background" not in acquitted
 
 
+@pytest.mark.slow
 @in_chromium
 def test_nothing_is_in_the_console_and_nothing_is_cut_off_on_a_phone(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "masks.html"
@@ -168,6 +169,7 @@ KEYBOARD = """
 """  # noqa: E501 - a line of another language
 
 
+@pytest.mark.slow
 @in_chromium
 def test_a_box_is_drawn_without_a_mouse(data: Path, tmp_path: Path) -> None:
     file = tmp_path / "masks.html"
