@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from house.browser import in_chromium, opened
-from lightning_cam import Probe, examine, judge
+from lightning_cam import Probe, examine, judge, maskers
 from lightning_cam.cli import main
 from lightning_cam.finished.review import page
 from lightning_cam.maskers import as_annotations
@@ -252,6 +253,28 @@ def test_a_saved_probe_is_reviewed_by_name(data: Path, tmp_path: Path) -> None:
     file.write_text("{}")
     with pytest.raises(ValueError, match="must be saved from the page of lightning-cam masks"):
         probe.with_reviewed(file)
+
+
+def test_a_probe_is_made_with_a_review_and_guesses_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maskers, "guess", lambda _: pytest.fail("guessed"))
+    images, targets = torch.zeros(3, 3, SIDE, SIDE), torch.tensor([0, 1, 1])
+    dataset = TensorDataset(images, targets)
+    file = tmp_path / "masks.json"
+    file.write_text(json.dumps(review(data, file="1_2")))
+    whole = Probe.from_dataset(dataset, find_masks=False)
+
+    for probe in (
+        Probe(images, targets, masks=torch.ones(3, SIDE, SIDE, dtype=torch.bool), reviewed=file),
+        Probe.from_dataset(dataset, reviewed=file),
+    ):
+        assert (probe.names, probe.classes, probe.targets.tolist()) == (("1_2",), ("0", "1"), [1])
+        assert (len(probe.images), probe.mask_sources) == (1, ("reviewed",))
+        assert probe.fingerprint == whole.with_reviewed(file).fingerprint
+    file.write_text(json.dumps(review(data)))
+    with pytest.raises(ValueError, match=r"the file a/0\.png; a review of a folder is for Probe\.from_folder"):
+        Probe(images, targets, reviewed=file)
 
 
 def test_examine_judges_a_checkpoint_again_with_reviewed_masks(

@@ -1,6 +1,6 @@
 """Masks that a person looked at, and corrected: what the page of ``lightning-cam masks`` saves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..datasets.pictures import resized_mask, said_of
 from ..text import printable, shortened
+from .formats import json_of
 from .outlines import Runs, Size
 
 FORM, VERSION = "lightning_cam masks", 1
@@ -70,6 +71,23 @@ def reviewed_by_name(path: Path, content: Any) -> dict[str, Reviewed]:
     if not is_review(content):
         raise ValueError(f"{printable(path)} must be saved from the page of lightning-cam masks")
     return {each.file: each for each in reviewed_pictures(path, content)}
+
+
+def reviewed_of(path: Path, names: Sequence[str], size: Size) -> tuple[list[int], Tensor]:
+    """Of the named pictures, the positions of those that a person kept, and their masks ``(n, H, W)``.
+
+    Raises:
+        ValueError: The file is of another form, of other pictures, or of another size.
+    """
+    known = reviewed_by_name(path, json_of(path))
+    positions = [position for position, name in enumerate(names) if name in known]
+    if not positions:
+        raise ValueError(
+            f"no picture of the probe was reviewed in {printable(path)}: the probe has {printable(names[0])}, the file "
+            f"{printable(next(iter(known), 'none'))}; a review of a folder is for Probe.from_folder(folder, masks=...)"
+        )
+    with said_of(path):
+        return positions, torch.stack([known[names[position]].mask(size) for position in positions])
 
 
 def is_review(content: object) -> bool:

@@ -18,8 +18,7 @@ from ..datasets.items import Regions
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
 from ..maskers import Annotations, as_annotations
-from ..maskers.formats import json_of
-from ..maskers.reviewed import reviewed_by_name
+from ..maskers.reviewed import reviewed_of
 from . import storage
 from .checks import (
     GUESS,
@@ -55,6 +54,7 @@ class Probe:
         names: One name per image, unique; made of class and index by default.
         preprocess: Pixels to model input, such as torchvision's ``v2.Normalize``; None gives the model the pixels.
         mask_sources: Where each mask came from, out of ``MASK_SOURCES``; "given" by default.
+        reviewed: The file that the page of ``lightning-cam masks`` saved, see `with_reviewed`.
 
     Raises:
         ValueError: The message names the problem and the solution.
@@ -84,6 +84,7 @@ class Probe:
         names: Sequence[str] | None = None,
         preprocess: Preprocess | None = None,
         mask_sources: Sequence[str] | None = None,
+        reviewed: str | PathLike[str] | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
@@ -102,7 +103,10 @@ class Probe:
         for name, value in fields.items():
             object.__setattr__(self, name, value)
         is_given = masks is not None and any(mask is not None for mask in masks)
-        if is_given and mask_sources is None:  # the user's: what was drawn comes with its sources
+        if reviewed is not None:
+            for name, value in vars(self.with_reviewed(reviewed)).items():
+                object.__setattr__(self, name, value)
+        elif is_given and mask_sources is None:  # the user's: what was drawn comes with its sources
             warn_of_wrong_masks(regions, self.mask_sources)
 
     @classmethod
@@ -120,6 +124,7 @@ class Probe:
         size: tuple[int, int] | None = None,
         preprocess: Preprocess | None = None,
         classes: Sequence[str] | None = None,
+        reviewed: str | PathLike[str] | None = None,
         loader: DataLoader[Any] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Probe":
@@ -155,6 +160,7 @@ class Probe:
             size: ``(height, width)`` of the resized images; proportions may change. None keeps the size.
             preprocess: Pixels to model input; None uses the ``Normalize`` of the data set.
             classes: Names of the classes; None uses those of the data set.
+            reviewed: What was saved of the same probe, see `with_reviewed`; nothing is guessed then.
             loader: The loader of a running training. With it, workers like its own or a forked process read the items.
                 Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
                 leaves the training's open files, generators and counters as they are.
@@ -171,13 +177,14 @@ class Probe:
                 seed=seed,
                 masks=as_annotations(masks) if isinstance(masks, (str, PathLike)) else masks,
                 boxes=boxes,
-                masking=Masking(find_masks, segmenter, say),
+                masking=Masking(find_masks and reviewed is None, segmenter, say),
                 size=size,
                 preprocess=preprocess,
                 classes=classes,
                 loader=loader,
             ),
             has_masks=masks is not None or segmenter is not None,
+            reviewed=reviewed,
         )
 
     @classmethod
@@ -203,10 +210,9 @@ class Probe:
         It ignores the EXIF orientation; if a file has one, a warning says so. The one difference: 16-bit grey is
         scaled here and clipped there.
 
-        The first of these gives the mask: ``masks``, the pixels that are not fully
-        transparent (if any are), ``segmenter``, or an object on a plain background. If no image has any but the last,
-        the others are guessed: such a mask covers more than the object, and leads to a warning at most.
-        ``mask_sources`` says which mask came from where.
+        The first of these gives the mask: ``masks``, the pixels that are not fully transparent (if any are),
+        ``segmenter``, or an object on a plain background. If no image has any but the last, the others are guessed,
+        as in `from_dataset`.
 
         Args:
             path: The folder; class indices follow the sorted names of its sub-folders.
@@ -239,8 +245,8 @@ class Probe:
         )
 
     @classmethod
-    def _of(cls, drawn: Drawn, *, has_masks: bool) -> "Probe":
-        probe = cls(**vars(drawn))
+    def _of(cls, drawn: Drawn, *, has_masks: bool, reviewed: str | PathLike[str] | None = None) -> "Probe":
+        probe = cls(**vars(drawn), reviewed=reviewed)
         if has_masks:
             regions = torch.zeros(len(probe), 1, 1, dtype=torch.bool) if probe.masks is None else probe.masks
             warn_of_wrong_masks(regions, probe.mask_sources)
@@ -335,21 +341,14 @@ class Probe:
         """The images that a person kept on the page of ``lightning-cam masks``, with the masks as they were corrected.
 
         Args:
-            path: The file that the page saved. Pictures are known by their names.
+            path: The file that the page of this probe saved. Pictures are known by their names.
 
         Raises:
             ValueError: The file is of another form, of other pictures, or of another size.
         """
-        known = reviewed_by_name(Path(path), json_of(Path(path)))
-        positions = [position for position, name in enumerate(self.names) if name in known]
-        if not positions:
-            raise ValueError(f"no picture of the probe was reviewed in {path}; it has {sorted(known)[:2]}")
-        size = (self.images.shape[2], self.images.shape[3])
-        with said_of(Path(path)):
-            masks = torch.stack([known[self.names[position]].mask(size) for position in positions])
-        kept = self.select(positions)
+        positions, masks = reviewed_of(Path(path), self.names, (self.images.shape[2], self.images.shape[3]))
         sources = tuple("reviewed" if mask.any() else "none" for mask in masks)
-        return replace(kept, masks=masks, mask_sources=sources)
+        return replace(self.select(positions), masks=masks, mask_sources=sources)
 
     def select(self, indices: Sequence[int]) -> "Probe":
         """The probe of some of the images, in the order of ``indices`` (each in 0 .. len - 1, none twice)."""
