@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from house.trainings import Net, trainer
 from lightning_cam import CAMCallback, Probe
 from lightning_cam.datasets import apart
+from lightning_cam.datasets.copying import copy_of
 
 
 @pytest.fixture(autouse=True)
@@ -283,7 +284,7 @@ def test_a_copy_shares_what_is_large() -> None:
 
     data = Large()
 
-    twin = apart.copy_of(data)
+    twin = copy_of(data)
 
     assert twin.table is data.table
     assert twin.paths is data.paths

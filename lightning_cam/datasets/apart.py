@@ -4,7 +4,6 @@ If the training's loader has workers, new workers of the same kind read the item
 them, so that nothing comes back but the items. If that fails, or without a training, a copy of the data set is read.
 """
 
-import copy
 import multiprocessing
 import os
 import pickle
@@ -12,7 +11,6 @@ import signal
 import stat
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,13 +18,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from ..origins import raised
+from .copying import copy_of
 from .streams import FirstItems, indexed
 
 T = TypeVar("T")
@@ -39,8 +35,6 @@ FIRST_PATIENCE = 20.0
 LEAVING = 2.0  # seconds in which a process of ours may end by itself
 UNNOTICED = 2.0  # seconds; a person who waits longer wants to know the reason
 _MOST_WORKERS = 8  # enough for the 64 or more items of a probe
-_SHARED_FROM = 2**20  # bytes; a larger array is data rather than state, and a copy of the data set shares it
-_MOST_OBJECTS = 10_000  # in a data set; a container with more is data
 
 
 @dataclass(frozen=True)
@@ -121,39 +115,6 @@ def _elsewhere(source: Source, read: ReadItem[T], indices: Sequence[int]) -> Ite
     except _StuckError as error:
         source._stuck.append(error)
         raise
-
-
-def copy_of(dataset: Any) -> Any:
-    """A copy with its own state and the same data; None if copying fails, for example because a file is open."""
-    try:
-        return copy.deepcopy(dataset, {id(shared): shared for shared in _data_in(dataset)})
-    except Exception:  # of whatever the data set holds
-        return None
-
-
-def _data_in(dataset: Any) -> Iterator[Any]:
-    """Objects that are too large to be state: long containers, large arrays and tensors, and all after many objects."""
-    waiting, identities = deque([dataset]), {id(dataset)}
-    n_objects = 0
-    while waiting:
-        value = waiting.popleft()
-        n_objects += 1
-        if n_objects > _MOST_OBJECTS or _is_data(value):
-            yield value
-            continue
-        inside = value if isinstance(value, (dict, list, tuple, set, deque)) else getattr(value, "__dict__", {})
-        for item in list(inside.values() if isinstance(inside, dict) else inside):
-            if id(item) not in identities and not isinstance(item, (str, bytes, int, float, type(None))):
-                identities.add(id(item))
-                waiting.append(item)
-
-
-def _is_data(value: Any) -> bool:
-    if isinstance(value, (Tensor, np.ndarray)):
-        return bool(value.nbytes >= _SHARED_FROM)
-    if isinstance(value, Image.Image):  # a copy of one with a palette is another picture
-        return True
-    return isinstance(value, (dict, list, tuple, set, deque)) and len(value) > _MOST_OBJECTS
 
 
 # ---- the training's kind of workers ----------------------------------------------------------------------------------

@@ -108,7 +108,6 @@ def agreed(
         to_features = agreement  # unless the step's next calls lead on from there
     if to_features is not None or expected is None:
         return to_features or Agreement()
-    doubt = ""
     if arrived is not None and is_like(arrived, expected):
         is_other = are_same and unexplained(arrived, expected) > _OTHER and is_steady()
         doubt = other_numbers(batch) if is_other else ""  # else transforms of the data set are random
