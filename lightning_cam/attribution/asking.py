@@ -82,7 +82,7 @@ class _Calls:
 
 
 @contextmanager
-def _hooked(modules: Sequence[nn.Module], act: Callable[[int, Any], Any]) -> Iterator[None]:
+def hooked(modules: Sequence[nn.Module], act: Callable[[int, Any], Any]) -> Iterator[None]:
     """While open, ``act(position, output)`` gives what each module returns, in this thread alone."""
     owner = threading.get_ident()
 
@@ -104,7 +104,7 @@ def _read(modules: Sequence[nn.Module]) -> Iterator[list[_Calls]]:
         calls[position].n += 1
         return output
 
-    with _hooked(modules, keep):
+    with hooked(modules, keep):
         yield calls
 
 
@@ -137,7 +137,7 @@ def _put(layer: _Layer, layout: Layout, activations: Tensor) -> Iterator[None]:
         layout.grid(changed).copy_(activations)
         return replaced(output, original, changed)
 
-    with _hooked([layer.module], put):
+    with hooked([layer.module], put):
         yield
 
 

@@ -5,7 +5,8 @@ function or a method, in place or not, or one module several times. The model it
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
@@ -51,26 +52,56 @@ def deconvolved(_before: Tensor, behind: Tensor) -> Tensor:
     return behind.clamp(min=0)
 
 
-def impose(rule: Rule, images: Tensor, logits: Tensor, name: str) -> None:
-    """Applies a rule at every ReLU between the images, a leaf, and the logits, for this graph alone.
+@dataclass(frozen=True)
+class Activations:
+    """The activations between the images and some scores, in the graph of those scores.
+
+    Attributes:
+        rectifiers: Graph nodes of the ReLUs.
+        others: Number of other activations by name.
+        reaches_images: Whether the graph leads to the images.
+    """
+
+    rectifiers: Sequence[Any]
+    others: Counter[str]
+    reaches_images: bool
+
+
+def activations_between(images: Tensor, scores: Tensor, name: str) -> Activations:
+    """What lies between the images, a leaf, and the scores of a model called ``name``.
 
     Raises:
-        ValueError: There is no ReLU, or TorchScript hides them.
+        ValueError: TorchScript hides it.
     """
     rectifiers, others, reaches_images = [], Counter[str](), False
-    for node in _nodes_behind(logits):
+    for node in nodes_behind(scores):
         reaches_images = reaches_images or getattr(node, "variable", None) is images
-        kind = node.name().rstrip("0123456789").removesuffix("Backward")
+        kind = kind_of(node)
         if "DifferentiableGraph" in kind:
             raise ValueError(f"TorchScript hides the ReLUs of {name}; pass the module as it is before torch.jit.script")
         if _rectifies(kind, node):
             rectifiers.append(node)
         elif kind in _OTHER_ACTIVATIONS:
             others[_OTHER_ACTIVATIONS[kind]] += 1
-    if reaches_images:
-        _check(len(rectifiers), others, name)
-    for node in rectifiers:
-        node.register_hook(lambda before, behind: (rule(before[0], behind[0]), *before[1:]))
+    return Activations(rectifiers, others, reaches_images)
+
+
+def impose(rule: Rule, images: Tensor, logits: Tensor, name: str) -> None:
+    """Applies a rule at every ReLU between the images, a leaf, and the logits, for this graph alone.
+
+    Raises:
+        ValueError: There is no ReLU, or TorchScript hides them.
+    """
+    between = activations_between(images, logits, name)
+    if between.reaches_images:
+        _check(len(between.rectifiers), between.others, name)
+    for node in between.rectifiers:
+        ruled(rule, node)
+
+
+def ruled(rule: Rule, node: Any) -> Any:
+    """Applies a rule at a node of autograd's graph, until the handle that this returns is removed."""
+    return node.register_hook(lambda before, behind: (rule(before[0], behind[0]), *before[1:]))
 
 
 def is_in_place_on_view(function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
@@ -89,15 +120,21 @@ def beside_view(function: Any, arguments: tuple[Any, ...], options: dict[str, An
     return written
 
 
-def _nodes_behind(logits: Tensor) -> Iterator[Any]:
-    """Every operation that the logits were computed by, once."""
-    waiting, nodes = [logits.grad_fn], set()
+def nodes_behind(scores: Tensor) -> Iterator[Any]:
+    """Every operation that the scores were computed by, once."""
+    waiting, nodes = [scores.grad_fn], set()
     while waiting:
         node = waiting.pop()
         if node is not None and node not in nodes:
             nodes.add(node)
             waiting += [before for before, _ in node.next_functions]
             yield node
+
+
+def kind_of(node: Any) -> str:
+    """Name of the operation, as "Relu" for what autograd calls "ReluBackward0"."""
+    name: str = node.name()
+    return name.rstrip("0123456789").removesuffix("Backward")
 
 
 def _rectifies(kind: str, node: Any) -> bool:

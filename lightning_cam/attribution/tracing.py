@@ -47,7 +47,7 @@ def input_gradients(
 def _one_batch(model: nn.Module, batch: Tensor, score: Target, forward: Forward, rule: Rule | None) -> Tensor:
     """One micro-batch. The mode stays on in the backward pass, where checkpointed layers run again."""
     leaf = batch.detach().clone().requires_grad_()
-    with torch.enable_grad(), _Traced():
+    with torch.enable_grad(), Traced():
         logits = as_logits(inference.explained(lambda: forward(leaf.clone())))  # some forwards write into it
         if rule is not None:
             impose(rule, leaf, logits, class_name(model))
@@ -62,7 +62,7 @@ def _one_batch(model: nn.Module, batch: Tensor, score: Target, forward: Forward,
     return gradient.float().where(is_defined, torch.nan)
 
 
-class _Traced(TorchFunctionMode):
+class Traced(TorchFunctionMode):
     """Torch functions run with gradients, whatever switch the model has set around them, and the graph is whole.
 
     What a model writes to its own counters, means or weights while gradients are off stays out of the graph.
