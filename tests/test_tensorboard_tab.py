@@ -9,16 +9,21 @@ import urllib.parse
 import urllib.request
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
+from pytorch_lightning import Callback
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 import lightning_cam
 from house.board import served
-from house.browser import CHROMIUM, in_chromium
+from house.browser import CHROMIUM, Browser, browsing, in_chromium
+from house.dashboards import trained
 from house.pages import bad_news, check, convicted
 from house.report_pages import HOSTILE, page, portraits
 from lightning_cam.sinks import FolderSink, Page, TensorBoardSink
@@ -246,3 +251,164 @@ def test_chromium_opens_the_tab_moves_the_slider_and_switches_runs(address: str,
     assert 'data-hostile="true" data-elsewhere="0" data-asked="true"' in body[1]
     assert int(re.findall('data-width="([0-9]+)"', body[1])[0]) <= width
     assert not [line for line in said if "WebGL" not in line]
+
+
+# ---- while a training runs ----
+
+FRAME = "document.querySelector('iframe').contentDocument"
+PAGE = f"{FRAME}.querySelector('main iframe:not(.waiting)').contentDocument"
+LABEL = f"{PAGE}.querySelector('output').textContent"
+SLIDER = f"{PAGE}.querySelector('input[type=range]')"
+STATUS = f"{FRAME}.querySelector('[role=status]').textContent"
+HAS_FOCUS = f"{PAGE}.hasFocus() && {PAGE}.activeElement === {SLIDER}"
+FRESH = f"{FRAME}.querySelector('header > button')"
+HURRY = "const later = setTimeout; setTimeout = (act, ms) => later(act, ms / 5);"  # the tab asks each second
+PICKER = f"{FRAME}.querySelector('select')"
+
+
+class Patient(Callback):
+    """Slows a training down, and ends it when the browser has seen enough. A second run begins meanwhile."""
+
+    def __init__(self, browser: "Future[Seen]", second: Path) -> None:
+        self.browser, self.second = browser, second
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        time.sleep(0.03)
+        trainer.should_stop = self.browser.done()
+
+    def on_train_epoch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.current_epoch == 12:
+            written(self.second, page(1, portraits()), page(2, portraits()))
+
+
+class Seen(NamedTuple):
+    """What a person saw of a training in the tab.
+
+    Attributes:
+        came: Label of a check that came while nobody touched anything.
+        place: Label after two steps back with the keys.
+        kept: The same after new checks have arrived.
+        focus: Whether the slider had the focus then.
+        asked: Label after the button for the new checks was pressed with the keyboard.
+        focus_after: Whether the slider has the focus in the new page.
+        stepped: Whether an arrow key moved it.
+        second: Label of the run that began later.
+        away: Status once TensorBoard was gone and another run was asked for.
+        left: Label of the page that stayed then.
+        back: Label of the run that was asked for, once TensorBoard was there again.
+    """
+
+    came: str
+    place: str
+    kept: str
+    focus: bool
+    asked: str
+    focus_after: bool
+    stepped: bool
+    second: str
+    away: str
+    left: str
+    back: str
+
+
+def watched(address: str, logs: Path, folder: Path) -> Seen:
+    """A person opens the tab in front of a training, looks back, goes on, looks at another run."""
+    count = f"Number({LABEL}.match(/of ([0-9]+)/)[1])"
+    with browsing(folder) as browser:
+        browser.open(f"{address}/#lightning_cam", first=HURRY)
+        first = browser.until(count)
+        came = browser.until(f"{count} > {first} && {LABEL}")
+        browser.run(f"{SLIDER}.focus()")
+        for _ in range(2):
+            browser.press("ArrowLeft")
+        place = browser.run(LABEL)
+        browser.until(f"!{FRESH}.hidden")
+        kept, focus = browser.run(LABEL), browser.run(HAS_FOCUS)
+        browser.run(f"{FRESH}.focus()")
+        browser.press("Enter")
+        asked = browser.until(f"{LABEL} !== {json.dumps(place)} && {LABEL}")
+        focus_after = browser.run(HAS_FOCUS)
+        browser.press("ArrowLeft")
+        stepped = browser.run(LABEL) != asked
+        browser.until(f"[...{PICKER}.options].length === 2")
+        second = chosen(browser, "second", f"{count} === 2 && {LABEL}")
+        with suppress(OSError):
+            urllib.request.urlopen(f"{address}/data/plugin/driver/end", timeout=5)
+        away = chosen(browser, "first", STATUS)
+        left = browser.run(LABEL)
+        with served(logs, "--port", address.rpartition(":")[2]):
+            back = browser.until(f"{count} > 2 && {LABEL}")
+        return Seen(came, place, kept, focus, asked, focus_after, stepped, second, away, left, back)
+
+
+def chosen(browser: Browser, run: str, condition: str) -> Any:
+    browser.run(
+        f"{PICKER}.value = [...{PICKER}.options].find((option) => option.text === '{run}').value;"
+        f"{PICKER}.dispatchEvent(new Event('change'))"
+    )
+    return browser.until(condition)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    folder = tmp_path_factory.mktemp("live")
+    logs = folder / "logs"
+    logs.mkdir()
+    with served(logs) as address, ThreadPoolExecutor(1) as pool:
+        person = pool.submit(watched, address, logs, folder / "chromium")
+        logger = TensorBoardLogger(logs, name="", version="first")
+        trained(folder, logger, Patient(person, logs / "second"), max_epochs=150)
+        return person.result()
+
+
+@in_chromium
+@pytest.mark.slow
+def test_checks_of_a_training_arrive_by_themselves(seen: Seen) -> None:
+    at, of = label(seen.came)
+
+    assert at == of
+
+
+@in_chromium
+@pytest.mark.slow
+def test_an_arrival_moves_neither_slider_nor_focus(seen: Seen) -> None:
+    at, of = label(seen.place)
+
+    assert at == of - 2
+    assert seen.kept == seen.place
+    assert seen.focus
+
+
+@in_chromium
+@pytest.mark.slow
+def test_the_new_checks_come_when_asked_for_and_the_keys_go_on(seen: Seen) -> None:
+    at, of = label(seen.asked)
+
+    assert at == of > label(seen.place)[1]
+    assert seen.focus_after
+    assert seen.stepped
+
+
+@in_chromium
+@pytest.mark.slow
+def test_a_run_that_begins_later_can_be_chosen(seen: Seen) -> None:
+    assert label(seen.second) == (2, 2)
+
+
+@in_chromium
+@pytest.mark.slow
+def test_a_server_that_goes_away_is_said_and_the_page_stays(seen: Seen) -> None:
+    assert seen.away.startswith("TensorBoard does not answer. This page shows the last checks")
+    assert seen.left == seen.second
+
+
+@in_chromium
+@pytest.mark.slow
+def test_the_tab_goes_on_when_the_server_is_back(seen: Seen) -> None:
+    assert label(seen.back)[1] >= label(seen.asked)[1]
+
+
+def label(text: str) -> tuple[int, int]:
+    """The number of the check, and of all."""
+    at, of = re.findall(r"^check (\d+) of (\d+)", text)[0]
+    return int(at), int(of)

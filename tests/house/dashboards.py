@@ -60,7 +60,7 @@ class Net(pl.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=0.01)
 
 
-def trained(folder: Path, logger: Any) -> tuple[CAMCallback, Any]:
+def trained(folder: Path, logger: Any, *others: Any, max_epochs: int = 2) -> tuple[CAMCallback, Any]:
     """Exactly what a user writes: files, transforms, loaders, a trainer and one more line."""
     tree = discs(folder / "data")
     to_input = v2.Compose(
@@ -69,7 +69,7 @@ def trained(folder: Path, logger: Any) -> tuple[CAMCallback, Any]:
     train, val = (ImageFolder(str(tree / split), to_input) for split in ("train", "val"))
     callback = CAMCallback(on_error="raise", max_overhead=1)
     trainer = pl.Trainer(
-        max_epochs=2, callbacks=[callback], logger=logger, log_every_n_steps=1, accelerator="cpu",
+        max_epochs=max_epochs, callbacks=[callback, *others], logger=logger, log_every_n_steps=1, accelerator="cpu",
         default_root_dir=folder,
         enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
