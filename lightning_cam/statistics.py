@@ -273,6 +273,18 @@ def has_learned(correct: Tensor, strata: Tensor) -> bool:
     return wilson_lower(float(weights @ values) * effective, effective) > 1 / len(np.unique(labels))
 
 
+def tells_apart(scores: Tensor, has_label: Tensor, *, alpha: float = 0.05) -> bool:
+    """Whether scores ``(N,)`` are higher where ``has_label (N,)``: the rank test of Mann and Whitney (1947), one-sided.
+
+    Of ranks, since a rare label may be told well and lie below a probability of a half in every image.
+    """
+    kept = scores.isfinite()
+    has, lacks = (scores[kept & (has_label == which)].double().numpy() for which in (True, False))
+    if not len(has) or not len(lacks) or np.ptp(np.concatenate([has, lacks])) == 0:
+        return False
+    return bool(stats.mannwhitneyu(has, lacks, alternative="greater").pvalue < alpha)
+
+
 def is_below_chance(correct: Tensor, strata: Tensor) -> bool:
     """Whether a model is clearly worse than every constant answer, as where two labels have changed places.
 

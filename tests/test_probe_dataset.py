@@ -493,7 +493,11 @@ def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> Non
         pytest.param([(BYTES, torch.ones(SIZE, SIZE))], r"one class index, got Tensor of shape \(12, 12\)", id="a map"),
         pytest.param([(BYTES, "cat")], "one class index, got 'cat'", id="a text as target"),
         pytest.param([(BYTES, 0.3)], "one class index, got 0.3", id="a fraction as target"),
-        pytest.param([(BYTES, torch.tensor([1, 1, 0]))], "one class index, got Tensor", id="several classes"),
+        pytest.param([(BYTES, torch.tensor([1, 2, 0]))], "one class index, got Tensor", id="several classes"),
+        pytest.param(
+            [(BYTES, [1, 1, 0]), (BYTES, [1, 1])], "as many 0/1 labels as the others, got 2 and 3", id="ragged"
+        ),
+        pytest.param([(BYTES, [1, -1]), (BYTES, [-1, 1])], "got no 0 but negative numbers", id="labels of -1 and 1"),
         pytest.param([("x.png", 0)], "tensor or a PIL image, item 0 has str", id="a path as image"),
         pytest.param([(BYTES[0], 0)], r"\(C, H, W\), item 0 has \(12, 12\)", id="2-D image"),
         pytest.param(

@@ -569,6 +569,7 @@ def test_verdict_is_json() -> None:
         "p_value": 0.001,
         "by_class": {"cats": [0.5, 0.001]},
         "needed_n": None,
+        "label": "",
     }
     assert said["measured"][2]["low"] is None
 

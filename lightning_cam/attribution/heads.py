@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
-from .outputs import ORDINAL, SUM_TOLERANCE
+from .outputs import ORDINAL, SUM_TOLERANCE, in_pairs
 from .structures import Path, tensors_in
 
 Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
@@ -70,18 +70,28 @@ class Head:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """A model's class scores alone: ``(N, n_classes)``, or ``(N, 1)`` for two classes in one score."""
+    """A model's class scores alone: ``(N, n_classes)``, or ``(N, 1)`` for two classes in one score.
+
+    Of several labels these are pairs, against each label and for it, ``(N, 2 K)``.
+    """
 
     forward: Forward
     head: Head
+    are_labels: bool = False
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The scores of model ``inputs``."""
-        return self.head.scores(self.forward(inputs))
+        scores = self.head.scores(self.forward(inputs))
+        return in_pairs(scores.float()) if self.are_labels else scores
 
 
 def class_scores(
-    model: nn.Module, inputs: Tensor, n_classes: int | None, forward: Forward | None = None
+    model: nn.Module,
+    inputs: Tensor,
+    n_classes: int | None,
+    forward: Forward | None = None,
+    *,
+    are_labels: bool = False,
 ) -> ClassScores:
     """How to get class scores from a model. The model is the same before and after.
 
@@ -90,6 +100,7 @@ def class_scores(
         inputs: ``(N, ...)`` model inputs; the model is called with the first of them.
         n_classes: Length of the class list; None if it is unknown.
         forward: How to get an output from model inputs; None calls the model.
+        are_labels: Whether several of the classes may be right at once, so that each score stands for itself.
 
     Raises:
         ValueError: No tensor of the output can be the class scores, or several can.
@@ -98,7 +109,7 @@ def class_scores(
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
         traced = _traced(model, run, placed[:_TRACED])
-        equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes)
+        equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, are_labels)
         if len(equals) > 1:
             with torch.enable_grad(), inference.left(model):
                 equals = _trained(equals, run(placed[:_TRACED].clone()))
@@ -106,10 +117,10 @@ def class_scores(
         path = equals[0]
         scores = dict(_tensors(traced))[path]
         width = scores.numel() // len(scores)
-        kind = _kind_by_operation(scores, width)
+        kind = "probabilities" if are_labels and _is_of_softmax(scores) else _kind_by_operation(scores, width)
         if kind is None:
             kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
-    return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1))
+    return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1), are_labels)
 
 
 def _traced(model: nn.Module, run: Forward, inputs: Tensor) -> Any:
@@ -131,7 +142,7 @@ def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
 # ---- which tensor ----------------------------------------------------------------------------------------------------
 
 
-def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[list[Path], str]:
+def _choice(output: Any, n_images: int, n_classes: int | None, are_labels: bool = False) -> tuple[list[Path], str]:
     """The paths to tensors that may equally well be the class scores, and a remark about the choice for people."""
     rows = {path: tensor for path, tensor in _tensors(output) if _has_a_row_each(tensor, n_images)}
     if not rows:
@@ -142,7 +153,8 @@ def _choice(output: Any, n_images: int, n_classes: int | None) -> tuple[list[Pat
             f"the model gives one number per image where the labels make {n_classes} classes, as in regression; "
             "lightning_cam looks at classifiers; pass forward= that returns class scores if there are any"
         )
-    fitting = [path for path in rows if n_classes is None or widths[path] in _fit(n_classes)]
+    fit = (n_classes,) if are_labels or n_classes is None else _fit(n_classes)
+    fitting = [path for path in rows if n_classes is None or widths[path] in fit]
     if fitting:
         ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
         equals = [path for path in ranked if (widths[path], _rank(path)) == (widths[ranked[0]], _rank(ranked[0]))]
@@ -224,6 +236,11 @@ def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
     if name.startswith(_PRODUCTS) and width > 1 and float(scores.detach().abs().max()) < _LONGEST_COSINE:
         return "cosines" if _is_of_unit_vectors(node) else "logits"
     return "logits" if name.startswith(_LINEAR) else None
+
+
+def _is_of_softmax(scores: Tensor) -> bool:
+    node = _last_operation(scores)
+    return node is not None and node.name().startswith("Softmax")
 
 
 def _last_operation(scores: Tensor) -> Any:

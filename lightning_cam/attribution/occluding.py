@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..probe import Probe
+from .outputs import asked
 from .subject import ScoresOf, Subject, looking
 from .targets import Target, true_class
 
@@ -98,7 +99,7 @@ def occlusion_maps(
     own = true_class(probe.targets)
     with looking(model, probe, score, forward, batch_size) as subject:
         shape = _block_of(subject.size, block, stride, fill)
-        return _occluded(subject, probe, score or (lambda logits: own(logits.softmax(1))), shape)
+        return _occluded(subject, probe, score or (lambda logits: own(_asked(logits, probe).softmax(1))), shape)
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def _occluded(subject: Subject, probe: Probe, score: Target, block: _Block) -> O
     for (y, x), logits in zip(places, _answers(subject, probe, places, block.fill), strict=True):
         drop[:, y, x] += (whole - score(logits)).cpu()[:, None, None]
         n_covering[y, x] += 1
-        answers.append(logits.argmax(1).where(logits.isfinite().all(1), -1).cpu())
+        answers.append(_asked(logits, probe).argmax(1).where(logits.isfinite().all(1), -1).cpu())
     by_place = torch.stack(answers, 1).view(-1, len(rows), len(columns))
     nearest = [_nearest(starts, n) for starts, n in zip((rows, columns), n_covering.shape, strict=True)]
     return OcclusionMaps(drop / n_covering, by_place[:, nearest[0]][:, :, nearest[1]])
@@ -150,6 +151,11 @@ def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: floa
             picture[..., rows, columns] = fill
         logits = subject.logits(probe.prepare(pictures.flatten(0, 1)))
         yield from logits.view(len(group), len(probe), -1)
+
+
+def _asked(logits: Tensor, probe: Probe) -> Tensor:
+    """The scores that count for each image: all or, of several labels, those of the label that it is asked for."""
+    return logits if probe.labels is None else asked(logits, probe.targets)
 
 
 def _nearest(places: Sequence[slice], length: int) -> Tensor:

@@ -39,6 +39,28 @@ def as_logits(output: Any) -> Tensor:
     return scores.clamp_min(torch.finfo(scores.dtype).tiny).log() if _are_probabilities(scores) else scores
 
 
+def in_pairs(scores: Tensor) -> Tensor:
+    """``(N, K)`` log odds of several labels as two scores for each, against it and for it, ``(N, 2 K)``.
+
+    >>> in_pairs(torch.tensor([[3.0, -1.0]]))
+    tensor([[-1.5000,  1.5000,  0.5000, -0.5000]])
+    """
+    half = scores / 2
+    return torch.stack([-half, half], 2).flatten(1)
+
+
+def asked(logits: Tensor, answers: Tensor) -> Tensor:
+    """``(N, 2 K)`` scores in pairs, of which each image keeps the pair that holds its right answer.
+
+    The softmax of that pair is the sigmoid of its label. All other scores are minus infinity.
+
+    >>> asked(torch.tensor([[-1.5, 1.5, 0.5, -0.5]]), torch.tensor([2])).softmax(1)
+    tensor([[0.0000, 0.0000, 0.7311, 0.2689]])
+    """
+    labels = torch.arange(logits.shape[1], device=logits.device) // 2
+    return logits.masked_fill(labels != answers.to(logits.device)[:, None] // 2, -torch.inf)
+
+
 def scores_in(output: Any) -> Tensor | None:
     """The tensor of class scores inside a model's output, as it is: no conversion, so gradients flow.
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .outputs import ORDINAL
+from .outputs import ORDINAL, asked
 
 Target: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -32,6 +32,11 @@ def true_class(targets: Tensor) -> Target:
 def predicted_class() -> Target:
     """Highest logit of each image; the first one of several equal ones."""
     return lambda logits: logits.max(1).values
+
+
+def predicted_answer(answers: Tensor) -> Target:
+    """The higher score of the label that each image is asked for, of scores in pairs; see `asked`."""
+    return lambda logits: asked(logits, answers).max(1).values
 
 
 def one_class(index: int) -> Target:

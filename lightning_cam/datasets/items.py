@@ -4,7 +4,7 @@ import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,6 +21,7 @@ from ..text import printable
 from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
+from .questions import UNMARKED, marks_of
 from .tasks import FormError, form_of
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
@@ -41,10 +42,11 @@ class Item:
 
     Args:
         image: ``(C, H, W)`` float32.
-        target: Class index.
+        target: Class index; of several labels the answer to the question for one of them, `UNKNOWN` before it is asked.
         mask: ``(H, W)`` bool, True on the object; None if the place of the object is unknown.
         source: The origin of the mask, one of `MASK_SOURCES`.
         from_bytes: Whether the image was a picture or integers. If so, its values are pixels and need no inverse.
+        marks: Of several labels, see `questions`; empty where the target is one class.
     """
 
     image: Tensor
@@ -52,6 +54,7 @@ class Item:
     mask: Tensor | None
     source: str
     from_bytes: bool
+    marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,13 @@ class Reader:
             return ItemReading(UNKNOWN, None)
         image, target, extras = parts_of(raw)
         _check_single(image, target)
-        label = label_of(target)
+        marks = marks_of(target)
+        is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
+        label = UNKNOWN if is_of_several else label_of(target)
         try:
-            return ItemReading(label, self._item(image, label, extras, index))
+            return ItemReading(label, replace(self._item(image, label, extras, index), marks=marks), marks)
         except ValueError as error:
-            return ItemReading(label, str(error))
+            return ItemReading(label, str(error), marks)
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
@@ -128,13 +133,14 @@ def item_seed(seed: int, index: int) -> int:
 
 @dataclass(frozen=True)
 class ItemReading:
-    """An item's class index, and the item at the reader's size or the reason why there is none.
+    """An item's class index, or its marks, and the item at the reader's size or the reason why there is none.
 
     The outcome is None if the data set gives None, as many do for a file that cannot be read.
     """
 
     target: int
     outcome: Item | str | None
+    marks: tuple[int, ...] = ()
 
     @property
     def is_missing(self) -> bool:

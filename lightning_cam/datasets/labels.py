@@ -66,28 +66,28 @@ def known_labels(dataset: Any) -> list[int] | None:
 
     These labels only choose items. A target comes from the item itself, because a data set's list may be stale.
     """
-    return _through(dataset, _own_labels)
+    return through(dataset, _own_labels)
 
 
 def known_files(dataset: Any) -> list[Path] | None:
     """The file of each item, None if the data set does not list files."""
-    return _through(dataset, _own_files)
+    return through(dataset, _own_files)
 
 
-def _through(dataset: Any, own: Callable[[Any], list[T] | None]) -> list[T] | None:
+def through(dataset: Any, own: Callable[[Any], list[T] | None]) -> list[T] | None:
     """Calls ``own`` on the plain data sets inside subsets and concatenations. One result per item, in their order."""
     if isinstance(dataset, Subset):
-        inner = _through(dataset.dataset, own)
+        inner = through(dataset.dataset, own)
         return None if inner is None else [inner[int(index)] for index in dataset.indices]
     if isinstance(dataset, ConcatDataset):
-        parts = [_through(part, own) for part in dataset.datasets]
+        parts = [through(part, own) for part in dataset.datasets]
         return None if any(part is None for part in parts) else list(chain.from_iterable(filter(None, parts)))
     return own(dataset)
 
 
 def _own_labels(dataset: Any) -> list[int] | None:
     change = getattr(dataset, "target_transform", None)
-    for values in _label_columns(dataset):
+    for values in label_columns(dataset):
         labels = _as_labels(values, len(dataset))
         if labels is not None:
             return [label_of(change(label)) for label in labels] if change else labels
@@ -95,7 +95,8 @@ def _own_labels(dataset: Any) -> list[int] | None:
     return None if inner is None else _as_labels(known_labels(inner), len(dataset))
 
 
-def _label_columns(dataset: Any) -> Iterator[object]:
+def label_columns(dataset: Any) -> Iterator[object]:
+    """What may be the labels of a plain data set's items, under the usual names."""
     if isinstance(dataset, TensorDataset):
         yield from dataset.tensors[1:2]
     for name in ("targets", "labels"):
@@ -177,7 +178,7 @@ def _feature_names(dataset: Any) -> list[str] | None:
 
 def _relabels(dataset: Any) -> bool:
     change = getattr(dataset, "target_transform", None)
-    raw = next(filter(None, (_as_labels(values, len(dataset)) for values in _label_columns(dataset))), [])
+    raw = next(filter(None, (_as_labels(values, len(dataset)) for values in label_columns(dataset))), [])
     return change is not None and any(label_of(change(label)) != label for label in set(raw))
 
 

@@ -29,7 +29,7 @@ def described(value: Any) -> str:
     >>> described(torch.tensor([0.0, 1.0, 1.0])), described(0.25)
     ('Tensor of shape (3,), as in multi-label classification', '0.25, as in regression')
     """
-    task = _task_of(value)
+    task = task_of(value)
     return form_of(value) + (f", as in {task}" if task else "")
 
 
@@ -47,13 +47,14 @@ def form_of(value: Any) -> str:
     return f"{kind} of {len(value)}" if isinstance(value, Sequence) else kind
 
 
-def _task_of(value: Any) -> str:
+def task_of(value: Any) -> str:
+    """The task that a target of this form is usual in; empty where none comes to mind."""
     if isinstance(value, Mapping):
         return next((task for task, keys in _TASKS.items() if not value.keys().isdisjoint(keys)), "")
     if isinstance(value, Image.Image):
         return "segmentation"
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Mapping):
-        return _task_of(value[0])
+        return task_of(value[0])
     try:
         numbers = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):

@@ -1,6 +1,7 @@
 """Evidence: the images that one trial changed most, as they are and with the cue swapped."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +12,9 @@ from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
 from ..intervention import in_parts
 from ..probe import Probe
-from .look import ScoresOf, bound, material_of
+from .look import ScoresOf, bound
 from .report import Report
+from .views import views_of
 
 LONGEST = 512  # pixels a side; a panel of the picture has 160, and twelve pictures of 2048 pixels a side take 600 MB
 
@@ -62,19 +64,24 @@ def collect_evidence(
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
     model = unwrapped(model)
     run = bound(forward, model)
-    scores = run if report.head is None else ClassScores(run or model, report.head)
-    material, n_donors = material_of(probe, report.donors), report.donors.same.shape[1]
-    rows, row_probabilities = [], []
-    for r in range(n_donors):
-        for part in in_parts(chosen, probe.images):
-            pictures = torch.stack([probe.images[part], *trial.swap.pictures(material, part, r)], 1)
+    scores = run if report.head is None else ClassScores(run or model, report.head, probe.labels is not None)
+    n_donors, parts = report.donors.same.shape[1], []
+    for view in views_of(probe, report.donors):
+        places = view.places(chosen)
+        mine = (places >= 0).nonzero()[:, 0]
+        for r, some in product(range(n_donors), in_parts(mine, probe.images) if len(mine) else ()):
+            pictures = torch.stack(
+                [probe.images[chosen[some]], *trial.swap.pictures(view.material, places[some], r)], 1
+            )
             inputs = probe.prepare(pictures.flatten(0, 1))
             logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
-            rows.append(_small(pictures))
-            row_probabilities.append(_of_own_class(logits, probe.targets[part]))
+            own = _of_own_class(logits[:, view.columns], view.material.targets[places[some]])
+            parts.append((r, some, _small(pictures), own))
     images, probabilities = (
-        torch.cat(each).reshape(n_donors, len(chosen), *each[0].shape[1:]) for each in (rows, row_probabilities)
+        torch.zeros(n_donors, len(chosen), *example.shape[1:]) for example in (parts[0][2:] if parts else ())
     )
+    for r, some, pictures, own in parts:
+        images[r, some], probabilities[r, some] = pictures, own
     best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(0), torch.arange(len(chosen))
     return Evidence(cue, chosen, images[best], probabilities[best])
 

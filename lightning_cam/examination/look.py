@@ -14,8 +14,10 @@ from ..attribution import asking, cams, engine, layer_search, layers, targets
 from ..attribution.fusion import fused
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
-from ..intervention import Donors, Material, Session, Trial, answers, can_swap, context, draw_donors, in_parts
+from ..attribution.outputs import asked
+from ..intervention import Donors, Session, Trial, answers, context, in_parts
 from ..probe import Probe
+from .views import View, donors_of, views_of
 
 MOST_VALUES_A_PASS = 2**24  # of model input: 64 MiB, 32 images of 418 x 418 pixels in colour, and at least one image
 
@@ -29,7 +31,7 @@ class Look:
     Attributes:
         layer: Dotted name of the layer whose maps these are, as the model's modules are called; of several that were
             fused, the names joined by " + ".
-        logits: ``(n, n_classes)`` float32.
+        logits: ``(n, n_classes)`` float32; of several labels see `asked`.
         grid_maps: ``(n, h, w)`` float32, attention of the true class at the layer's own size.
         predicted_grid_maps: ``(n, h, w)`` float32, attention of the predicted class.
         donors: Who lent properties to whom in all of the probe; None if nothing was swapped.
@@ -81,20 +83,24 @@ def look(
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
     """
     model = layers.unwrapped(model)
-    donors = donors_of(probe, n_donors) if trials and can_swap(probe.targets) else None
+    donors = donors_of(probe, n_donors) if trials else None
+    are_labels = probe.labels is not None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
         parts = in_parts(chosen, probe.images)
         inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
-        scores = class_scores(model, inputs[:batch_size], len(probe.classes), bound(forward, model))
+        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound(forward, model), are_labels=are_labels)
         subject = _Subject(model, probe, scores, batch_size)
-        found = layer_search.find_layer(model, engine.placed(model, inputs[:2]), scores) if layer is None else layer
+        single = replace(scores, are_labels=False)  # a layer may have as many channels as there are scores
+        found = layer_search.find_layer(model, engine.placed(model, inputs[:2]), single) if layer is None else layer
         names = layers.check_layers(model, found)
         maps = subject.maps(parts, inputs, names, method)
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
         swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
+        if are_labels:
+            maps = replace(maps, logits=asked(maps.logits, probe.targets[chosen]))
     return Look(
         layer=" + ".join(names),
         donors=donors,
@@ -115,28 +121,23 @@ def merged(looks: Sequence[Look]) -> Look:
         grid_maps=torch.cat([each.grid_maps for each in looks]),
         predicted_grid_maps=torch.cat([each.predicted_grid_maps for each in looks]),
         donors=first.donors,
-        answers={cue: torch.cat([each.answers[cue] for each in looks]) for cue in first.answers},
-        context={name: torch.cat([each.context[name] for each in looks]) for name in first.context},
+        answers=_merged_columns(looks, lambda each: each.answers),
+        context=_merged_columns(looks, lambda each: each.context),
         model_seconds=max(each.model_seconds for each in looks),
         n_calls=max(each.n_calls for each in looks),
         head=first.head,
     )
 
 
-def donors_of(probe: Probe, n: int) -> Donors:
-    """Who lends to whom: the same at every check of a run, since donors depend on the probe alone."""
-    return draw_donors(probe.targets, n, seed=int(probe.fingerprint[:15], 16))
-
-
-def _spread(columns: Mapping[str, Tensor], is_tried: Tensor) -> Mapping[str, Tensor]:
-    """Columns ``(m, ...)`` as ``(n, ...)``: their rows where ``is_tried (n,)`` is True, NaN elsewhere."""
-    return {name: _spread_column(column, is_tried) for name, column in columns.items()}
-
-
-def _spread_column(column: Tensor, is_tried: Tensor) -> Tensor:
-    spread = column.new_full((len(is_tried), *column.shape[1:]), torch.nan)
-    spread[is_tried] = column
-    return spread
+def _merged_columns(looks: Sequence[Look], of: Callable[[Look], Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """Columns of all looks; NaN for the images of a look without such a column: none of its share was asked."""
+    known = {name: column for each in looks for name, column in of(each).items()}
+    return {
+        name: torch.cat(
+            [of(each).get(name, column.new_full((len(each.logits), *column.shape[1:]), torch.nan)) for each in looks]
+        )
+        for name, column in known.items()
+    }
 
 
 def bound(forward: ScoresOf | None, model: nn.Module) -> Callable[[Tensor], Any] | None:
@@ -199,16 +200,18 @@ class _Subject:
         self, inputs: Tensor, labels: Tensor, names: Sequence[str], method: cams.Method
     ) -> tuple[Tensor, Tensor, Tensor, int]:
         options: dict[str, Any] = {"layers": names, "forward": self.forward, "batch_size": self.batch_size}
-        true_class = targets.true_class(labels)
+        true_class, are_labels = targets.true_class(labels), self.probe.labels is not None
         if isinstance(method, cams.ForwardMethod):
 
             def of(logits: Tensor) -> list[targets.Target]:
-                return [true_class, targets.true_class(logits.argmax(1))]
+                predicted = (asked(logits, labels) if are_labels else logits).argmax(1)
+                return [true_class, targets.true_class(predicted)]
 
-            asked = asking.ask(self.model, inputs, of, method, **options)
-            true_maps, predicted_maps = (fused([each[i] for each in asked.maps]).cpu() for i in range(2))
-            return asked.logits.cpu(), true_maps, predicted_maps, asked.n_calls
-        captures = engine.capture_all(self.model, inputs, (true_class, targets.predicted_class()), **options)
+            answer = asking.ask(self.model, inputs, of, method, **options)
+            true_maps, predicted_maps = (fused([each[i] for each in answer.maps]).cpu() for i in range(2))
+            return answer.logits.cpu(), true_maps, predicted_maps, answer.n_calls
+        predicted_class = targets.predicted_answer(labels) if are_labels else targets.predicted_class()
+        captures = engine.capture_all(self.model, inputs, (true_class, predicted_class), **options)
         true_maps, predicted_maps = (
             fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
         )
@@ -220,26 +223,47 @@ class _Subject:
         """The answers for the images that are tried, by cue and by context; NaN for the other chosen images."""
         if donors is None:
             return {}, {}
-        indices, plain = chosen[is_tried], logits.softmax(1)[is_tried]
-        swaps = answers(trials, Session(material_of(self.probe, donors), indices, plain, self._probabilities))
-        return _spread(swaps, is_tried), _spread(self._context(indices, plain), is_tried)
+        swaps: dict[str, Tensor] = {}
+        parts_of_images: dict[str, Tensor] = {}
+        everything = logits
+        if self.probe.labels is not None and len(chosen) < len(self.probe):  # the rest is of other processes
+            everything = torch.cat(
+                [self._predicted(images) for images in torch.split(self.probe.images, self.batch_size)]
+            )
+        for view in views_of(self.probe, donors):
+            places = view.places(chosen)
+            are_asked = is_tried & (places >= 0)
+            if not are_asked.any():
+                continue
+            centre = view.centre_of(everything)
+            plain = view.probabilities(logits[are_asked], centre)
+            ask = partial(self._probabilities, view, centre)
+            session = Session(view.material, places[are_asked], plain, ask)
+            _put(answers(trials, session), swaps, are_asked)
+            _put(_context(session), parts_of_images, are_asked)
+        return swaps, parts_of_images
 
-    def _context(self, chosen: Tensor, plain: Tensor) -> Mapping[str, Tensor]:
-        """The answers for parts of the chosen images."""
-        images, labels, masks = self.probe.images, self.probe.targets, self.probe.masks
-        parts = [
-            context(images[some], labels[some], None if masks is None else masks[some], before, self._probabilities)
-            for some, before in zip(in_parts(chosen, images), in_parts(plain, images), strict=True)
-        ]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    def _probabilities(self, view: View, centre: float, pixels: Tensor) -> Tensor:
+        return view.probabilities(self._predicted(pixels), centre)
 
-    def _probabilities(self, pixels: Tensor) -> Tensor:
+    def _predicted(self, pixels: Tensor) -> Tensor:
         inputs = self.probe.prepare(pixels)
         with self.clock:
-            logits = engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size)
-            return logits.softmax(1).cpu()
+            return engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size).cpu()
 
 
-def material_of(probe: Probe, donors: Donors) -> Material:
-    """What trials need to know of a probe."""
-    return Material(probe.images, probe.targets, probe.masks, donors)
+def _put(found: Mapping[str, Tensor], columns: dict[str, Tensor], rows: Tensor) -> None:
+    """Adds columns ``(m, ...)`` to columns ``(n, ...)``, at the rows that are True; NaN where nothing is added."""
+    for name, column in found.items():
+        blank = column.new_full((len(rows), *column.shape[1:]), torch.nan)
+        columns.setdefault(name, blank)[rows] = column
+
+
+def _context(session: Session) -> Mapping[str, Tensor]:
+    """The answers for parts of the chosen images."""
+    material, parts = session.material, []
+    chosen, plain = (in_parts(each, material.images) for each in (session.chosen, session.plain))
+    for some, before in zip(chosen, plain, strict=True):
+        masks = None if material.masks is None else material.masks[some]
+        parts.append(context(material.images[some], material.targets[some], masks, before, session.probabilities))
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

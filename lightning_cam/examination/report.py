@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from ..attribution import cams, measures
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
-from ..intervention import Donors, Reliance, Trial, chosen_trials, effects, limited, summary, weigh
+from ..intervention import Donors, Reliance, Trial, chosen_trials, effects, limited, summary, weigh, weigh_labels
 from ..probe import Probe
 from ..spatial import upsample
-from ..statistics import has_learned
-from .look import Look, ScoresOf, look, material_of
+from ..statistics import has_learned, tells_apart
+from .look import Look, ScoresOf, look
 from .table import as_dataframe
+from .views import views_of
 
 if TYPE_CHECKING:
     import pandas
@@ -53,6 +54,9 @@ class Report:
         probe: The images themselves; without them there is no page.
         is_against: Whether the maps show what argues against a class, as with `cams.against`.
         mask_sources: Where each image's mask came from, see `MASK_SOURCES`.
+        labels: Names of several labels, of which each image is asked for one; empty where images have one class.
+        unlearned: Those that the model does not tell apart better than chance, or that no image has or none lacks;
+            nothing is judged of them.
     """
 
     layer: str
@@ -77,6 +81,8 @@ class Report:
     probe: Probe | None = None
     is_against: bool = False
     mask_sources: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    unlearned: tuple[str, ...] = ()
 
     @property
     def maps(self) -> Tensor:
@@ -176,9 +182,17 @@ def report_on(
 ) -> Report:
     """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
     tried = chosen_trials(trials)
+    are_labels = probe.labels is not None
     values = _values(seen.grid_maps, probe.masks, previous)
-    changes = effects(tried, seen.answers, material_of(probe, seen.donors)) if seen.donors else {}
-    reliances = weigh(changes, probe.targets, probe.classes)
+    if are_labels:  # where something looks for a label that is absent has no right place
+        values = {name: column.where(probe.targets % 2 == 1, torch.nan) for name, column in values.items()}
+    learned = _learned_labels(seen.logits, probe.targets) if are_labels else set()
+    changes = _changes(tried, seen, probe)
+    if are_labels:
+        is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
+        changes = {cue: column.where(is_judged, torch.nan) for cue, column in changes.items()}
+    reliances = (weigh_labels if are_labels else weigh)(changes, probe.targets, probe.classes)
+    labels = probe.classes[1::2] if are_labels else ()
     return Report(
         layer=seen.layer,
         method=getattr(method, "__name__", type(method).__qualname__),
@@ -186,12 +200,14 @@ def report_on(
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,
         values=values,
-        learned=has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
+        learned=bool(learned) if are_labels else has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
         trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
         donors=seen.donors,
         effects=changes,
         reliances=reliances,
-        scalars=_scalars(values, seen, probe.targets) | _reliance_scalars(reliances) | _summaries(seen.context),
+        scalars=_scalars(values, seen, probe.targets, probe.targets % 2 == 1 if are_labels else None)
+        | _reliance_scalars(reliances)
+        | _summaries(seen.context),
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
@@ -202,7 +218,26 @@ def report_on(
         probe=probe,
         is_against=isinstance(method, cams.Against),
         mask_sources=probe.mask_sources,
+        labels=labels,
+        unlearned=tuple(name for label, name in enumerate(labels) if label not in learned),
     )
+
+
+def _changes(trials: Sequence[Trial], seen: Look, probe: Probe) -> dict[str, Tensor]:
+    """Effects ``(N,)`` by cue."""
+    changes: dict[str, Tensor] = {}
+    for view in views_of(probe, seen.donors) if seen.donors else ():
+        answers = {cue: column[view.rows] for cue, column in seen.answers.items()}
+        for cue, column in effects(trials, answers, view.material).items():
+            changes.setdefault(cue, torch.full((len(probe),), torch.nan))[view.rows] = column
+    return changes
+
+
+def _learned_labels(logits: Tensor, answers: Tensor) -> set[int]:
+    """The labels that a model tells apart better than chance, among the images that are asked for each."""
+    odds = logits.gather(1, (answers | 1)[:, None]) - logits.gather(1, (answers & ~1)[:, None])
+    groups = {label: answers // 2 == label for label in set((answers // 2).tolist())}
+    return {label for label, rows in groups.items() if tells_apart(odds[rows, 0], answers[rows] % 2 == 1)}
 
 
 def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:
@@ -232,11 +267,13 @@ def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: summary(column) for name, column in context.items()}
 
 
-def _scalars(values: Mapping[str, Tensor], seen: Look, labels: Tensor) -> dict[str, float]:
+def _scalars(values: Mapping[str, Tensor], seen: Look, labels: Tensor, is_counted: Tensor | None) -> dict[str, float]:
     means = {name: float(measures.nan_mean(column)) for name, column in values.items()}
     leading = values.get("background_attention_ratio", values["attention_entropy"])
+    empty = measures.is_empty(seen.grid_maps)
+    leading, empty = (each if is_counted is None else each[is_counted] for each in (leading, empty))
     return means | {
         "probe_accuracy": float((seen.logits.argmax(1) == labels).float().mean()),
-        "zero_map_rate": float(measures.is_empty(seen.grid_maps).float().mean()),
+        "zero_map_rate": float(empty.float().mean()),
         "undefined_rate": float(leading.isnan().float().mean()),
     }

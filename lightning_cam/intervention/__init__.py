@@ -1,10 +1,10 @@
 """The wing of use: each trial swaps one cue of the probe images, and measures the change of the model's answers."""
 
 from .context import context, summary
-from .donors import Donors, balanced_subset, can_swap, draw_donors
+from .donors import Donors, balanced_subset, can_swap, draw_donors, matched_donors
 from .edits import Edit
 from .filters import in_parts
-from .reliance import MARGIN, Reliance, weigh
+from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
 
@@ -29,7 +29,9 @@ __all__ = [
     "effects",
     "in_parts",
     "limited",
+    "matched_donors",
     "region_trial",
     "summary",
     "weigh",
+    "weigh_labels",
 ]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
@@ -56,6 +57,38 @@ def draw_donors(targets: Tensor, n: int, seed: int) -> Donors:
             places = torch.arange(len(cycle)) + r * len(strangers) // n
             other[cycle, r] = strangers[places % len(strangers)]
     return Donors(same, other)
+
+
+def matched_donors(targets: Tensor, traits: Tensor, n: int, seed: int) -> Donors:
+    """As `draw_donors` for two classes, and donors agree with their image in other traits as far as they can.
+
+    Without that, a donor that lacks a label would often lack a label that goes with it, and bring what goes with that.
+    Each round is the cheapest assignment of images to donors, so all lend equally often.
+
+    Args:
+        targets: ``(N,)`` of 0 and 1.
+        traits: ``(N, T)``; donors that differ in fewer of them are better.
+        n: Donors of either kind.
+        seed: Decides among equals.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    costs = (traits[:, None] != traits).sum(2) + 0.5 * torch.rand(len(targets), len(targets), generator=generator)
+    never = traits.shape[1] + 1.0  # more than any difference
+    costs += 1e3 * never * torch.eye(len(targets))
+    same, other = torch.empty(2, len(targets), n, dtype=torch.long)
+    for label in sorted(set(targets.tolist())):
+        members, strangers = ((targets == label).nonzero()[:, 0], (targets != label).nonzero()[:, 0])
+        for r in range(n):
+            for chosen, lenders in ((same, members), (other, strangers)):
+                chosen[members, r] = lenders[_assigned(costs[members][:, lenders])]
+                costs[members, chosen[members, r]] += never  # another one in the next round, if there is
+    return Donors(same, other)
+
+
+def _assigned(costs: Tensor) -> Tensor:
+    """A column for each row ``(m,)`` of ``costs (m, n)``, none much more often than others, the cheapest way."""
+    times = -(-len(costs) // costs.shape[1])
+    return torch.from_numpy(linear_sum_assignment(costs.repeat(1, times).numpy())[1]) % costs.shape[1]
 
 
 def balanced_subset(targets: Tensor, n: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -10,6 +10,7 @@ from .. import statistics
 
 # Of own-class probability: ordinary ImageNet models lose 6 to 10 % to another background (Xiao et al. 2021).
 MARGIN = 0.10
+_CONFIDENCE = 0.95  # of intervals
 _LEVEL = 0.05  # of the tests of classes, and of the test that `needed_n` plans; the usual level
 
 
@@ -26,6 +27,8 @@ class Reliance:
         p_value: Chance of such a mean or a higher one if the true mean were at most `MARGIN`.
         by_class: The mean in each class with enough images, and its p value.
         needed_n: How many probe images would settle on which side of the margin the mean lies.
+        label: Of several labels, the one that relies most on the cue: all figures are its own, after correction for
+            the number of labels; `high` is the highest of any label's. Empty where images have one class.
     """
 
     cue: str
@@ -35,6 +38,7 @@ class Reliance:
     p_value: float
     by_class: Mapping[str, tuple[float, float]]
     needed_n: float
+    label: str = ""
 
     def __repr__(self) -> str:
         interval = f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
@@ -44,6 +48,50 @@ class Reliance:
 def weigh(effects: Mapping[str, Tensor], targets: Tensor, classes: Sequence[str]) -> tuple[Reliance, ...]:
     """Means, intervals and p values of effects ``(N,)`` by cue; NaN where too few images have an effect."""
     return tuple(_weigh(cue, values, targets, classes) for cue, values in effects.items())
+
+
+def weigh_labels(effects: Mapping[str, Tensor], answers: Tensor, names: Sequence[str]) -> tuple[Reliance, ...]:
+    """As `weigh`, of several labels: one reliance for each cue, that of the label with the surest one.
+
+    One label that relies on a cue would drown in the mean of many that do not.
+
+    Args:
+        effects: ``(N,)`` by cue; NaN for images whose label is not judged.
+        answers: ``(N,)``, ``2 k`` or ``2 k + 1`` for label ``k``.
+        names: Of the answers.
+    """
+    labels = {label: (answers // 2 == label) for label in sorted(set((answers // 2).tolist()))}
+    return tuple(
+        _of_surest(
+            [
+                replace(_weigh(cue, values[rows], answers[rows], names), label=names[2 * label + 1])
+                for label, rows in labels.items()
+            ],
+            {names[2 * label + 1]: (values[rows], answers[rows]) for label, rows in labels.items()},
+        )
+        for cue, values in effects.items()
+    )
+
+
+def _of_surest(of_labels: Sequence[Reliance], columns: Mapping[str, tuple[Tensor, Tensor]]) -> Reliance:
+    """The reliance of the label with the lowest p value, corrected for the number of labels (Bonferroni).
+
+    The upper end is not: a claim of all labels needs no correction for their number (intersection-union test).
+    """
+    defined = [each for each in of_labels if not math.isnan(each.low)]
+    if not defined:
+        return replace(of_labels[0], label="", mean=math.nan, p_value=math.nan, by_class={})
+    surest = min(defined, key=lambda each: each.p_value)
+    p_values = statistics.holm([each.p_value for each in defined])
+    low, _ = statistics.bca_interval(*columns[surest.label], level=1 - (1 - _CONFIDENCE) / len(defined))
+    return replace(
+        surest,
+        low=low,
+        high=max(each.high for each in defined),
+        p_value=min(p_values),
+        by_class={each.label: (each.mean, p) for each, p in zip(defined, p_values, strict=True)},
+        needed_n=max(each.needed_n for each in defined) * len(of_labels),
+    )
 
 
 def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -> Reliance:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.normalization import ROUNDING
+from ..datasets.questions import as_marks
 from .names import distinct, tag
 
 GUESS = "guess"
@@ -55,13 +56,30 @@ def _checked_pixels(pixels: Tensor) -> Tensor:
     return pixels.clamp_(0, 1)
 
 
+def checked_labels(targets: Tensor, n_images: int) -> Tensor | None:
+    """Marks ``(N, K)`` of several labels; None where the targets are one class each.
+
+    Raises:
+        ValueError: The numbers are no marks, or nothing is known of an image.
+    """
+    if not isinstance(targets, Tensor) or targets.ndim != 2 or len(targets) != n_images or targets.shape[1] < 2:
+        return None
+    marks = as_marks(targets.detach().as_subclass(Tensor).cpu())
+    if marks is None:
+        raise ValueError(
+            f"targets of several labels must be (N, K) with 0 or 1 for each label, and -1 where nobody knows, got "
+            f"{tuple(targets.shape)} other numbers; for one class each, pass targets (N,)"
+        )
+    return marks
+
+
 def checked_targets(targets: Tensor, n_images: int) -> Tensor:
     """Class indices ``(N,)``."""
     if not isinstance(targets, Tensor) or targets.shape != (n_images,):
         form = tuple(targets.shape) if isinstance(targets, Tensor) else type(targets).__name__
         raise ValueError(
-            f"targets must be a tensor ({n_images},) with one class index per image, got {form}; several labels per "
-            "image are not supported"
+            f"targets must be a tensor ({n_images},) with one class index per image, or ({n_images}, K) with 0 or 1 "
+            f"for each of K labels, got {form}"
         )
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
         raise ValueError(f"targets must be integer class indices, got {targets.dtype}; use targets.long()")
@@ -80,6 +98,16 @@ def checked_classes(classes: Sequence[str] | None, targets: Tensor) -> tuple[str
     if highest >= len(classes):
         raise ValueError(f"targets go up to {highest}, but there are {len(classes)} classes; name every class")
     return tuple(classes)
+
+
+def checked_label_names(names: Sequence[str] | None, marks: Tensor) -> Sequence[str]:
+    """A name for each of several labels."""
+    n_labels = marks.shape[1]
+    if names is None:
+        return [f"label {k}" for k in range(n_labels)]
+    if isinstance(names, str) or len(names) != n_labels:
+        raise ValueError(f"classes must name the {n_labels} labels of the targets, got {str(names)[:60]}")
+    return names
 
 
 def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor) -> Tensor:

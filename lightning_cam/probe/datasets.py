@@ -1,10 +1,7 @@
 """Drawing a probe from a data set: a balanced choice, pixels from model input, and masks from several sources."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,33 +9,26 @@ from typing import Any
 from torch import Tensor
 
 from ..datasets.apart import Source
-from ..datasets.items import Item, ItemReading, Reader, Regions, Size, own_seed
+from ..datasets.items import Item, Reader, Regions, Size, own_seed
 from ..datasets.labels import (
     UNKNOWN,
-    balanced,
     class_names,
     known_files,
     known_labels,
-    labels_by_reading,
-    of_classes,
-    shuffled,
 )
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
 from ..datasets.pictures import quiet_pillow, read_picture
-from ..datasets.streams import FirstItems
+from ..datasets.questions import (
+    answer_names,
+)
 from ..maskers import Annotations
 from ..maskers.annotations import Annotation
 from ..notices import warn
 from ..text import class_name, printable
+from .choosing import DEFAULT_N, Shelf, choose
 from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .masking import Masking
 from .names import tag
-
-DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
-# Of fewer images, if they are large: 192 MiB as float32, 64 images of 512 x 512 pixels in colour, and at least four, so
-# that two classes have two each. With all copies, a fit takes 0.5 to 0.7 GB more than without the callback.
-MOST_VALUES_OF_FEW, LEAST_N = 3 * 2**24, 4
-MOST_VALUES = 2**25  # of more than `DEFAULT_N` images: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
 
 
 def draw_from_dataset(
@@ -64,40 +54,11 @@ def draw_from_dataset(
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
         reader = Reader(seed, size, given, boxes, files, drawn)
-        indices, items = _choice(_Shelf(source, reader), readable, n, seed, masking.say)
+        indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say)
         items, to_input = _with_pixels(items, readable, preprocess)
-        words = classes or _covering(class_names(readable), items)
+        words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
         return assemble(items, names, classes=words, preprocess=to_input, masking=masking)
-
-
-def _share(n_items: int) -> int:
-    """An eighth of a data set. Trials on so many images take as many forward passes as three or four validations."""
-    return min(max(n_items // 8, DEFAULT_N), LARGEST_DEFAULT_N)
-
-
-def _fitting(image: Tensor) -> int:
-    """How many images like this one are held in the memory, where the caller does not say."""
-    few = max(MOST_VALUES_OF_FEW // image.numel(), LEAST_N)
-    return max(MOST_VALUES // image.numel(), min(few, DEFAULT_N))
-
-
-def _few_images(n: int, image: Tensor) -> str:
-    height, width = image.shape[-2:]
-    return (
-        f"the pictures are large ({height}x{width}), so only {n} of them are tested, which shows strong effects alone; "
-        f"for more, pass CAMCallback(Probe.from_dataset(dataset, n={4 * n}))"
-    )
-
-
-def _of_fewer_classes(labels: Sequence[int], n: int) -> list[int]:
-    """Labels of the largest classes, so many that each gets two of ``n`` images; `UNKNOWN` for all other items.
-
-    A trial swaps images inside a class, too, and a single image has no partner.
-    """
-    counts = Counter(label for label in labels if label >= 0)
-    kept = {label for label, _ in counts.most_common(max(n // 2, 2))}
-    return [label if label in kept else UNKNOWN for label in labels]
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:
@@ -147,75 +108,6 @@ class _Outlined:
             picture = read_picture(self.files[index])
             region = annotation.fill((picture.height, picture.width), self.labels[index])
         return None if region is None else (region.mask, region.source)
-
-
-class _Shelf:
-    """Readings of a data set. Items that were read for their labels are kept, so that they are not read twice."""
-
-    def __init__(self, source: Source, reader: Reader) -> None:
-        self._source = source
-        self._reader = reader
-        self._kept: dict[int, ItemReading] = {}
-        self._room = MOST_VALUES
-
-    def read(self, indices: Sequence[int]) -> Iterator[ItemReading]:
-        """The readings of these items, in order."""
-        missing = [index for index in indices if index not in self._kept]
-        arriving = self._source.read(self._reader.reading, missing)
-        for index in indices:
-            reading = self._kept[index] if index in self._kept else next(arriving)
-            if index not in self._kept and isinstance(reading.outcome, Item) and self._room > 0:
-                self._kept[index] = reading
-                self._room -= reading.outcome.image.numel()
-            yield reading
-
-    def present(self, indices: Sequence[int]) -> Iterator[tuple[int, Item]]:
-        """The items that there are, with their indices. A data set may give None for a file that cannot be read."""
-        pairs = zip(indices, self.read(indices), strict=True)
-        return ((index, reading.item) for index, reading in pairs if not reading.is_missing)
-
-    def labels(self, indices: Sequence[int]) -> Iterator[int]:
-        """The labels alone."""
-        return (reading.target for reading in self.read(indices))
-
-
-def _choice(
-    shelf: _Shelf, dataset: Any, n: int | None, seed: int, say: Callable[[str], None] | None
-) -> tuple[list[int], list[Item]]:
-    """Indices of a balanced choice, and its items. Without ``n``, as many as are `_fitting`."""
-    wanted = _share(len(dataset)) if n is None else n
-    labels = known_labels(dataset)
-    if labels is None:
-        labels = _read_labels(shelf, dataset, wanted, seed)
-    labels = of_classes(labels, len(class_names(dataset) or ()) or None)
-    choose = partial(_in_order if isinstance(dataset, FirstItems) else balanced, seed=seed)
-    indices = choose(labels, wanted)
-    if not indices:
-        raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
-    found = shelf.present(indices)
-    pairs = list(islice(found, 1))
-    if not pairs:
-        raise ValueError("a probe needs images, but the data set gives None instead of its items")
-    fitting = _fitting(pairs[0][1].image)
-    if n is None and fitting < len(indices):
-        if fitting < DEFAULT_N and say is not None:
-            say(_few_images(fitting, pairs[0][1].image))
-        fewer = choose(_of_fewer_classes(labels, fitting), fitting)
-        if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
-            found, pairs = shelf.present(fewer), []
-        indices = fewer
-    pairs += islice(found, len(indices) - len(pairs))
-    return [index for index, _ in pairs], [item for _, item in pairs]
-
-
-def _read_labels(shelf: _Shelf, dataset: Any, wanted: int, seed: int) -> list[int]:
-    n_classes = len(class_names(dataset) or ()) or None
-    order = range(len(dataset)) if isinstance(dataset, FirstItems) else shuffled(len(dataset), seed)
-    return labels_by_reading(shelf.labels, order, wanted, n_classes)
-
-
-def _in_order(labels: Sequence[int], n: int, seed: int) -> list[int]:
-    return sorted(balanced(labels, n, seed))
 
 
 def _with_pixels(
@@ -270,6 +162,17 @@ def _span(items: list[Item]) -> str:
 def _covering(names: tuple[str, ...] | None, items: list[Item]) -> tuple[str, ...] | None:
     """``names`` if every target has one, else None: a data set's own list may be stale."""
     return names if names and max(item.target for item in items) < len(names) else None
+
+
+def _words(given: Sequence[str] | None, known: tuple[str, ...] | None, items: list[Item]) -> Sequence[str] | None:
+    """Names of the classes, or of the answers to questions for several labels."""
+    n_labels = len(items[0].marks)
+    if not n_labels:
+        return given or _covering(known, items)
+    names = given or known or ()
+    if given and len(given) != n_labels:
+        raise ArgumentError(f"classes must name the {n_labels} labels of an item, got {len(given)} names")
+    return answer_names(names if len(names) == n_labels else [f"label {k}" for k in range(n_labels)])
 
 
 def _name(item: Item, index: int, classes: Sequence[str] | None, files: Sequence[Path] | None) -> str:

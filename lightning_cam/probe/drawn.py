@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.items import Item
+from ..datasets.questions import checked_marks
 from .masking import Masking
 from .names import distinct
 
@@ -26,6 +27,7 @@ class Drawn:
     names: Sequence[str]
     preprocess: Preprocess | None
     mask_sources: Sequence[str]
+    labels: Tensor | None = None
 
 
 def assemble(
@@ -39,6 +41,7 @@ def assemble(
     """``items`` with pixels in [0, 1], put together. Missing masks come from ``masking``."""
     check_sizes([item.image for item in items])
     masked = masking.of(items)
+    has_several = any(item.marks for item in masked)
     return Drawn(
         images=torch.stack([item.image for item in masked]),
         targets=torch.tensor([item.target for item in masked]),
@@ -47,6 +50,7 @@ def assemble(
         names=distinct(names),
         preprocess=preprocess,
         mask_sources=[item.source for item in masked],
+        labels=checked_marks([item.marks for item in masked]) if has_several else None,
     )
 
 

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from ..datasets.items import Regions
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
+from ..datasets.questions import answer_names, questions_of_all
 from ..maskers import Annotations, as_annotations
 from ..maskers.reviewed import reviewed_of
 from . import storage
@@ -26,6 +27,8 @@ from .checks import (
     checked_images,
     checked_indices,
     checked_inputs,
+    checked_label_names,
+    checked_labels,
     checked_masks,
     checked_names,
     checked_sources,
@@ -47,7 +50,7 @@ class Probe:
 
     Args:
         images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32.
-        targets: ``(N,)`` class indices.
+        targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows.
         masks: ``(N, H, W)`` bool, True on the object, or one ``(H, W)`` mask or None per image. A mask that is False
             everywhere means the same as None: missing.
         classes: Name of each class; "0", "1", ... by default.
@@ -55,6 +58,10 @@ class Probe:
         preprocess: Pixels to model input, such as torchvision's ``v2.Normalize``; None gives the model the pixels.
         mask_sources: Where each mask came from, out of ``MASK_SOURCES``; "given" by default.
         reviewed: The file that the page of ``lightning-cam masks`` saved, see `with_reviewed`.
+        labels: Of several labels, the marks ``(N, K)``, where ``targets`` are answers already.
+
+    Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
+    and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
 
     Raises:
         ValueError: The message names the problem and the solution.
@@ -73,6 +80,7 @@ class Probe:
     names: tuple[str, ...]
     preprocess: Preprocess | None
     mask_sources: tuple[str, ...]
+    labels: Tensor | None
 
     def __init__(
         self,
@@ -85,20 +93,25 @@ class Probe:
         preprocess: Preprocess | None = None,
         mask_sources: Sequence[str] | None = None,
         reviewed: str | PathLike[str] | None = None,
+        labels: Tensor | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
-            labels = checked_targets(targets, len(pixels))
+            marks = checked_labels(targets if labels is None else labels, len(pixels))
+            if marks is not None and labels is None:
+                targets, classes = questions_of_all(marks), answer_names(checked_label_names(classes, marks))
+            answers = checked_targets(targets, len(pixels))
             regions = checked_masks(masks, pixels)
-        class_names = checked_classes(classes, labels)
+        class_names = checked_classes(classes, answers)
         fields = {
             "images": pixels,
-            "targets": labels,
+            "targets": answers,
             "masks": regions if regions.any() else None,
             "classes": class_names,
-            "names": checked_names(names, labels, class_names),
+            "names": checked_names(names, answers, class_names),
             "preprocess": preprocess,
             "mask_sources": checked_sources(mask_sources, regions),
+            "labels": marks,
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -258,7 +271,13 @@ class Probe:
     def __repr__(self) -> str:
         size = "x".join(str(length) for length in self.images.shape[1:])
         sources = ", ".join(f"{count} {source}" for source, count in Counter(self.mask_sources).items())
-        return f"Probe({len(self)} images {size}, {len(self.classes)} classes, masks: {sources})"
+        kinds = f"{len(self.classes)} classes" if self.labels is None else f"{self.n_scores} labels"
+        return f"Probe({len(self)} images {size}, {kinds}, masks: {sources})"
+
+    @property
+    def n_scores(self) -> int:
+        """How many scores a model gives for an image: one for each class, or one for each label."""
+        return len(self.classes) if self.labels is None else self.labels.shape[1]
 
     def inputs(self) -> Tensor:
         """Model input: ``preprocess(images)``, ``(N, ...)`` on the CPU, without a gradient."""
@@ -284,7 +303,7 @@ class Probe:
         return storage.digest(self._arrays(), self.classes, self.names)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        tensors = {"images": self.images, "targets": self.targets, "masks": self.masks}
+        tensors = {"images": self.images, "targets": self.targets, "masks": self.masks, "labels": self.labels}
         return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -322,6 +341,7 @@ class Probe:
                 names=facts["names"],
                 preprocess=from_written(facts["preprocess"]) if preprocess is None else preprocess,
                 mask_sources=facts["mask_sources"],
+                labels=tensors.get("labels"),
             )
 
     def copies(self) -> list[str]:
@@ -360,4 +380,5 @@ class Probe:
             masks=None if self.masks is None else self.masks[positions],
             names=tuple(self.names[position] for position in positions),
             mask_sources=tuple(self.mask_sources[position] for position in positions),
+            labels=None if self.labels is None else self.labels[positions],
         )

@@ -23,7 +23,7 @@ from ..text import printable
 SCHEMA = 1
 MANIFEST = "manifest.json"
 # Type and number of axes of each array. A file with another header is refused before its values are read.
-_KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3)}
+_KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3), "labels": ("int64", 2)}
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
 _START_BYTES = 1_000  # read from a damaged manifest: ours begins with `schema` and `arrays`

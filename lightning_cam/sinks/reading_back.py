@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -225,9 +225,11 @@ def _finding(entry: Mapping[str, Any]) -> Finding:
 
 
 def _record(kind: type[Record], entry: Mapping[str, Any], **replacements: Any) -> Record:
-    """The fields of ``entry`` that ``kind`` has; a later version may have written more."""
+    """The fields of ``entry`` that ``kind`` has; a later version may have written more, and an earlier one fewer."""
     values = {
-        field.name: _value(field.type, entry[field.name]) for field in fields(kind) if field.name not in replacements
+        field.name: _value(field.type, entry[field.name])
+        for field in fields(kind)
+        if field.name not in replacements and (field.name in entry or field.default is MISSING)
     }
     return kind(**values, **replacements)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..statistics import is_below_chance
@@ -78,12 +79,28 @@ class Logged:
     def _expected(self, logits: Tensor, targets: Tensor) -> float:
         """The user's accuracy, if these logits are the user's own."""
         right = (logits.argmax(1) == targets).float()
+        if bool((logits == -torch.inf).any()):
+            return _of_labels(right, targets)
         per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}
         shares = {c: self.shares.get(c, 0.0) for c in per_class} if self.shares else dict.fromkeys(per_class, 1.0)
         expected = sum(per_class[c] * shares[c] for c in per_class) / (sum(shares.values()) or 1.0)
         if not self.shares:  # the user's accuracy may be of images or of classes
             expected = max(expected, float(right.mean()))
         return expected
+
+
+def _of_labels(right: Tensor, answers: Tensor) -> float:
+    """The highest accuracy of labels that the probe's answers allow, whose shares in the data are not known.
+
+    A label that most images lack is right as often as its absence is. The accuracy of whole sets of labels is lower.
+    """
+    shares = [
+        max(
+            float(right[answers == answer].mean()) for answer in (2 * label, 2 * label + 1) if (answers == answer).any()
+        )
+        for label in sorted(set((answers // 2).tolist()))
+    ]
+    return sum(shares) / len(shares)
 
 
 def _margin(targets: Tensor) -> float:

@@ -146,7 +146,7 @@ class Comparison:
                     are_same=are_same,
                     are_drawn=drawing is not None,
                     given=given,
-                    n_classes=len(probe.classes),
+                    n_classes=probe.n_scores,
                     is_steady=partial(self._is_steady, module, loader, batch),
                 )
         except TouchedError as error:

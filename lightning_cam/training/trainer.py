@@ -22,8 +22,8 @@ from .ranks import from_everyone
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
 _OTHER_FORM = (
-    "lightning_cam looks at classifiers with one class per image. If your items hold an image and its class in another "
-    "form, pass CAMCallback(read=lambda item: (image, class_index))."
+    "lightning_cam looks at classifiers with one class per image, or with 0/1 labels. If your items hold an image and "
+    "its class in another form, pass CAMCallback(read=lambda item: (image, class_index))."
 )
 _OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."
 _SECOND_LOADER = "To look at the data of another loader, pass CAMCallback(Probe.from_dataset(its_dataset))."

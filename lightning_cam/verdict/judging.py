@@ -63,7 +63,8 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
     counted = [r for r in report.reliances if most[r.cue] != PASS and not math.isnan(r.low)]
     missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
     if not report.learned or not counted:
-        reason = reasons.nothing_to_judge(report, most) + reasons.without_masks(missing)
+        of_labels = reasons.labels(report, ()) if report.learned else ""
+        reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
@@ -83,6 +84,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         findings,
         report.reliances,
         reason
+        + reasons.labels(report, findings)
         + reasons.perhaps_object(doubtful)
         + reasons.guessed(guessed if outcome != FAIL else [])
         + reasons.without_masks(missing),

@@ -10,6 +10,7 @@ from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .record import FAIL, PASS, Finding
 
+_MOST_LABELS = 6  # in a sentence
 _MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
 
 _ONE_CLASS = (
@@ -17,6 +18,7 @@ _ONE_CLASS = (
     "validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset))"
 )
 _NOT_LEARNED = "the model does not tell the probe's classes apart better than by chance, so there is nothing to judge"
+_NO_LABEL = "the model tells none of the probe's labels better than by chance, so there is nothing to judge"
 REVERSED = (
     "labels or scores may be in another order, or belong to another task; if your step changes the labels, pass "
     "CAMCallback(read=lambda item: (image, class_index)), and if it changes the scores, "
@@ -39,7 +41,7 @@ def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
     if report.has_one_class:
         return _ONE_CLASS
     if not report.learned:
-        return _reversed(report) or _NOT_LEARNED
+        return _reversed(report) or (_NO_LABEL if report.labels else _NOT_LEARNED)
     return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _TOO_FEW
 
 
@@ -67,10 +69,34 @@ def relies(findings: Sequence[Finding]) -> str:
 def measured(reliance: Reliance) -> str:
     """How much a model relies on one cue."""
     what = cue_named(reliance.cue).words
+    if reliance.label:
+        return (
+            f"{reliance.cue}: asked for {reliance.label!r}, and with {what} of pictures of the other answer, the right "
+            f"answer loses {reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to "
+            f"{reliance.high:.2f})"
+        )
     return (
         f"{reliance.cue}: with {what} of another class instead of its own, the right class loses "
         f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
     )
+
+
+def labels(report: Report, findings: Sequence[Finding]) -> str:
+    """An addition where images have several labels: which ones rely on a cue, and of which ones nothing is known."""
+    relying = list(dict.fromkeys(name for finding in findings for name in finding.classes)) if report.labels else []
+    words = f"; it does so for {_names(relying)}" if relying else ""
+    if not report.unlearned:
+        return words
+    return (
+        f"{words}; nothing is known of {_names(report.unlearned)}: the model does not tell such pictures from others "
+        "yet, or the probe has too few of them"
+    )
+
+
+def _names(labels: Sequence[str]) -> str:
+    more = len(labels) - _MOST_LABELS
+    listed = ", ".join(map(repr, labels[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
+    return f"the label {listed}" if len(labels) == 1 else f"the labels {listed}"
 
 
 def below_margin(counted: Sequence[Reliance]) -> str:

@@ -177,18 +177,6 @@ def box_loss(output: Any, batch: Any) -> Tensor:
 
 
 TASKS = {
-    "multi-label": Task(
-        lambda: conv(3),
-        lambda out, batch: F.binary_cross_entropy_with_logits(out, batch[1]),
-        TensorDataset(IMAGES, whole(2, N, 3).float()),
-        ("multi-label",),
-    ),
-    "multi-label in whole numbers": Task(
-        lambda: conv(3),
-        lambda out, batch: F.binary_cross_entropy_with_logits(out, batch[1].float()),
-        TensorDataset(IMAGES, whole(2, N, 3)),
-        ("multi-label",),
-    ),
     "segmentation": Task(
         lambda: nn.Conv2d(3, 2, 3, padding=1),
         classes,

@@ -1,0 +1,173 @@
+"""Which items of a data set become a probe: their labels, a balanced choice, and how many there is room for."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..datasets.apart import Source
+from ..datasets.items import Item, ItemReading, Reader
+from ..datasets.labels import UNKNOWN, balanced, class_names, known_labels, labels_by_reading, of_classes, shuffled
+from ..datasets.questions import PER_LABEL, UNMARKED, balanced_questions, checked_marks, known_marks
+from ..datasets.streams import FirstItems
+
+DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
+# Of fewer images, if they are large: 192 MiB as float32, 64 images of 512 x 512 pixels in colour, and at least four, so
+# that two classes have two each. With all copies, a fit takes 0.5 to 0.7 GB more than without the callback.
+MOST_VALUES_OF_FEW, LEAST_N = 3 * 2**24, 4
+MOST_VALUES = 2**25  # of more than `DEFAULT_N` images: 128 MiB as float32, 222 images of 224 x 224 pixels in colour
+
+
+def _share(n_items: int) -> int:
+    """An eighth of a data set. Trials on so many images take as many forward passes as three or four validations."""
+    return min(max(n_items // 8, DEFAULT_N), LARGEST_DEFAULT_N)
+
+
+def _fitting(image: Tensor) -> int:
+    """How many images like this one are held in the memory, where the caller does not say."""
+    few = max(MOST_VALUES_OF_FEW // image.numel(), LEAST_N)
+    return max(MOST_VALUES // image.numel(), min(few, DEFAULT_N))
+
+
+def _few_images(n: int, image: Tensor) -> str:
+    height, width = image.shape[-2:]
+    return (
+        f"the pictures are large ({height}x{width}), so only {n} of them are tested, which shows strong effects alone; "
+        f"for more, pass CAMCallback(Probe.from_dataset(dataset, n={4 * n}))"
+    )
+
+
+def _of_fewer_classes(labels: Sequence[int], n: int) -> list[int]:
+    """Labels of the largest classes, so many that each gets two of ``n`` images; `UNKNOWN` for all other items.
+
+    A trial swaps images inside a class, too, and a single image has no partner.
+    """
+    counts = Counter(label for label in labels if label >= 0)
+    kept = {label for label, _ in counts.most_common(max(n // 2, 2))}
+    return [label if label in kept else UNKNOWN for label in labels]
+
+
+class Shelf:
+    """Readings of a data set. Items that were read for their labels are kept, so that they are not read twice."""
+
+    def __init__(self, source: Source, reader: Reader) -> None:
+        self._source = source
+        self._reader = reader
+        self._kept: dict[int, ItemReading] = {}
+        self._room = MOST_VALUES
+        self.marks: dict[int, tuple[int, ...]] = {}
+
+    def read(self, indices: Sequence[int]) -> Iterator[ItemReading]:
+        """The readings of these items, in order."""
+        missing = [index for index in indices if index not in self._kept]
+        arriving = self._source.read(self._reader.reading, missing)
+        for index in indices:
+            reading = self._kept[index] if index in self._kept else next(arriving)
+            if index not in self._kept and isinstance(reading.outcome, Item) and self._room > 0:
+                self._kept[index] = reading
+                self._room -= reading.outcome.image.numel()
+            yield reading
+
+    def present(self, indices: Sequence[int]) -> Iterator[tuple[int, Item]]:
+        """The items that there are, with their indices. A data set may give None for a file that cannot be read."""
+        pairs = zip(indices, self.read(indices), strict=True)
+        return ((index, reading.item) for index, reading in pairs if not reading.is_missing)
+
+    def labels(self, indices: Sequence[int]) -> Iterator[int]:
+        """The classes alone. Items with marks have none yet: all of them decide whether these are several labels."""
+        for index, reading in zip(indices, self.read(indices), strict=True):
+            if reading.marks:
+                self.marks[index] = reading.marks
+            yield UNKNOWN if reading.marks else reading.target
+
+
+@dataclass(frozen=True)
+class _Chooser:
+    """Chooses the items of a probe by a class for each item or, of several labels, by marks ``(N, K)``."""
+
+    labels: Sequence[int]
+    marks: Tensor | None
+    seed: int
+    is_stream: bool
+
+    @classmethod
+    def of(cls, shelf: Shelf, dataset: Any, wanted: int, seed: int) -> "_Chooser":
+        labels, marks = known_labels(dataset), None
+        if labels is None:
+            marks = known_marks(dataset)
+        if labels is None and marks is None:
+            labels, marks = _read_labels(shelf, dataset, wanted, seed)
+        labels = of_classes(labels or (), len(class_names(dataset) or ()) or None)
+        return cls(labels, marks, seed, isinstance(dataset, FirstItems))
+
+    def number(self, wanted: int) -> int:
+        """How many images are wanted where the caller does not say: several labels need more than one class each."""
+        per_label = 0 if self.marks is None else PER_LABEL * self.marks.shape[1]
+        return max(wanted, min(per_label, LARGEST_DEFAULT_N))
+
+    def choice(self, n: int) -> dict[int, int]:
+        """Indices of at most ``n`` items, with their class, or their answer to the question for one label."""
+        if self.marks is not None:
+            answers = balanced_questions(self.marks, n, self.seed)
+            return dict(sorted(answers.items())) if self.is_stream else answers
+        indices = balanced(self.labels, n, self.seed)
+        return {index: self.labels[index] for index in (sorted(indices) if self.is_stream else indices)}
+
+    def smaller(self, n: int) -> dict[int, int]:
+        """As `choice`, of fewer classes, where the images are so large that there is room for few."""
+        return replace(self, labels=_of_fewer_classes(self.labels, n)).choice(n)
+
+    def asked(self, item: Item, target: int) -> Item:
+        """The item with its answer. A target comes from the item itself, since a data set's list may be stale."""
+        if self.marks is None:
+            return replace(item, marks=())
+        label = target // 2
+        return replace(item, target=2 * label + max(item.marks[label], 0) if label < len(item.marks) else target)
+
+
+def choose(
+    shelf: Shelf, dataset: Any, n: int | None, seed: int, say: Callable[[str], None] | None
+) -> tuple[list[int], list[Item]]:
+    """Indices of a balanced choice, and its items. Without ``n``, as many as are `_fitting`."""
+    wanted = _share(len(dataset)) if n is None else n
+    chooser = _Chooser.of(shelf, dataset, wanted, seed)
+    targets = chooser.choice(chooser.number(wanted) if n is None else n)
+    indices = list(targets)
+    if not indices:
+        raise ValueError("a probe needs labelled images, but no item of the data set has a label from 0")
+    found = shelf.present(indices)
+    pairs = list(islice(found, 1))
+    if not pairs:
+        raise ValueError("a probe needs images, but the data set gives None instead of its items")
+    fitting = _fitting(pairs[0][1].image)
+    if n is None and fitting < len(indices):
+        if fitting < DEFAULT_N and say is not None:
+            say(_few_images(fitting, pairs[0][1].image))
+        targets = chooser.smaller(fitting)
+        fewer = list(targets)
+        if fewer != indices[:fitting]:  # otherwise reading goes on: starting workers again may take seconds
+            found, pairs = shelf.present(fewer), []
+        indices = fewer
+    pairs += islice(found, len(indices) - len(pairs))
+    return [index for index, _ in pairs], [chooser.asked(item, targets[index]) for index, item in pairs]
+
+
+def _read_labels(shelf: Shelf, dataset: Any, wanted: int, seed: int) -> tuple[list[int], Tensor | None]:
+    """Classes of the items that were read, or their marks if any has not just one label."""
+    n_classes = len(class_names(dataset) or ()) or None
+    order = range(len(dataset)) if isinstance(dataset, FirstItems) else shuffled(len(dataset), seed)
+    labels = labels_by_reading(shelf.labels, order, wanted, n_classes)
+    if not shelf.marks:
+        return labels, None
+    rows = checked_marks(list(shelf.marks.values()))
+    if bool((rows.sum(1) == 1).all() and (rows >= 0).all()):  # one-hot
+        for index, row in zip(shelf.marks, rows, strict=True):
+            labels[index] = int(row.argmax())
+        return labels, None
+    marks = torch.full((len(labels), rows.shape[1]), UNMARKED)
+    marks[list(shelf.marks)] = rows
+    return labels, marks
