@@ -86,7 +86,7 @@ def test_hostile_names_are_text() -> None:
     html = report(page(1, shown), bad_news(1, convicted(HOSTILE, (HOSTILE,))))
     parsed = Elements(html)
 
-    assert [tag for tag, _ in parsed.tags].count("script") == 4
+    assert [tag for tag, _ in parsed.tags].count("script") == 5
     assert not [attribute for _, attributes in parsed.tags for attribute in attributes if attribute.startswith("on")]
     assert "<script>alert(1)</script>" in parsed.text
     assert block(html, "portraits")["probes"][0]["name"].startswith("</script><script>alert(1)")  # type: ignore[index]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import jinja2
 
-MODULES = ("base", "maps", "tiles", "curves", "dialog", "mistakes", "masks", "address", "controls", "mount")
+MODULES = ("base", "maps", "tiles", "curves", "dialog", "mistakes", "surest", "masks", "address", "controls", "mount")
 
 
 @cache

@@ -9,6 +9,7 @@ from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..render import scale_end
 from ..verdict import Verdict
+from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, glances
@@ -89,11 +90,22 @@ class Album:
         return replace(page, snapshot=snapshot_of(numbers, self._portraits))
 
     def finish(
-        self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
+        self,
+        history: Sequence[Reading],
+        verdict: Verdict | None,
+        evidence: Sequence[Evidence],
+        mistakes: SurestMistakes | None = None,
+        *,
+        alert: bool,
     ) -> None:
         """Queues the last page, which is never dropped."""
         frames = tuple(self._frames)
-        last = partial(final_page, self._probe, frames, history, self._name, verdict, evidence, alert=alert)
+
+        def last() -> Page:
+            page = final_page(self._probe, frames, history, self._name, verdict, evidence, alert=alert)
+            is_against = bool(frames) and frames[-1].is_against
+            return page if mistakes is None else replace(page, mistakes=mistakes.shown(is_against=is_against))
+
         self._worker.submit(self._signed(last, is_final=True), wait=True)
 
     def say_off(self, page: Page) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ..audit import AuditResult
 from ..verdict import Verdict
+from .mistakes import ShownMistakes
 from .per_image import PerImage
 from .snapshot import Snapshot
 
@@ -95,6 +96,7 @@ class Page:
         snapshot: The same probes as numbers, for a page that draws them itself; None where no probe is shown.
         audit: Of the training data, where there is one.
         images: What the verdict rests on; None where no cue was swapped.
+        mistakes: The surest ones of the whole validation set; only the last page of a fit has them.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
     """
 
@@ -115,6 +117,7 @@ class Page:
     snapshot: Snapshot | None = None
     audit: AuditResult | None = None
     images: PerImage | None = None
+    mistakes: ShownMistakes | None = None
     off: str = ""
 
 

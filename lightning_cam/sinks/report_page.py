@@ -15,6 +15,7 @@ from ..intervention import MARGIN, Reliance
 from ..render import COLOURS, COLOURS_AGAINST
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
+from .mistakes import ShownMistakes
 from .page import Page
 from .snapshot import Portraits, Snapshot, data_uri
 from .wording import most_in, why_no_finding
@@ -45,6 +46,7 @@ class RunPage:
         verdict: The last one there was.
         evidence: Data URIs by cue.
         audit: Of the training data.
+        mistakes: Of the whole validation set, as a line of JSON.
     """
 
     checks: dict[int, str] = field(default_factory=dict)
@@ -53,6 +55,7 @@ class RunPage:
     verdict: Verdict | None = None
     evidence: dict[str, str] = field(default_factory=dict)
     audit: AuditResult | None = None
+    mistakes: str = "null"
 
     def add(self, page: Page) -> None:
         """Takes over what a page says. A check that comes again without pictures keeps its maps."""
@@ -67,6 +70,8 @@ class RunPage:
             self.checks = thinned(self.checks)
         self.verdict = page.verdict or self.verdict
         self.audit = page.audit or self.audit
+        if page.mistakes is not None:
+            self.mistakes = embedded(mistakes_entry(page.mistakes))
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
 
     def _show(self, portraits: Portraits) -> None:
@@ -106,7 +111,14 @@ class RunPage:
     def drawn(self, words: Mapping[str, Any]) -> str:
         """The page with these words."""
         lines = [line for _, line in sorted(self.checks.items())]
-        return front.report({**words, "portraits": self.portraits, "checks": "[\n" + ",\n".join(lines) + "\n]"})
+        return front.report(
+            {
+                **words,
+                "mistakes": self.mistakes,
+                "portraits": self.portraits,
+                "checks": "[\n" + ",\n".join(lines) + "\n]",
+            }
+        )
 
 
 def read_back(text: str) -> RunPage:
@@ -189,6 +201,17 @@ def _maps_entry(snapshot: Snapshot) -> dict[str, Any]:
 
 def _mistaken_entry(snapshot: Snapshot) -> dict[str, Any]:
     return {"rows": list(snapshot.mistaken), "maps": base64.b64encode(snapshot.mistaken_grids.tobytes()).decode()}
+
+
+def mistakes_entry(mistakes: ShownMistakes) -> dict[str, Any]:
+    """The surest mistakes of the whole validation set for the page."""
+    shown = mistakes.snapshot
+    return {
+        "portraits": portraits_entry(shown.portraits),
+        "check": _maps_entry(shown),
+        "images": mistakes.n_images,
+        "accuracy": _number(mistakes.accuracy),
+    }
 
 
 def _number(value: float) -> float | None:

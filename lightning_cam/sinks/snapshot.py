@@ -131,8 +131,13 @@ def confused(logits: Tensor, targets: Tensor) -> list[tuple[int, int, int, int]]
     >>> confused(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]))
     [(0, 1, 1, 2)]
     """
+    return pairs_of(logits.argmax(1), targets)
+
+
+def pairs_of(predicted: Tensor, targets: Tensor) -> list[tuple[int, int, int, int]]:
+    """As `confused`, of classes ``(N,)`` that were predicted."""
     totals = Counter(targets.tolist())
-    found = Counter(zip(targets.tolist(), logits.argmax(1).tolist(), strict=True))
+    found = Counter(zip(targets.tolist(), predicted.tolist(), strict=True))
     pairs = [(true, taken, n, totals[true]) for (true, taken), n in found.items() if true != taken]
     return sorted(pairs, key=lambda pair: (-pair[2], pair))[:MOST_PAIRS]
 

@@ -224,6 +224,8 @@ class CAMCallback(Callback):
         """Watches what the first batch gives to the model, before the training and once in it."""
         if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._fit.is_off:
             self._fit.comparison.begin(pl_module, trainer.val_dataloaders, validates=True)
+        if trainer.state.fn == "fit" and dataloader_idx == 0 and not self._fit.is_off:
+            self._fit.mistakes.before(trainer, pl_module, is_first=batch_idx == 0)
 
     @_counted
     def on_validation_batch_end(
@@ -231,6 +233,7 @@ class CAMCallback(Callback):
     ) -> None:
         """The hooks that watched are gone."""
         self._fit.comparison.end()
+        self._fit.mistakes.after(batch)
 
     @_counted
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:

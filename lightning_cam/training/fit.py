@@ -17,6 +17,7 @@ from .failures import Failures, print_progress, warn
 from .gallery import Gallery
 from .journal import Journal
 from .keeping import Keeping
+from .mistakes import Mistakes
 from .module import has_run
 from .monitors import Monitors
 from .observer import Failure, Judged, Observer, lets_through
@@ -41,6 +42,7 @@ class Fit:
         verdict: So far, and after `end` for good.
         clock: Times the fit and its checks.
         comparison: Of the probe with a real batch.
+        mistakes: Of the last validation.
         is_off: Whether nothing is looked at any more.
     """
 
@@ -65,7 +67,8 @@ class Fit:
         self._plain = self.probe  # without what comparisons with batches add
         n_images = options.n_images if options.log_images else 0
         self._gallery = Gallery(options.name, options.sinks, n_images, failures, options.audit)
-        self._keeping = Keeping(options, journal, self._gallery, failures)
+        self.mistakes = Mistakes(self._observer, failures, is_wanted=bool(n_images))
+        self._keeping = Keeping(options, journal, self._gallery, self.mistakes, failures)
         self._alarm = Alarm(options.on_shortcut)
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
@@ -151,12 +154,14 @@ class Fit:
     def interrupt(self, trainer: Any, seconds: float) -> None:
         """Keeps the pictures made so far, if that takes no more than ``seconds``."""
         self.comparison.end()
+        self.mistakes.forget()
         self._monitors.release(trainer)
         self._gallery.close(seconds)
 
     def close(self, trainer: Any) -> None:
         """Lets go of hooks, worker and maps."""
         self.comparison.end()
+        self.mistakes.forget()
         self._monitors.release(trainer)
         self._gallery.close()
         self._observer.forget()

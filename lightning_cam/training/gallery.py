@@ -8,6 +8,7 @@ from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
 from ..sinks.folder import FolderSink
+from ..sinks.mistakes import SurestMistakes
 from ..sinks.page import Page, Run, Sink
 from ..sinks.pages import last_words
 from ..verdict import Verdict
@@ -97,11 +98,17 @@ class Gallery:
                 self._album.add(report, reading, verdict, alert=alert, is_final=is_final, drawn=drawn)
 
     def finish(
-        self, history: Sequence[Reading], verdict: Verdict | None, evidence: Sequence[Evidence], *, alert: bool
+        self,
+        history: Sequence[Reading],
+        verdict: Verdict | None,
+        evidence: Sequence[Evidence],
+        mistakes: SurestMistakes | None,
+        *,
+        alert: bool,
     ) -> None:
         """Queues the last page."""
         if self._album is not None:
-            self._album.finish(history, verdict, evidence, alert=alert)
+            self._album.finish(history, verdict, evidence, mistakes, alert=alert)
 
     def last_words(self, probe: Probe, report: Report, n_checks: int, verdict: Verdict | None) -> str:
         """What the terminal shows at the end of the fit: the verdict, and how to see the pictures."""

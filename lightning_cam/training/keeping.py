@@ -5,10 +5,12 @@ from typing import Any
 
 from ..examination import Reading
 from ..probe import Probe
+from ..sinks.mistakes import SurestMistakes
 from ..verdict import Verdict
 from .failures import Failures
 from .gallery import Gallery
 from .journal import Journal
+from .mistakes import Mistakes
 from .observer import Observer
 from .options import Options
 from .remarks import empty_maps
@@ -21,10 +23,13 @@ MAX_EVIDENCE = 3  # findings that get a picture
 class Keeping:
     """Logs readings, and hands over the last page of one fit."""
 
-    def __init__(self, options: Options, journal: Journal, gallery: Gallery, failures: Failures) -> None:
+    def __init__(
+        self, options: Options, journal: Journal, gallery: Gallery, mistakes: Mistakes, failures: Failures
+    ) -> None:
         self._options = options
         self._journal = journal
         self._gallery = gallery
+        self._mistakes = mistakes
         self._failures = failures
 
     def log(self, scalars: Mapping[str, float], trainer: Any, module: Any, occasion: Occasion) -> Reading:
@@ -49,10 +54,26 @@ class Keeping:
         shows_findings = verdict and self._gallery.is_open and self._options.log_images
         cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if verdict and shows_findings else []
         evidence = observer.evidence(module, probe, cues)
+        mistakes: SurestMistakes | None = None
+        with self._failures.surviving("the mistakes of the validation"):
+            mistakes = self._surest(observer, module, probe)
         if not self._gallery.is_open or report is None:
             return False
-        self._gallery.finish(history, verdict, evidence, alert=alert)
+        self._gallery.finish(history, verdict, evidence, mistakes, alert=alert)
         if self._options.verbose:
             words = self._gallery.last_words(probe, report, len(history), verdict)
             print(f"\n{words}")  # noqa: T201 - once a fit
         return self._options.verbose
+
+    def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
+        """The surest mistakes on all validation images, in the first process; all have to call this."""
+        gathered = self._mistakes.gathered()
+        if gathered is None or not gathered.goes_with(observer.logged):
+            return None
+        found = gathered.as_probe(probe)
+        maps = observer.maps_of(module, found)
+        if maps is None:
+            return None
+        # The weights may be others than at that validation: what is no mistake any more is left out.
+        rows = (maps.logits.argmax(1) == gathered.kept.predicted).nonzero().flatten()
+        return SurestMistakes(found, maps, rows, len(gathered.labels), gathered.accuracy, gathered.pairs())

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import cams
+from ..attribution.calls import Replay
 from ..attribution.guard import is_state, untouched
+from ..attribution.heads import Head
 from ..attribution.layers import Layers
 from ..attribution.self_check import TouchedError, self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
@@ -74,6 +76,7 @@ class Observer:
         images_a_pass: Images in one forward pass. It is halved where memory did not suffice.
         doubt: Why no verdict can be trusted, empty where nothing speaks against it.
         logged: The accuracy that the user's own step logs.
+        head: The place of the class scores in the model's output, in every process; None before the first check.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Observer:
         self.judged: Report | None = None
         self.doubt = self._guess = ""
         self.logged: Logged | None = None
+        self.head: Head | None = None
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
@@ -177,6 +181,7 @@ class Observer:
                 _put(buffers, model)
                 share = self._within_memory(through, len(chosen))
         self._verified.add(kind)
+        self.head = share.head
         if self._layer is None:
             self._layer = share.layer  # found once a fit, so that all checks see the same layer
         return share.first(n_own)
@@ -248,6 +253,38 @@ class Observer:
                 collect = partial(collect_evidence, model, probe, self.judged)
                 collected += [collect(cue, forward=run, batch_size=self.images_a_pass) for cue in cues]
         return collected
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether the class scores can be told apart in what the user's own step computes."""
+        is_known = self._forward is None or isinstance(self._forward, Replay)
+        return is_known and self.head is not None and not self.doubt and not self._guess
+
+    @property
+    def way(self) -> Replay | None:
+        """How the user's step calls the model, where that is not with images alone."""
+        return self._forward if isinstance(self._forward, Replay) else None
+
+    def maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
+        """The maps of other images than the probe's, in the first process; all have to call this."""
+        found: Look | None = None
+        with self._failures.surviving("maps of further images"):
+            forward = forward_of(model, self._forward)
+            with in_step(model, probe, forward) as run:
+                if rank() == 0:
+                    everything = torch.arange(len(probe))
+                    found = look(
+                        model,
+                        probe,
+                        everything,
+                        (),
+                        layer=self._layer,
+                        method=self._method,
+                        n_donors=1,
+                        forward=run,
+                        batch_size=self.images_a_pass,
+                    )
+        return found
 
     def forget(self) -> None:
         """Lets go of the maps."""
