@@ -198,6 +198,21 @@ TONE = Cue(
     object_facts=("saturation",),
 )
 
+PATCH = Cue(
+    "patch",
+    "a small patch that recurs (a stamp, a logo, a date)",
+    Remedy(
+        "cut the patch away, or paste it on pictures of every class; where that cannot be done, cover small squares at "
+        "random places",
+        f"import torch\n{_V2}to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
+        "squares = [v2.RandomErasing(p=0.8, scale=(0.01, 0.04), ratio=(0.5, 2.0), value=0.5) for _ in range(6)]\n"
+        "transform = v2.Compose([to_floats, *squares])",
+    ),
+    needs_masks_to_convict=True,
+    facts=("repeated patch",),
+    object_facts=("repeated patch",),
+)
+
 FILE = Cue(
     "file",
     "the file",
@@ -216,7 +231,7 @@ FILE = Cue(
 )
 """Facts about files, which no network sees."""
 
-CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE)
+CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE, PATCH)
 """The cues that a network sees, in the order of reports."""
 
 _BY_NAME = {cue.name: cue for cue in (*CUES, FILE)}

@@ -25,7 +25,10 @@ from lightning_cam.intervention import (
 from lightning_cam.intervention.edits import swap_background
 from lightning_cam.statistics import bca_interval
 
-CUES = ("background", "border", "corner", "cast", "contrast", "codec", "resolution", "frequency", "position", "tone")
+CUES = (
+    "background", "border", "corner", "cast", "contrast", "codec",
+    "resolution", "frequency", "position", "tone", "patch",
+)  # fmt: skip
 BACKGROUND = Trial("background", DonorSwap(swap_background, needs_masks=True))
 
 
@@ -614,7 +617,7 @@ def test_swaps_know_the_masks_of_image_and_donor() -> None:
 # the standard trials
 
 
-def test_the_standard_trials_are_the_ten_cues() -> None:
+def test_the_standard_trials_are_the_cues_of_the_table() -> None:
     assert tuple(trial.cue for trial in STANDARD) == CUES
 
 

@@ -6,13 +6,15 @@ from typing import Any
 import numpy as np
 
 from ..datasets.pictures import MAX_PIXELS
-from .findings import AuditFinding, FactSkill
+from . import recurring
+from .findings import AuditFinding, FactSkill, clearest_first
 from .judging import LEAST_SKILL, find
 from .reading import Progress, read_all
+from .recurring import RecurringPatch
 from .result import AuditResult
 from .sources import check_classes, find_source
 
-__all__ = ["AuditFinding", "AuditResult", "FactSkill", "audit_dataset"]
+__all__ = ["AuditFinding", "AuditResult", "FactSkill", "RecurringPatch", "audit_dataset"]
 
 
 def audit_dataset(
@@ -41,21 +43,27 @@ def audit_dataset(
     """
     pictures = find_source(source, seed=seed, max_pixels=max_pixels)
     sample = pictures.sample(per_class, seed)
-    readable, columns, skipped = read_all(pictures, sample, workers or min(8, os.cpu_count() or 1), progress)
-    class_indices, labels = np.unique(pictures.labels[readable], return_inverse=True)
+    searched = recurring.searched(pictures.labels, sample, seed)
+    reading = read_all(pictures, sample, searched, workers or min(8, os.cpu_count() or 1), progress)
+    class_indices, labels = np.unique(pictures.labels[reading.readable], return_inverse=True)
     classes = tuple(pictures.classes[index] for index in class_indices)
-    check_classes(classes, skipped)
-    facts, findings, cue_map, bounds = find(columns, labels, classes, seed)
+    check_classes(classes, reading.skipped)
+    facts, findings, cue_map, bounds = find(reading.columns, labels, classes, seed)
+    patches, skill = recurring.patches(reading.windows, pictures, seed)
+    if skill is not None:
+        facts, findings = (*facts, skill), clearest_first([*findings, recurring.finding(skill, patches)])
     n_found, n_read = (
-        np.bincount(each, minlength=len(pictures.classes)) for each in (pictures.labels, pictures.labels[readable])
+        np.bincount(each, minlength=len(pictures.classes))
+        for each in (pictures.labels, pictures.labels[reading.readable])
     )
     return AuditResult(
         classes=pictures.classes,
         n_found=tuple(n_found.tolist()),
         n_read=tuple(n_read.tolist()),
-        skipped=skipped,
+        skipped=reading.skipped,
         facts=facts,
         findings=findings,
         cue_map=cue_map,
         candidate_region=bounds > LEAST_SKILL,
+        patches=patches,
     )

@@ -27,6 +27,8 @@ from .pixels import CROP, SIDE
 
 Facts: TypeAlias = dict[str, str | float]
 
+VIEW = 224  # pixels along a side in which small patches are looked for: a usual size of a model's input
+
 _SUBSAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 _DEPTHS = {"1": 1, "I;16": 16, "I;16B": 16, "I;16L": 16, "I": 32, "F": 32}
 _MAKE, _ORIENTATION, _SOFTWARE = 0x010F, 0x0112, 0x0131
@@ -40,11 +42,13 @@ class PictureFacts:
         facts: Facts of the file by name; empty if the picture has no file.
         copy: The whole picture as a small copy, ``(64, 64, 3)``.
         crop: A grey piece in the picture's own resolution, ``(H, W)``, that starts on the grid of 8x8 blocks.
+        view: The whole picture, ``(h, w, 3)`` bytes, of at most `VIEW` pixels along a side.
     """
 
     facts: Facts
     copy: npt.NDArray[np.generic]
     crop: npt.NDArray[np.generic]
+    view: npt.NDArray[np.uint8]
 
 
 def facts_of_file(path: Path, place: Path, class_words: Set[str], max_pixels: int) -> PictureFacts:
@@ -72,7 +76,8 @@ def facts_of_picture(picture: Image.Image) -> PictureFacts:
         picture = (picture.convert("RGBA") if picture.has_transparency_data else picture).convert("RGB")
     top, left = middle_start(picture.height, CROP), middle_start(picture.width, CROP)
     crop = picture.crop((left, top, min(left + CROP, picture.width), min(top + CROP, picture.height))).convert("L")
-    return PictureFacts({}, np.asarray(_small_copy(picture).convert("RGB")), np.asarray(crop))
+    view = np.asarray(_view(picture).convert("RGB"))
+    return PictureFacts({}, np.asarray(_small_copy(picture).convert("RGB")), np.asarray(crop), view)
 
 
 def facts_of_tensor(image: Tensor) -> PictureFacts:
@@ -82,7 +87,10 @@ def facts_of_tensor(image: Tensor) -> PictureFacts:
     copy = F.adaptive_avg_pool2d(colours, SIDE).permute(1, 2, 0)
     top, left = (middle_start(side, CROP) for side in image.shape[1:])
     crop = colours[:, top : top + CROP, left : left + CROP].mean(0)
-    return PictureFacts({}, copy.numpy(), crop.numpy())
+    shrink = math.ceil(max(image.shape[1:]) / VIEW)
+    small = F.avg_pool2d(colours, shrink, ceil_mode=True) if shrink > 1 else colours
+    view = small.permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+    return PictureFacts({}, copy.numpy(), crop.numpy(), view)
 
 
 def file_facts(picture: Image.Image, n_bytes: int) -> Facts:
@@ -178,6 +186,16 @@ def _small_copy(picture: Image.Image) -> Image.Image:
     across, down = ((length - 1) / (side - 1) for length in picture.size)
     places = (across, 0, 0.5 - across / 2, 0, down, 0.5 - down / 2)
     return picture.transform((side, side), Image.Transform.AFFINE, places, Image.Resampling.NEAREST).reduce(2)
+
+
+def _view(picture: Image.Image) -> Image.Image:
+    """The picture itself, or of a large one means over 2x2 places of an even grid, as in `_small_copy`."""
+    longest = max(picture.size)
+    if longest <= VIEW:
+        return picture
+    width, height = (max(2 * round(VIEW * side / longest), 2) for side in picture.size)
+    grid = picture.resize((width, height), Image.Resampling.NEAREST)
+    return grid.reduce(2)
 
 
 def _digest(data: bytes) -> str:

@@ -61,11 +61,16 @@ def finding(result: FactSkill, values: Array, labels: Array, classes: tuple[str,
     remedy = remedy_for(result.cue)
     return AuditFinding(
         **vars(result),
-        severity=next(word for least, word in _SEVERITIES if result.skill >= least),
+        severity=severity_of(result.skill),
         text=_sentence(result, values, labels == classes.index(result.told_apart), classes),
         remedy=remedy.what,
         code=remedy.code,
     )
+
+
+def severity_of(skill: float) -> Severity:
+    """How clear a skill is."""
+    return next((word for least, word in _SEVERITIES if skill >= least), _SEVERITIES[-1][1])
 
 
 def clearest_first(findings: list[AuditFinding]) -> tuple[AuditFinding, ...]:

@@ -54,10 +54,11 @@ def _test(tables: dict[str, Array], classes: tuple[str, ...], rng: np.random.Gen
     # An untested cell has p = 1. So the correction is as strict as if every cell had been tested.
     p_values = [1.0 if name in untested else p_value(tables[name], n_shuffles, rng) for name in tables]
     corrected = zip(tables, holm(p_values), strict=True)
-    return tuple(_skill_of(name, tables[name], p, classes) for name, p in corrected if name not in untested)
+    return tuple(skill_of(name, tables[name], p, classes) for name, p in corrected if name not in untested)
 
 
-def _skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> FactSkill:
+def skill_of(name: str, table: Array, p: float, classes: tuple[str, ...]) -> FactSkill:
+    """How well a fact tells the class apart that it tells best, by its table ``(K, F, B)`` of counts."""
     skills = class_skill(table)
     best = int(skills.argmax())
     return FactSkill(name, cue_of_fact(name).name, classes[best], float(skills[best]), lower_bound(table, best), p)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..cues import FILE
 from ..text import printable
 from .findings import AuditFinding, FactSkill
+from .recurring import RecurringPatch
 
 _COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}
 _SHOWN = 10  # classes and skipped files that a table lists; the rest are counted
@@ -34,6 +35,7 @@ class AuditResult:
             is a risk.
         candidate_region: True on parts from which the label can be predicted beyond doubt, ``(8, 8)``. Whether a model
             uses them is tested by the trials of a `CAMCallback`.
+        patches: Small patches that recur nearly identical in pictures of one class, each with a picture of it.
     """
 
     classes: tuple[str, ...]
@@ -44,6 +46,7 @@ class AuditResult:
     findings: tuple[AuditFinding, ...]
     cue_map: npt.NDArray[np.float64]
     candidate_region: npt.NDArray[np.bool_]
+    patches: tuple[RecurringPatch, ...] = ()
 
     def __repr__(self) -> str:
         cues = ", ".join(self.cues) or "none"
@@ -73,6 +76,7 @@ class AuditResult:
             "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
             "facts": [asdict(fact) for fact in self.facts],
             "findings": [asdict(finding) for finding in self.findings],
+            "patches": [patch.as_json() for patch in self.patches],
             "cue_map": self.cue_map.tolist(),
             "candidate_region": self.candidate_region.tolist(),
         }

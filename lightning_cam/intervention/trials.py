@@ -17,6 +17,7 @@ from ..cues import Cue
 from . import edits
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
 from .masks import has_enough_masks
+from .stamps import patch_levels, patches_lie_off_object
 from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
 
 AtMost: TypeAlias = Literal["FAIL", "WARN", "PASS"]
@@ -67,6 +68,7 @@ STANDARD = (
     _trial(cues.FREQUENCY, DonorSwap(edits.match_frequencies)),
     _trial(cues.POSITION, DonorSwap(edits.move_object, keeps_object=True)),
     _trial(cues.TONE, DonorSwap(edits.match_tone)),
+    _trial(cues.PATCH, LevelSwap(patch_levels, patches_lie_off_object)),
 )
 
 
