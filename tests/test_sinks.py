@@ -176,10 +176,35 @@ def test_tensorboard_gets_charts_of_what_matters(tmp_path: Path, writer: Summary
 
 def test_charts_of_the_user_stay(tmp_path: Path, writer: SummaryWriter) -> None:
     writer.add_custom_scalars({"mine": {"loss": ["Multiline", ["loss"]]}})
-    TensorBoardSink(writer).write(check(1, **{f"reliance/tone{end}": 0.1 for end in ("", "_low", "_high")}))
+    TensorBoardSink(writer).write(tried("cam"))
     writer.flush()
 
     assert layouts(tmp_path) == [{"mine": {"loss": ["loss"]}}]
+
+
+def test_the_last_layout_has_the_charts_of_both_callbacks(tmp_path: Path, writer: SummaryWriter) -> None:
+    """TensorBoard shows the last one of a run."""
+    for prefix in ("cam", "other"):
+        TensorBoardSink(writer).write(tried(prefix))
+    writer.flush()
+
+    groups = [f"{name}: {group}" for name in ("cam", "other") for group in ("first", "each cue with its interval")]
+    assert list(layouts(tmp_path)[-1]) == groups
+
+
+def test_charts_that_the_user_lays_out_later_stay_too(tmp_path: Path, writer: SummaryWriter) -> None:
+    TensorBoardSink(writer).write(tried("cam"))
+    writer.add_custom_scalars({"mine": {"loss": ["Multiline", ["loss"]]}})
+    TensorBoardSink(writer).write(tried("other"))
+    writer.flush()
+
+    assert layouts(tmp_path)[-1] == {"mine": {"loss": ["loss"]}}
+
+
+def tried(prefix: str) -> Page:
+    """A check with a trial."""
+    keys = [f"{prefix}/reliance/tone{end}" for end in ("", "_low", "_high")]
+    return replace(check(1), prefix=prefix, scalars=dict.fromkeys(keys, 0.1))
 
 
 def test_tensorboard_stops_before_the_disk_is_full(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import shlex
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +35,9 @@ WHERE_THE_REST_IS = (
 )
 SO_FAR = "This is a verdict on the training so far. The tab Attention shows its evidence when the fit has ended."
 MOST_SEARCHED = 2**26  # bytes of event files that are searched for a layout
+# TensorBoard takes the last layout of a run, so that of a second callback has to hold the first one's as well.
+_LAYOUTS: WeakKeyDictionary[SummaryWriter, list[headings.Layout]] = WeakKeyDictionary()
+_LAYING_OUT = threading.Lock()  # each callback writes from a thread of its own
 SPARE = 2**20  # bytes that pictures leave to the scalars of the training, which go to the same file
 
 
@@ -40,8 +46,8 @@ class TensorBoardSink:
 
     Each probe is an image series ``where_it_looks/<prefix>/<probe>``; beside them are the strip of all checks,
     ``evolution``, and what convicted a model, ``evidence/<cue>``. The last verdict is the text ``<prefix>/summary``;
-    bad news come as ``<prefix>/verdict`` when they are news. The tab *Custom Scalars* gets charts, unless the run has
-    some of the user's.
+    bad news come as ``<prefix>/verdict`` when they are news. The tab *Custom Scalars* gets charts, also of several
+    callbacks, unless the run has some of the user's.
 
     Args:
         writer: Stays the logger's; it is not closed here.
@@ -99,13 +105,16 @@ class TensorBoardSink:
             self._add(headings.picture_tag(page.prefix, name), picture, page.step)
 
     def _add_layout(self, page: Page, run: _Run) -> None:
-        """Once, when there are trials. TensorBoard knows one layout a run: that of the user stays."""
+        """Once, when there are trials. TensorBoard knows one a run: that of the user stays, ours are added up."""
         if run.has_layout or not any(key.endswith("_low") for key in page.scalars):
             return
         run.has_layout = True
-        self._writer.flush()
-        if not _has_layout(Path(self._writer.log_dir)):
-            self._writer.add_custom_scalars(headings.layout(page.prefix, page.scalars))
+        with _LAYING_OUT:
+            self._writer.flush()
+            ours = _LAYOUTS.setdefault(self._writer, [])
+            if _n_layouts(Path(self._writer.log_dir)) == len(ours):
+                ours.append(headings.layout(page.prefix, page.scalars))
+                self._writer.add_custom_scalars({title: charts for each in ours for title, charts in each.items()})
 
     def _add(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
         """What ``add_image`` does, as JPEG."""
@@ -134,11 +143,11 @@ class _Run:
     has_layout: bool = False
 
 
-def _has_layout(folder: Path) -> bool:
-    """Whether a layout is there already; where the files are long, as after a resume, one is taken for granted."""
+def _n_layouts(folder: Path) -> float:
+    """How many there are; infinitely many where the files are too long to be searched, as after a resume."""
     files = list(folder.glob(EVENT_FILES))
     is_long = sum(file.stat().st_size for file in files) > MOST_SEARCHED
-    return is_long or any(headings.LAYOUT.encode() in file.read_bytes() for file in files)
+    return math.inf if is_long else sum(file.read_bytes().count(headings.LAYOUT.encode()) for file in files)
 
 
 def _n_bytes(page: Page) -> int:
