@@ -121,13 +121,25 @@ def test_a_segmenter_with_other_scores_is_refused(scores: masking.Segmenter, mes
         Probe.from_dataset(Pictures(), N, segmenter=scores)
 
 
-def test_a_long_guess_is_announced_once() -> None:
+def test_a_long_guess_is_announced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masking, "_SECONDS", 3.0)
     said: list[str] = []
 
     Probe.from_dataset(Pictures(), N, say=said.append)
 
     assert len(said) == 1
     assert "no masks of the objects, so they are guessed once, in about 3 s" in said[0]
+
+
+@pytest.mark.parametrize(("n", "size"), [(N, 47), (7, 64)], ids=["too small", "too few"])
+def test_a_guess_that_cannot_be_made_is_not_announced(monkeypatch: pytest.MonkeyPatch, n: int, size: int) -> None:
+    monkeypatch.setattr(masking, "_SECONDS", 3.0)
+    said: list[str] = []
+
+    probe = Probe.from_dataset(Pictures(n), n, size=(size, size), say=said.append)
+
+    assert not said
+    assert set(probe.mask_sources) == {"none"}
 
 
 class Sky(torch.nn.Module):

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_CHANNELS, _DILATIONS = 16, (1, 2, 4)  # patches of 15 pixels; 3,000 parameters
-_STEPS, _BATCH = 120, 12  # a prototype's 200 steps of 16 images took twice as long for the same masks
+_CHANNELS, _DILATIONS = 16, (1, 1, 2)  # patches of 9 pixels; 3,000 parameters
+# Of a side. At full size, with patches of 15 pixels and twice the steps, 64 images took 5 times as long; the recall of
+# covers was 0.993 instead of 0.990, on average over 18 sets of pictures.
+_SMALLER = 2
+_STEPS, _BATCH = 60, 16
 _RATE = 0.01
 _RING, _MIDDLE = 0.12, 0.44  # of a side: the depth of the outer ring, and the side of the middle
 _BETAS, _TINY = (0.9, 0.99), 1e-8  # of Adam
@@ -21,12 +24,15 @@ Layer = tuple[Tensor, Tensor]
 
 def likeness(colours: Tensor) -> Tensor:
     """``(N, H, W)`` in [0, 1] from ``colours (N, C, H, W)``: how much a place is like the middles of all images."""
-    inputs = _padded((colours - colours.mean((0, 2, 3), keepdim=True)) / _spread(colours))
+    size = [-(-side // _SMALLER) for side in colours.shape[2:]]
+    small = F.interpolate(colours, size=size, mode="area")
+    inputs = _padded((small - small.mean((0, 2, 3), keepdim=True)) / _spread(small))
     generator = torch.Generator("cpu").manual_seed(0)
     with torch.enable_grad():
         layers = _trained(inputs, generator)
     with torch.no_grad():
-        return torch.cat([_scores(part, layers).sigmoid() for part in torch.split(inputs, _BATCH)])
+        places = torch.cat([_scores(part, layers).sigmoid() for part in torch.split(inputs, _BATCH)])
+        return F.interpolate(places[:, None], size=colours.shape[2:], mode="bilinear")[:, 0]
 
 
 def _spread(colours: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from . import barrier, consensus
 
 FEWEST = 8  # images: of fewer, nobody can say what their middles share
-SMALLEST = 48  # pixels of a side: in smaller pictures objects fill the frame, and a patch of 15 pixels tells nothing
+SMALLEST = 48  # pixels of a side: in smaller pictures objects fill the frame, and a patch of 18 pixels tells nothing
 _SIDE, _LEAST_SIDE = 64, 16  # pixels while looking: of a square of the same area, and of a very narrow picture
 _GROWTH = 0.06  # of the shorter side
 # Core over union: where the finders disagree more, one of them is wrong. Leaves over photographs have 0.23 or more. One
@@ -30,7 +30,7 @@ def guess(images: Tensor) -> tuple[Tensor, Tensor]:
     The same for the same images, and nothing global is drawn from or changed.
     """
     size = (images.shape[2], images.shape[3])
-    if min(size) < SMALLEST or len(images) < FEWEST:
+    if not can_guess(len(images), size):
         unknown = torch.zeros(len(images), *size, dtype=torch.bool, device="cpu")
         return unknown, unknown.clone()
     with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"), torch.autocast("cpu", enabled=False):
@@ -41,6 +41,11 @@ def guess(images: Tensor) -> tuple[Tensor, Tensor]:
         agree = _share(core) > _LEAST_AGREEMENT * _share(own | shared)
         is_sure = agree & (1 - _share(cover) >= _LEAST_BACKGROUND)
         return _large(cover & is_sure[:, None, None], size), _large(core & is_sure[:, None, None], size)
+
+
+def can_guess(n_images: int, size: tuple[int, int]) -> bool:
+    """Whether so many images of this ``(height, width)`` are enough for a guess."""
+    return n_images >= FEWEST and min(size) >= SMALLEST
 
 
 def _small(images: Tensor) -> Tensor:
