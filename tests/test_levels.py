@@ -11,7 +11,17 @@ from torch import Tensor
 from house.cases import case
 from house.natural import natural, through_jpeg
 from house.swapping import effects_of
-from lightning_cam.intervention import STANDARD, Donors, LevelSwap, Material, Session, Trial, draw_donors, limited
+from lightning_cam.intervention import (
+    PROBABILITY,
+    STANDARD,
+    Donors,
+    LevelSwap,
+    Material,
+    Session,
+    Trial,
+    draw_donors,
+    limited,
+)
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
 from lightning_cam.intervention.levels import (
     Levels,
@@ -547,7 +557,8 @@ def swap(trial: Trial, of: list[int], targets: Tensor, model: Graded, chosen: Te
     model.n = 0
     material = Material(images, targets, None, draw_donors(targets, 2, 0))
     given = trial.swap.answers(Session(material, torch.arange(len(images)) if chosen is None else chosen, plain, model))
-    return trial.swap.effects(given, material)
+    effects: Tensor = trial.swap.effects(given, material)[:, PROBABILITY]
+    return effects
 
 
 def test_answers_are_weighed_by_how_often_each_class_has_a_level() -> None:

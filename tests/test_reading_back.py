@@ -55,7 +55,7 @@ def test_a_shortcut_is_exit_code_1_and_says_what_to_do(biased: Path, capsys: Cap
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0] == "FAIL: the model relies on something that is not the object: border"
-    assert lines[1].startswith("  border: with the border of another class instead of its own, the right class loses")
+    assert lines[1].startswith("  border: with the border of another class instead of its own, the model is right on")
     assert lines[3].startswith("    to do: cut the outer parts away")
     assert lines[-1] == f"from {biased / 'cam_report' / 'verdict.json'} (step 31)"
     assert printed.err == ""

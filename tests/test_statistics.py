@@ -389,6 +389,33 @@ def test_runs_needed_to_claim_five_percent(errors: int, enough: int) -> None:
     )
 
 
+# either of two readings
+
+
+def test_two_readings_that_agree_cost_nothing() -> None:
+    effects = torch.linspace(-0.1, 0.5, 20)
+
+    both = statistics.joint_p(torch.stack([effects, effects], 1), torch.arange(20) % 2, margin=0.1)
+
+    assert both == pytest.approx(statistics.sign_flip_p(effects, torch.arange(20) % 2, margin=0.1), rel=1e-4)
+
+
+def test_two_unrelated_readings_have_the_chance_of_either() -> None:
+    one, other = torch.tensor([1.0, 1.0, -1.0, -1.0]).repeat(10) + 0.3, torch.tensor([1.0, -1.0]).repeat(20) * 1e-3
+    lower = statistics.sign_flip_p(one, torch.zeros(40), margin=0.0)
+
+    both = statistics.joint_p(torch.stack([one, other], 1), torch.zeros(40), margin=0.0)
+
+    assert both == pytest.approx(1 - (1 - lower) ** 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [0, 1, 8])
+def test_readings_without_images_or_spread_have_a_p_value_or_none(n: int) -> None:
+    p_value = statistics.joint_p(torch.zeros(n, 2), torch.zeros(n), margin=0.1)
+
+    assert math.isnan(p_value) if not n else p_value == 1
+
+
 def answers(counts: dict[int, tuple[int, int]]) -> tuple[Tensor, Tensor]:
     """Correct answers and classes, from ``{class: (right, wrong)}``."""
     correct = [answer for right, wrong in counts.values() for answer in [True] * right + [False] * wrong]

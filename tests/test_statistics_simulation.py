@@ -189,3 +189,34 @@ def test_intervals_of_two_samples_hold_the_true_change(noise: str) -> None:
         held += low <= 0.05 <= high
 
     assert held / repeats >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [0.0, 0.7, 0.95])
+def test_the_test_of_two_readings_keeps_its_level_at_the_margin(together: float) -> None:
+    """Decisions are lost wholly or not at all, and go along with the probability that is lost."""
+    rng, runs, n = np.random.default_rng(0), 1000, 64
+    rejected = 0
+    for _ in range(runs):
+        common, own = rng.standard_normal((2, n))
+        probability = MARGIN + SD * common
+        decision = (together * common + np.sqrt(1 - together**2) * own > 1.6449).astype(float)  # in one of 20 images
+        effects = torch.from_numpy(np.stack([probability, decision], 1))
+        rejected += statistics.joint_p(effects, strata(n, 2), margin=MARGIN) < ALPHA
+
+    assert rejected / runs < ALPHA + 2 * np.sqrt(ALPHA * (1 - ALPHA) / runs)
+
+
+@pytest.mark.slow
+def test_a_second_reading_that_says_the_same_costs_little_power() -> None:
+    rng, runs, n = np.random.default_rng(1), 1000, 64
+    alone = either = 0
+    for _ in range(runs):
+        common, own = rng.standard_normal((2, n))
+        probability = 0.16 + SD * common
+        effects = torch.from_numpy(np.stack([probability, (0.9 * common + 0.44 * own > 1.1).astype(float)], 1))
+        alone += statistics.sign_flip_p(effects[:, 0], strata(n, 2), margin=MARGIN) < ALPHA
+        either += statistics.joint_p(effects, strata(n, 2), margin=MARGIN) < ALPHA
+
+    assert alone / runs > 0.85
+    assert either / runs > alone / runs - 0.05

@@ -570,6 +570,7 @@ def test_verdict_is_json() -> None:
         "by_class": {"cats": [0.5, 0.001]},
         "needed_n": None,
         "label": "",
+        **dict.fromkeys(["accuracy_own", "accuracy_lost", "accuracy_low", "accuracy_high", "either_p"]),
     }
     assert said["measured"][2]["low"] is None
 
@@ -872,7 +873,7 @@ class Tinted(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(3, 2, 1)
         self.conv.weight.data = torch.tensor([[-1.0, -1.0, 0.0], [1.0, 1.0, 0.0]])[:, :, None, None]
-        self.conv.bias.data = torch.tensor([0.8, -0.8])
+        self.conv.bias.data = torch.tensor([0.825, -0.825])
 
     def forward(self, images: Tensor) -> Tensor:
         found: Tensor = 5 * self.conv(images).mean((2, 3))
@@ -885,7 +886,7 @@ def read_with_masks(first: int, last: int, source: str) -> Verdict:
     images = 0.4 + 0.02 * torch.rand(40, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     images[:, 0] += 0.06 * (targets[:, None, None] - 0.5)
     images[:, :, 12:20, 12:20] = 0.3
-    images[:, 1, 12:20, 12:20] += 0.3 * targets[:, None, None]
+    images[:, 1, 12:20, 12:20] += 0.6 * targets[:, None, None]
     masks = torch.zeros(40, 32, 32, dtype=torch.bool)
     masks[:, first:last, first:last] = True
     probe = Probe(images, targets, masks=masks, mask_sources=[source] * 40)

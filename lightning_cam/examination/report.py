@@ -12,7 +12,18 @@ from torch import Tensor, nn
 from ..attribution import cams, measures
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
-from ..intervention import Donors, Reliance, Trial, chosen_trials, effects, limited, summary, weigh, weigh_labels
+from ..intervention import (
+    PROBABILITY,
+    Donors,
+    Reliance,
+    Trial,
+    chosen_trials,
+    effects,
+    limited,
+    summary,
+    weigh,
+    weigh_labels,
+)
 from ..probe import Probe
 from ..spatial import upsample
 from ..statistics import has_learned, tells_apart
@@ -190,8 +201,13 @@ def report_on(
     changes = _changes(tried, seen, probe)
     if are_labels:
         is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
-        changes = {cue: column.where(is_judged, torch.nan) for cue, column in changes.items()}
-    reliances = (weigh_labels if are_labels else weigh)(changes, probe.targets, probe.classes)
+        changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
+    losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
+    reliances = (
+        weigh_labels(losses, probe.targets, probe.classes)
+        if are_labels
+        else weigh(changes, probe.targets, probe.classes)
+    )
     labels = probe.classes[1::2] if are_labels else ()
     return Report(
         layer=seen.layer,
@@ -203,7 +219,7 @@ def report_on(
         learned=bool(learned) if are_labels else has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
         trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
         donors=seen.donors,
-        effects=changes,
+        effects=losses,
         reliances=reliances,
         scalars=_scalars(values, seen, probe.targets, probe.targets % 2 == 1 if are_labels else None)
         | _reliance_scalars(reliances)
@@ -224,12 +240,12 @@ def report_on(
 
 
 def _changes(trials: Sequence[Trial], seen: Look, probe: Probe) -> dict[str, Tensor]:
-    """Effects ``(N,)`` by cue."""
+    """Effects ``(N, 3)`` by cue."""
     changes: dict[str, Tensor] = {}
     for view in views_of(probe, seen.donors) if seen.donors else ():
         answers = {cue: column[view.rows] for cue, column in seen.answers.items()}
-        for cue, column in effects(trials, answers, view.material).items():
-            changes.setdefault(cue, torch.full((len(probe),), torch.nan))[view.rows] = column
+        for cue, columns in effects(trials, answers, view.material).items():
+            changes.setdefault(cue, torch.full((len(probe), columns.shape[1]), torch.nan))[view.rows] = columns
     return changes
 
 
@@ -260,7 +276,8 @@ def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) ->
 
 def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
     ends = (("", "mean"), ("_low", "low"), ("_high", "high"))
-    return {f"reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends}
+    lost = {f"accuracy_lost/{r.cue}": r.accuracy_lost for r in reliances}
+    return {f"reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends} | lost
 
 
 def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from .context import context, summary
 from .donors import Donors, balanced_subset, can_swap, draw_donors, matched_donors
 from .edits import Edit
+from .effects import PROBABILITY
 from .filters import in_parts
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
@@ -10,6 +11,7 @@ from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, r
 
 __all__ = [
     "MARGIN",
+    "PROBABILITY",
     "STANDARD",
     "DonorSwap",
     "Donors",

@@ -1,5 +1,10 @@
 """From answers to effects: how much of its class one image loses when only a cue is swapped by donors.
 
+Effects ``(N, 3)`` have one column for each reading: `PROBABILITY` that the own class loses; `DECISION`, the same if the
+likeliest class had the probability 1, so that it is the share of right answers that are lost; and `RIGHT`, the share
+of right answers with the cue of the own class. A model may be unsure, or give scores so close together that no
+probability moves: its decisions still hang on the cue.
+
 Cues are rarely perfect: some donors of a class carry the cue of another class, and would hide the effect. They are
 recognised by how they change the predictions for all other images, and left out.
 """
@@ -10,18 +15,20 @@ from torch import Tensor
 from .. import statistics
 from .donors import Donors
 
+PROBABILITY, DECISION, RIGHT = range(3)
+
 _LEAST = 1e-6  # of probability: nearer to 1, single precision has few steps left, and at 1 no odds
 _ALL_UP_TO = 2.0  # standard errors of the donors' mean pull: chance exceeds them once in 44 times
 _TYPICAL_FROM = 3.0  # of the same: chance exceeds them once in 740 times
 
 
 def of_all(answers: Tensor) -> Tensor:
-    """Effects ``(N,)`` of all donors, from answers ``(N, 2 R, 2 R)``, see `DonorSwap.answers`."""
-    return _effect(answers, ~answers[:, :, 0].isnan())
+    """Effects ``(N, 3)`` of all donors, from answers ``(N, 2 R, 2 R, 2)``, see `DonorSwap.answers`."""
+    return _effect(answers, ~answers[:, :, 0, PROBABILITY].isnan())
 
 
 def of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
-    """Effects ``(N,)`` of the donors that carry the cue of their class, as far as the answers show which do.
+    """Effects ``(N, 3)`` of the donors that carry the cue of their class, as far as the answers show which do.
 
     A donor is typical if it makes its class likelier in the other images. The image itself is left out: selecting
     donors by its own answer would bias its effect. If the model ignores the cue, this selection is noise. Therefore
@@ -31,7 +38,7 @@ def of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
 
     A cue that agrees with the class in 70 % of the images would otherwise be read as 0.4 of its true effect.
     """
-    log_odds = answers.clamp(_LEAST, 1 - _LEAST).logit()
+    log_odds = answers[..., PROBABILITY].clamp(_LEAST, 1 - _LEAST).logit()
     # How much likelier a donor makes its class than an image's donors do on average. The average takes away how likely
     # the class is in this image anyway. ``(N, 2 R)``, as `lenders`.
     pulls = log_odds.diagonal(dim1=1, dim2=2) - log_odds.nanmean(1)
@@ -55,7 +62,15 @@ def _sureness(pulls: Tensor, targets: Tensor, n_donors: int) -> float:
 
 
 def _effect(answers: Tensor, counts: Tensor) -> Tensor:
-    """Effects ``(N,)`` of the donors that count, bool ``(N, 2 R)``; NaN where none of a kind does."""
-    shares = [kind / kind.sum(1, keepdim=True) for kind in counts.float().chunk(2, 1)]
+    """Effects ``(N, 3)`` of the donors that count, bool ``(N, 2 R)``; NaN where none of a kind does."""
+    shares = [(kind / kind.sum(1, keepdim=True))[:, :, None] for kind in counts.float().chunk(2, 1)]
     with_same, with_other = answers[:, :, 0].nan_to_num().chunk(2, 1)
-    return (shares[0] * with_same).sum(1) - (shares[1] * with_other).sum(1)
+    own = (shares[0] * with_same).sum(1)
+    lost = own - (shares[1] * with_other).sum(1)
+    return torch.cat([lost, own[:, DECISION:].where(lost[:, :1].isfinite(), torch.nan)], 1)
+
+
+def readings_of(probabilities: Tensor) -> Tensor:
+    """Probabilities ``(n, n_classes)``, and the same of a model that is sure of its likeliest class, stacked last."""
+    sure = torch.zeros_like(probabilities).scatter(1, probabilities.argmax(1, keepdim=True), 1.0)
+    return torch.stack([probabilities, sure.where(probabilities.isfinite(), torch.nan)], -1)

@@ -17,7 +17,7 @@ from ..allocator import give_back
 from . import edits
 from .donors import Donors
 from .edits import Edit, TwoStepEdit
-from .effects import of_all, of_typical
+from .effects import DECISION, of_all, of_typical, readings_of
 from .filters import in_parts
 from .levels import Levels, LevelsOf
 from .masks import has_background, has_enough_masks
@@ -93,7 +93,7 @@ class Swap(Protocol):
         """The model's answers for the chosen images ``(n, ...)``. Only `effects` of the same swap reads them."""
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
-        """Effects ``(N,)``, -1 to 1, from the answers for all images; NaN where an image has none."""
+        """Effects ``(N, 3)``, see `effects`, from the answers for all images; NaN where an image has none."""
 
     def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """The chosen images ``(n,)`` with the cue of their donor ``r`` of the own class, and of another class."""
@@ -118,7 +118,7 @@ class DonorSwap:
     keeps_object: bool = False
 
     def answers(self, session: Session) -> Tensor:
-        """``(n, 2 R, 2 R)``: with the cue of donor ``a``, the probability of the class of donor ``b``.
+        """``(n, 2 R, 2 R, 2)``: with the cue of donor ``a``, the readings of the class of donor ``b``.
 
         Donors of the own class come first. NaN where a background is missing, and where an image is its own donor.
         """
@@ -136,7 +136,7 @@ class DonorSwap:
             if not torch.equal(pictures, previous):  # some edits change nothing, and a pass costs more than comparing
                 probabilities = session.probabilities(pictures)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
-            per_donor.append(probabilities.gather(1, targets[lenders]).where(counts[:, None], torch.nan))
+            per_donor.append(_of_classes(probabilities, targets[lenders]).where(counts[:, None, None], torch.nan))
         return torch.stack(per_donor, 1)
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
@@ -193,12 +193,13 @@ class LevelSwap:
         return False
 
     def answers(self, session: Session) -> Tensor:
-        """``(n, R)``: for each donor of another class, how far the answers move from the own class to the donor's.
+        """``(n, R, 3)``: for each donor of another class, how far the answers move from the own class to the donor's.
 
         That is the mean of the probability that the own class loses and of the probability that the donor's class
         gains. The mean removes the side effect of editing: it lowers the own class and raises every other, and an
         image that already has its own class's level is not edited in the first arm.
-        Levels count by how much more often the own class has them than the donor's class.
+        Levels count by how much more often the own class has them than the donor's class. The last column is how often
+        the answer is right with the levels of the own class; levels that both classes have alike leave pictures plain.
         NaN where no level of the two classes can be reached (a worse picture cannot be made better), and for images
         that are alone in their class. So all are NaN where pictures are alike in the property, or differ by more than
         the levels bring about: nothing was swapped, and nothing is known.
@@ -207,7 +208,8 @@ class LevelSwap:
         targets, donors = material.targets, material.donors
         strangers = targets[donors.other]
         gaps, reached = _gaps(levels, targets, strangers)
-        own, others, total = targets[chosen, None], strangers[chosen], torch.zeros(len(chosen), donors.other.shape[1])
+        own, others = targets[chosen, None], strangers[chosen]
+        total = torch.zeros(len(chosen), donors.other.shape[1], 3)
         if not reached.any():
             return torch.full_like(total, torch.nan)
         for level in gaps.any(0).any(0).nonzero()[:, 0].tolist():
@@ -216,9 +218,13 @@ class LevelSwap:
                 parts = in_parts(chosen[changes], material.images)
                 pictures = (levels.bring(part, torch.full((len(part),), level)) for part in parts)
                 probabilities[changes] = torch.cat([session.probabilities(each) for each in pictures])
-            total += gaps[chosen, :, level] * (probabilities.gather(1, own) - probabilities.gather(1, others)) / 2
+            of_own, gap = _of_classes(probabilities, own), gaps[chosen, :, level, None]
+            total[..., :2] += gap * (of_own - _of_classes(probabilities, others)) / 2
+            total[..., 2:] += gap.clamp_min(0) * of_own[..., DECISION:]
+        in_common = 1 - gaps[chosen].clamp_min(0).sum(2, keepdim=True)
+        total[..., 2:] += in_common * _of_classes(session.plain, own)[..., DECISION:]
         has_donors = donors.same[chosen, :1] != chosen[:, None]
-        return total.where(reached[chosen].any(2) & has_donors, torch.nan)
+        return total.where((reached[chosen].any(2) & has_donors)[..., None], torch.nan)
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
         """The mean over the donors' classes."""
@@ -277,6 +283,11 @@ class _Passing(_Readings):
         if sum(each.numel() for each in own) <= _MOST_OF_A_READING * len(borrowers) * images[0].numel():
             self._own[key] = own
         return own, lent
+
+
+def _of_classes(probabilities: Tensor, classes: Tensor) -> Tensor:
+    """The readings ``(n, R, 2)`` of classes ``(n, R)``, from probabilities ``(n, n_classes)``."""
+    return readings_of(probabilities).gather(1, classes[:, :, None].expand(-1, -1, 2))
 
 
 def _at_once(images: Tensor) -> int:

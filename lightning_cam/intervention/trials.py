@@ -15,6 +15,7 @@ from .. import cues
 from ..allocator import give_back
 from ..cues import Cue
 from . import edits
+from .effects import RIGHT
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
 from .masks import has_enough_masks
 from .stamps import patch_levels, patches_lie_off_object
@@ -114,15 +115,20 @@ def answers(trials: Sequence[Trial], session: Session) -> dict[str, Tensor]:
 
 
 def effects(trials: Sequence[Trial], answers: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:
-    """Reliance ``(N,)`` of each image's prediction on each cue, from -1 to 1; NaN where nothing can be said.
+    """Reliance ``(N, 3)`` of each image's prediction on each cue, see `effects`; NaN where nothing can be said.
 
-    That is the probability that the own class loses when the cue comes from another class: the per-image form of the
-    background gap of Xiao et al. 2021. ``answers`` are those for all images.
+    The first column is the probability that the own class loses when the cue comes from another class: the per-image
+    form of the background gap of Xiao et al. 2021. ``answers`` are those for all images.
     """
     effect_of: dict[str, Tensor] = {}
     for trial in trials:
         if trial.cue in answers:
             effect = trial.swap.effects(answers[trial.cue], material)
             whole = effect_of.get(trial.part_of or "")
-            effect_of[trial.cue] = effect if whole is None else torch.fmin(effect, whole)
+            effect_of[trial.cue] = effect if whole is None else _capped(effect, whole)
     return effect_of
+
+
+def _capped(effect: Tensor, whole: Tensor) -> Tensor:
+    """What a part takes away is no more than what the whole does; how often answers are right is the part's own."""
+    return torch.cat([torch.fmin(effect[:, :RIGHT], whole[:, :RIGHT]), effect[:, RIGHT:]], 1)

@@ -9,7 +9,7 @@ from .. import statistics
 from ..audit import AuditResult
 from ..cues import cue_named
 from ..examination import Report
-from ..intervention import MARGIN, Reliance, Trial
+from ..intervention import Reliance, Trial
 from ..probe import GUESS
 from . import hiding, reasons
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
@@ -66,17 +66,17 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         of_labels = reasons.labels(report, ()) if report.learned else ""
         reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
-    corrected = dict(zip((r.cue for r in counted), statistics.holm([r.p_value for r in counted]), strict=True))
+    corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
     found = [
         _finding(r, corrected[r.cue], report.size, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
         for r in counted
-        if r.cue in shown or (r.low > 0 and r.mean > MARGIN and most[r.cue] == FAIL)
+        if r.cue in shown or (not r.may_be_none and most[r.cue] == FAIL)
     ]
     findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
     guessed = _on_guessed_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
     outcome, reason = _outcome(findings, counted, [*missing, *guessed], report)
-    score = max(reliance.low for reliance in counted)
+    score = max(reliance.score for reliance in counted)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
         outcome,
@@ -116,7 +116,7 @@ class RunningVerdict:
         """The verdict so far; a cue leads to "FAIL" only where it was above the margin the check before as well."""
         most = _most(report, self._limits)
         counted = [r for r in report.reliances if most[r.cue] != PASS] if report.learned else []
-        convicting = self.add_check({r.cue: r.p_value for r in counted})
+        convicting = self.add_check({r.cue: r.convicting_p for r in counted})
         return _judged(report, self._limits, {cue: cue in convicting for cue in self._in_a_row})
 
     def conclude(self, report: Report) -> Verdict:
@@ -146,6 +146,8 @@ def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convi
         classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA),
         remedy=cue_named(reliance.cue).remedy.at(size),
         text=reasons.measured(reliance),
+        accuracy_own=reliance.accuracy_own,
+        accuracy_other=reliance.accuracy_other,
     )
 
 
@@ -154,7 +156,7 @@ def _outcome(
 ) -> tuple[Outcome, str]:
     if findings:
         return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
-    unsettled = [r for r in counted if not statistics.equivalent((r.low, r.high), MARGIN)]
+    unsettled = [r for r in counted if not r.is_settled]
     if unsettled:
         return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
     hidden = hiding.perhaps_above(report, counted)

@@ -30,6 +30,8 @@ class Finding:
         classes: Classes that rely on it, strongest first; empty where no class can be told from the rest.
         remedy: What to do about it, and code to paste.
         text: One sentence.
+        accuracy_own: Share of the pictures on which the model is right with the cue of another picture of the class.
+        accuracy_other: The same with the cue of another class. NaN in files of earlier versions.
     """
 
     cue: str
@@ -41,6 +43,8 @@ class Finding:
     classes: tuple[str, ...]
     remedy: Remedy
     text: str
+    accuracy_own: float = math.nan
+    accuracy_other: float = math.nan
 
     def __repr__(self) -> str:
         return (
