@@ -68,6 +68,13 @@ def test_each_rank_looks_at_its_share_with_the_result_of_one(together: Scenario)
     assert with_trials
 
 
+def test_both_ranks_log_what_the_first_has_found_in_the_units(together: Scenario) -> None:
+    first, second = together("units")
+
+    assert first == second
+    assert len(first) == 9
+
+
 def test_where_the_ranks_have_different_probes_the_first_ones_counts(together: Scenario) -> None:
     """The second process only runs along."""
     (n_first, distance, _), (n_second, _, _) = together("two probes")

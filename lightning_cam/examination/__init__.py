@@ -1,12 +1,14 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
 from .evidence import Evidence, collect_evidence
+from .learning import Learning, look_at_units
 from .look import Look, ScoresOf, look, merged
 from .reading import Reading
 from .report import Report, examine, report_on
 
 __all__ = [
     "Evidence",
+    "Learning",
     "Look",
     "Reading",
     "Report",
@@ -14,6 +16,7 @@ __all__ = [
     "collect_evidence",
     "examine",
     "look",
+    "look_at_units",
     "merged",
     "report_on",
 ]

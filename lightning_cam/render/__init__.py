@@ -9,15 +9,19 @@ from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density
 from .strips import Row, select_steps, strip
 from .summaries import scalar_table
 from .tiles import tile, tile_lines
+from .units import Curve, UnitRow, curve_sheet, unit_sheet
 
 __all__ = [
     "BAND_NAMES",
     "COLOURS",
     "COLOURS_AGAINST",
+    "Curve",
     "Picture",
     "Row",
     "SwapRow",
+    "UnitRow",
     "bands",
+    "curve_sheet",
     "density",
     "evidence",
     "outlined",
@@ -29,4 +33,5 @@ __all__ = [
     "strip",
     "tile",
     "tile_lines",
+    "unit_sheet",
 ]

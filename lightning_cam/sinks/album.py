@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 
 from ..audit import AuditResult
-from ..examination import Evidence, Reading, Report
+from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
 from ..render import scale_end
 from ..verdict import Verdict
@@ -14,6 +14,7 @@ from .page import Page, Run, Sink
 from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, glances
 from .snapshot import MOST_PROBES, Portraits
+from .units import with_figures
 from .worker import Worker
 
 NO_RUN = Run()
@@ -65,10 +66,12 @@ class Album:
         alert: bool,
         is_final: bool = False,
         drawn: bool = False,
+        learning: Learning | None = None,
     ) -> None:
         """Queues the page of a check and never waits. One with an alert is not dropped: it may be the last.
 
-        ``is_final`` says that the alert may end the fit; ``drawn`` leaves the pictures out, since they are there.
+        ``is_final`` says that the alert may end the fit; ``drawn`` leaves the pictures out, since they are there;
+        ``learning`` is drawn beside them.
         """
         frame = Frame.of(report, reading, self._shown[:0] if drawn else self._shown)
         if len(self._frames) == MAX_FRAMES:
@@ -77,6 +80,8 @@ class Album:
         self._swapped = report if report.effects else self._swapped
         numbers = in_numbers(report, reading, frame.shown if drawn else self._portrayed)
         page = partial(self._check_page, frame, numbers, verdict, alert=alert, so_far=tuple(self._frames))
+        if learning is not None:
+            page = partial(with_figures, page, learning)
         self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
 
     def _check_page(

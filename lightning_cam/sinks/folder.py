@@ -153,6 +153,8 @@ def _files(page: Page) -> dict[str, bytes]:
         files[VERDICT] = _verdict_text(page, page.verdict).encode()
     for tile in page.tiles:
         files[f"step_{page.step:08d}/{safe_name(tile.name)}.png"] = tile.png
+    for name, picture in page.figures.items():
+        files[f"step_{page.step:08d}/{name}.png"] = png(picture)
     if page.strip is not None:
         files["evolution.png"] = png(page.strip)
     for cue, picture in page.evidence.items():

@@ -98,6 +98,7 @@ class Page:
         images: What the verdict rests on; None where no cue was swapped.
         mistakes: The surest ones of the whole validation set; only the last page of a fit has them.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
+        figures: ``(h, w, 3)`` uint8 pictures of a check by name, such as "features"; they belong to no single probe.
     """
 
     prefix: str
@@ -119,6 +120,7 @@ class Page:
     images: PerImage | None = None
     mistakes: ShownMistakes | None = None
     off: str = ""
+    figures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 class Sink(Protocol):

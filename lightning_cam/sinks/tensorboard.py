@@ -98,6 +98,7 @@ class TensorBoardSink:
             run.n_drawn += 1
         shown = page.tiles if page.alert or is_kept(run.n_drawn - 1, MOST_DRAWN) else ()
         pictures = {printable(tile.name): tile.image for tile in shown}
+        pictures |= dict(page.figures) if shown else {}
         if page.strip is not None:
             pictures["evolution"] = page.strip
         pictures |= {f"evidence/{printable(cue)}": picture for cue, picture in page.evidence.items()}
@@ -155,6 +156,7 @@ def _n_bytes(page: Page) -> int:
     pictures = [
         *(tile.image for tile in page.tiles),
         *page.evidence.values(),
+        *page.figures.values(),
         *([] if page.strip is None else [page.strip]),
     ]
     return sum(picture.nbytes for picture in pictures) + len(page.text or "")

@@ -57,7 +57,7 @@ class ReportFile:
 
 
 class Picture(NamedTuple):
-    """A picture ``(h, w, 3)`` uint8 RGB of a whole run."""
+    """A picture ``(h, w, 3)`` uint8 RGB of a whole run, or of a whole check."""
 
     image: NDArray[np.uint8]
     caption: str
@@ -69,7 +69,7 @@ class Upload:
 
     Attributes:
         tiles: Those that are shown.
-        pictures: Evidence first, then the evolution, by key without the page's prefix.
+        pictures: Evidence first, then the evolution, then figures of a check, by key without the page's prefix.
         report: The page of the run as one file, at an alert and at the end; else None.
         facts: For the columns of a list of runs, by key with the prefix; only where there is a report.
     """
@@ -96,7 +96,9 @@ class Uploads:
         report = self._report.of(page)
         facts = {} if page.verdict is None or report is None else standing(page.verdict, is_final=page.is_final)
         keyed = {f"{page.prefix}/{key}": value for key, value in facts.items()}
-        return Upload(self._thinned.of(page), _pictures(page), report, keyed)
+        tiles = self._thinned.of(page)
+        figures = {name: Picture(image, f"{name} at step {page.step}") for name, image in page.figures.items() if tiles}
+        return Upload(tiles, {**_pictures(page), **figures}, report, keyed)
 
 
 def _pictures(page: Page) -> dict[str, Picture]:

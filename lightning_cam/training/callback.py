@@ -87,6 +87,8 @@ class CAMCallback(Callback):
         sinks: *Where it is kept.* Receivers of the pictures; None means the trainer's loggers and a folder.
         log_images: Whether to keep pictures at all; without them only scalars are logged.
         n_images: How many probe images get a series of pictures. All of them are measured, and 64 are on the page.
+        features: Whether each check shows as well what units have learnt: the filters of the first layer, the patches
+            to which units answer most, and how far features move with a picture that is shifted, enlarged or turned.
         name: First part of every logged key. Two callbacks on one trainer need two names.
 
     Raises:
@@ -118,6 +120,7 @@ class CAMCallback(Callback):
         sinks: Sequence[Sink] | None = None,
         log_images: bool = True,
         n_images: int = 16,
+        features: bool = False,
         name: str = "cam",
     ) -> None:
         drawing = Drawing(read, size, preprocess)
@@ -140,6 +143,7 @@ class CAMCallback(Callback):
             sinks=sinks,
             log_images=log_images,
             n_images=n_images,
+            features=features,
             name=name,
         )
         self._journal = Journal(name)

@@ -17,6 +17,7 @@ from .failures import Failures, print_progress, warn
 from .gallery import Gallery
 from .journal import Journal
 from .keeping import Keeping
+from .learning import Units
 from .mistakes import Mistakes
 from .module import has_run
 from .monitors import Monitors
@@ -70,6 +71,7 @@ class Fit:
         self.mistakes = Mistakes(self._observer, failures, is_wanted=bool(n_images))
         self._keeping = Keeping(options, journal, self._gallery, self.mistakes, failures)
         self._alarm = Alarm(options.on_shortcut)
+        self._units = Units(failures, is_on=options.features)
         self._looked_at = -1  # global step of the last check
         self._is_of_training = False  # whether the probe is, for want of validation data
         self._lacks_trials = False  # whether that check can be completed
@@ -249,6 +251,7 @@ class Fit:
         self._looked_at = trainer.global_step
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
         outcome = self._check(module, self.probe, occasion)
+        of_units, learning = self._units.look(module, self.probe, self._observer, outcome, occasion)
         seconds = self.clock.elapsed - began
         tried = occasion.effort if occasion.depth is Depth.FULL else None
         self.clock.charge(occasion.depth, seconds, tried or Effort(len(self.probe)))
@@ -263,10 +266,13 @@ class Fit:
         costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
         if not occasion.before_training:  # then there is no time yet to take a share of
             costs["overhead"] = self.clock.overhead
-        reading = self._keeping.log({**outcome.scalars, **costs}, trainer, module, occasion)
+        reading = self._keeping.log({**outcome.scalars, **of_units, **costs}, trainer, module, occasion)
         is_final = alert is not None and self._alarm.ends_fit  # else "FAIL" becomes "INCONCLUSIVE" as it ends the fit
         report, drawn = self._observer.report, occasion.completes
-        self._gallery.add(report, reading, self.verdict, alert=alert is not None, is_final=is_final, drawn=drawn)
+        is_news = alert is not None
+        self._gallery.add(
+            report, reading, self.verdict, alert=is_news, is_final=is_final, drawn=drawn, learning=learning
+        )
         if alert:
             self._alarm.act(trainer, alert)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..audit import AuditResult
-from ..examination import Evidence, Reading, Report
+from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
 from ..sinks.folder import FolderSink
@@ -91,11 +91,14 @@ class Gallery:
         alert: bool,
         is_final: bool,
         drawn: bool,
+        learning: Learning | None = None,
     ) -> None:
         """Queues the page of a check. ``drawn`` says that an earlier check of the same weights has the pictures."""
         with self._failures.surviving("drawing"):
             if self._album is not None and report is not None:
-                self._album.add(report, reading, verdict, alert=alert, is_final=is_final, drawn=drawn)
+                self._album.add(
+                    report, reading, verdict, alert=alert, is_final=is_final, drawn=drawn, learning=learning
+                )
 
     def finish(
         self,

@@ -73,6 +73,7 @@ class Observer:
     Attributes:
         report: Of the last check, in the first process. None before, and in the other processes.
         judged: The last report that the verdict takes account of: checks of maps alone don't count.
+        forward: As in `adopt`.
         images_a_pass: Images in one forward pass. It is halved where memory did not suffice.
         doubt: Why no verdict can be trusted, empty where nothing speaks against it.
         logged: The accuracy that the user's own step logs.
@@ -97,7 +98,7 @@ class Observer:
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
-        self._forward = forward
+        self.forward = forward
         self._limits = limits
         self._running = RunningVerdict(limits)
         self._verdict: Verdict | None = None
@@ -117,7 +118,7 @@ class Observer:
 
         A guess gives a verdict where the accuracy that the user logs agrees.
         """
-        self._forward, self.doubt, self._guess = forward, doubt, guess
+        self.forward, self.doubt, self._guess = forward, doubt, guess
         self._running = RunningVerdict(self._limits)
 
     def check(
@@ -161,7 +162,7 @@ class Observer:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
         # A forward may write to the model from the second epoch on only.
         kind = bool(trials), int(getattr(model, "current_epoch", 0)) > 0
-        with in_step(model, probe, forward_of(model, self._forward)) as run:
+        with in_step(model, probe, forward_of(model, self.forward)) as run:
             if rank() and not self._shares:
                 return None
             chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
@@ -247,7 +248,7 @@ class Observer:
         If one cannot be made, the verdict still stands.
         """
         collected: list[Evidence] = []
-        forward = forward_of(model, self._forward)
+        forward = forward_of(model, self.forward)
         with self._failures.surviving("the evidence"), in_step(model, probe, forward) as run:
             if self.judged is not None:
                 collect = partial(collect_evidence, model, probe, self.judged)
@@ -257,19 +258,19 @@ class Observer:
     @property
     def can_listen(self) -> bool:
         """Whether the class scores can be told apart in what the user's own step computes."""
-        is_known = self._forward is None or isinstance(self._forward, Replay)
+        is_known = self.forward is None or isinstance(self.forward, Replay)
         return is_known and self.head is not None and not self.doubt and not self._guess
 
     @property
     def way(self) -> Replay | None:
         """How the user's step calls the model, where that is not with images alone."""
-        return self._forward if isinstance(self._forward, Replay) else None
+        return self.forward if isinstance(self.forward, Replay) else None
 
     def maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
         """The maps of other images than the probe's, in the first process; all have to call this."""
         found: Look | None = None
         with self._failures.surviving("maps of further images"):
-            forward = forward_of(model, self._forward)
+            forward = forward_of(model, self.forward)
             with in_step(model, probe, forward) as run:
                 if rank() == 0:
                     everything = torch.arange(len(probe))

@@ -53,6 +53,7 @@ class Options:
     verbose: bool
     sinks: Sequence[Sink] | None
     log_images: bool
+    features: bool
     n_images: int
     name: str
 

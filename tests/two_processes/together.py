@@ -60,6 +60,18 @@ class Normed(Net):
         return super().forward(self.norm(images))
 
 
+def units(folder: Path) -> list[Any]:
+    """What each process has logged of the units, with a collective in the forward."""
+
+    def counted(module: nn.Module, images: Tensor) -> Tensor:
+        torch.distributed.all_reduce(torch.ones(1))
+        return module(images)
+
+    callback = CAMCallback(probe(), every_n_epochs=1, trials=(), features=True, forward=counted)
+    in_two(folder, callback).fit(Net(), loader(), loader(8))
+    return [[key, round(value, 6)] for key, value in callback.history[-1].scalars.items() if "invariance" in key]
+
+
 def shares(folder: Path, *, same: bool) -> list[Any]:
     """How many images each process looks at, how far the result is from that of one process, and whether of trials."""
     n_looked_at = []
@@ -119,6 +131,7 @@ if __name__ == "__main__":
         "one probe": shares(folder, same=True),
         "two probes": shares(folder, same=False),
         "clocks": clocks(folder),
+        "units": units(folder),
     }
     Path(folder, f"rank{torch.distributed.get_rank()}").write_text(json.dumps(outcomes))
     torch.distributed.barrier()  # the first process ends the other when it is done
