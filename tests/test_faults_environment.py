@@ -3,6 +3,7 @@
 import csv
 import io
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from house.faulty import alone, beside, fitted, same, watching
 from house.read_back import tensorboard_images, tensorboard_scalars
 from house.trainings import Net
 from lightning_cam.sinks.tensorboard import SPARE
+from lightning_cam.training import loggers
 
 HOUSE = Path(lightning_cam.__file__).parent
 ALL_STEPS = [0, 1, 3, 5, 7, 9, 11]  # of `watching`
@@ -80,6 +82,27 @@ def test_a_logger_that_refuses_our_keys_gets_the_users_alone(tmp_path: Path) -> 
     assert run.said == ["lightning_cam: logging to Strict failed, training goes on ('ValueError: no slashes, please')"]
     assert [row["step"] for row in rows(logger)] == ["5", "11"]
     assert "cam/attention_entropy" in run.trainer.callback_metrics
+
+
+class Late(CSVLogger):
+    """Tries a lost server again and again, as MLflow does."""
+
+    n_asked = 0
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        if any(key.startswith("cam/") for key in metrics):
+            self.n_asked += 1
+            time.sleep(0.02)
+            raise OSError("nobody answers")
+        super().log_metrics(metrics, step)
+
+
+def test_a_logger_that_fails_late_is_not_waited_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loggers, "LONGEST_FAILURE", 0.01)
+    logger = Late(tmp_path)
+    fitted(tmp_path, Net, watching(**EVERY_EPOCH), logger=logger)
+
+    assert logger.n_asked == 1
 
 
 # ---- 39, 40: disks ---------------------------------------------------------------------------------------------------

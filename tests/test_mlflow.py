@@ -1,7 +1,8 @@
 """MLflow: its own client and store, and its own tracking server on this machine."""
 
 import pickle
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +16,8 @@ import torch
 from pytorch_lightning.loggers import MLFlowLogger
 from torch import Tensor
 
-from house.dashboards import STEPS, assert_shows_something, finite, trained
-from house.mlflow_server import artifact, artifacts, mlflow_environment, mlflow_server, series
+from house.dashboards import STEPS, Net, assert_shows_something, finite, trained
+from house.mlflow_server import artifact, artifacts, mlflow_environment, mlflow_server, mortal_mlflow_server, series
 from house.pages import bad_news, check, last_page, picture
 from lightning_cam import CAMCallback
 from lightning_cam.sinks import MLflowSink
@@ -161,3 +162,45 @@ def test_mlflows_server_has_the_report_of_the_folder(online: Online) -> None:
 
 def test_a_training_with_mlflow_ends_in_the_same_weights(online: Online) -> None:
     assert all(torch.equal(online.weights[key], online.expected[key]) for key in online.expected)
+
+
+class Deserted(MLFlowLogger):
+    """Its server goes away once the first check's scalars were logged.
+
+    Lightning tells the server that the run has ended, and raises where it does not answer, with us or without.
+    """
+
+    go_away: Callable[[], None]
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        super().log_metrics(metrics, step)
+        if "cam/attention_entropy" in metrics:
+            self.go_away()
+
+    def finalize(self, status: str = "success") -> None:
+        """Says nothing."""
+
+
+@pytest.mark.slow
+def test_a_server_that_goes_away_leaves_the_training_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in ("MAX_RETRIES", "BACKOFF_FACTOR"):
+        monkeypatch.setenv(f"MLFLOW_HTTP_REQUEST_{setting}", "1")  # of 7, which take minutes
+    monkeypatch.setattr(Net, "log", lambda *_, **__: None)  # Lightning would raise what MLflow raises
+    torch.manual_seed(0)
+    _, alone = trained(tmp_path / "alone", False)
+    torch.manual_seed(0)
+    with mortal_mlflow_server(tmp_path) as (uri, go_away):
+        logger = Deserted(tracking_uri=uri)
+        logger.go_away = go_away
+        begun = time.monotonic()
+        with pytest.warns(UserWarning, match="pictures could not be kept") as record:
+            callback, trainer = trained(tmp_path / "watched", logger, on_error="warn")
+        seconds = time.monotonic() - begun
+    told = [str(warning.message) for warning in record if "lightning_cam" in str(warning.message)]
+    weights, expected = (each.lightning_module.state_dict() for each in (trainer, alone))
+
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    assert [reading.step for reading in callback.history] == STEPS
+    assert sum("logging to Deserted failed, training goes on" in text for text in told) == 1
+    assert next((tmp_path / "watched").rglob("report.html")).stat().st_size > 0
+    assert seconds < 90  # at most 60 for the last pictures, the rest is training

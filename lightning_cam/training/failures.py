@@ -47,6 +47,10 @@ class Failures:
         """Starts the count anew."""
         self._in_a_row[what] = 0
 
+    def give_up(self, what: str) -> None:
+        """Has an attempt count as failed too often."""
+        self._in_a_row[what] = MOST_FAILURES_IN_A_ROW
+
     def too_many(self, what: str) -> bool:
         """Whether an attempt has failed so often in a row that another try is not worth its time."""
         return self._in_a_row[what] >= MOST_FAILURES_IN_A_ROW

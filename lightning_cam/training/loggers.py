@@ -1,6 +1,7 @@
 """The trainer's loggers: the sink of each, how a person opens it, and logging scalars to all of them."""
 
 import shlex
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,6 +70,10 @@ KINDS = {
 }
 
 
+# Seconds. MLflow tries a lost server again for some minutes, and the training waits: once is enough.
+LONGEST_FAILURE = 5.0
+
+
 def kind_of(logger: Any) -> Kind | None:
     """What there is to know of a logger, by its class or one of its parents; None where it shows no pictures."""
     return next((KINDS[parent.__name__] for parent in type(logger).__mro__ if parent.__name__ in KINDS), None)
@@ -125,11 +130,15 @@ def opened(
 
 
 def log(loggers: Iterable[Any], scalars: Mapping[str, float], step: int, failures: Failures) -> None:
-    """Hands scalars to every logger. A logger that fails three times in a row gets no more."""
+    """Hands scalars to every logger. One that fails three times in a row gets no more, nor one that failed late."""
     for logger in loggers:
         what = f"logging to {type(logger).__name__}"
         if not failures.too_many(what):
             kind = kind_of(logger)
             named = {kind.tag(key) if kind else key: value for key, value in scalars.items()}
+            begun = time.monotonic()
             with failures.surviving(what):
                 logger.log_metrics(named, step=step)
+                continue
+            if time.monotonic() - begun > LONGEST_FAILURE:
+                failures.give_up(what)

@@ -60,14 +60,16 @@ class Net(pl.LightningModule):
         return torch.optim.AdamW(self.parameters(), lr=0.01)
 
 
-def trained(folder: Path, logger: Any, *others: Any, max_epochs: int = 2) -> tuple[CAMCallback, Any]:
+def trained(
+    folder: Path, logger: Any, *others: Any, max_epochs: int = 2, on_error: str = "raise"
+) -> tuple[CAMCallback, Any]:
     """Exactly what a user writes: files, transforms, loaders, a trainer and one more line."""
     tree = discs(folder / "data")
     to_input = v2.Compose(
         [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5, 0.5, 0.5], [0.25, 0.25, 0.25])]
     )
     train, val = (ImageFolder(str(tree / split), to_input) for split in ("train", "val"))
-    callback = CAMCallback(on_error="raise", max_overhead=1)
+    callback = CAMCallback(on_error=on_error, max_overhead=1)
     trainer = pl.Trainer(
         max_epochs=max_epochs, callbacks=[callback, *others], logger=logger, log_every_n_steps=1, accelerator="cpu",
         default_root_dir=folder,

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,13 @@ def mlflow_environment(uri: str) -> Iterator[None]:
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[str]:
     """The server's address; it keeps runs in a database and artifacts in ``folder``."""
+    with mortal_mlflow_server(folder) as (uri, _):
+        yield uri
+
+
+@contextmanager
+def mortal_mlflow_server(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """As `mlflow_server`, and what makes it go away: from then on connections are refused."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -47,13 +54,18 @@ def mlflow_server(folder: Path) -> Iterator[str]:
         command = [sys.executable, "-m", "mlflow", "server", *address, *kept]
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **QUIET}, start_new_session=True)
     uri = f"http://127.0.0.1:{port}"
+
+    def go_away() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)  # its workers too; asked to end, it waits for its clients
+        server.wait()
+
     try:
         _wait_for(f"{uri}/health", server)
         with mlflow_environment(uri):
-            yield uri
+            yield uri, go_away
     finally:
-        os.killpg(server.pid, signal.SIGKILL)  # its workers too; asked to end, it waits for its clients
-        server.wait()
+        go_away()
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
