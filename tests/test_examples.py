@@ -65,6 +65,13 @@ def test_own_trial_judges_a_cue_that_the_package_does_not_know(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path) -> None:
+    printed = run("multi_label.py", tmp_path)
+
+    assert set(re.findall(r"^FAIL \w+: (.*)$", printed, re.MULTILINE)) == {"nodule"}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "arguments", "printed"),
     [

@@ -228,7 +228,7 @@ def test_a_label_that_relies_on_a_cue_is_named_and_the_others_are_not() -> None:
     assert verdict.outcome == "FAIL"
     assert {finding.classes for finding in verdict.findings} == {("a",)}
     assert "it does so for the label 'a'" in verdict.reason
-    assert "asked for 'a'" in verdict.findings[0].text
+    assert "pictures that differ in 'a'" in verdict.findings[0].text
 
 
 def test_labels_that_rely_on_no_cue_pass() -> None:

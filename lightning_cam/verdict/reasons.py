@@ -69,19 +69,14 @@ def relies(findings: Sequence[Finding]) -> str:
 def measured(reliance: Reliance) -> str:
     """How much a model relies on one cue."""
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
+    figures = f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
     if reliance.label:
-        return (
-            f"{reliance.cue}: asked for {reliance.label!r}, and with {what} of pictures of the other answer, the right "
-            f"answer loses {reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to "
-            f"{reliance.high:.2f})"
-        )
+        differing = f"pictures that differ in {reliance.label!r}"
+        return f"{reliance.cue}: with {what} of {differing}, the right answer for that label loses {figures}"
     right = (
         "" if math.isnan(own) else f"the model is right on {percent(other)} of the pictures, not {percent(own)}, and "
     )
-    return (
-        f"{reliance.cue}: with {what} of another class instead of its own, {right}the right class loses "
-        f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
-    )
+    return f"{reliance.cue}: with {what} of another class instead of its own, {right}the right class loses {figures}"
 
 
 def labels(report: Report, findings: Sequence[Finding]) -> str:
