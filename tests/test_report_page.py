@@ -290,6 +290,18 @@ def test_chromium_opens_it_from_disk_without_a_word_in_the_console(tmp_path: Pat
     assert "lost with another border" in dom
 
 
+@pytest.mark.slow
+@in_chromium
+def test_shares_of_guessed_masks_say_so(tmp_path: Path) -> None:
+    """The last picture has no mask, and the second one was outlined by a person."""
+    guessed = replace(portraits(4), sources=("guess", "given", "guess", "none"))
+
+    dom, _ = opened(written(tmp_path, report(page(1, guessed, background_attention_ratio=0.4))))
+
+    assert len(re.findall(r"<p>[^<]*outside \(guessed mask\)</p>", dom)) == 2
+    assert "attention outside the object, as far as guessed" in dom
+
+
 @in_chromium
 def test_the_policy_stops_what_is_not_ours(tmp_path: Path) -> None:
     planted = a_run().replace(

@@ -43,7 +43,10 @@ from house.read_back import (
     wandb_rows,
     wandb_summary,
 )
+from house.report_pages import page, portraits
+from lightning_cam.examination import Reading
 from lightning_cam.intervention import Reliance
+from lightning_cam.probe import Probe
 from lightning_cam.probe.names import tag
 from lightning_cam.sinks import (
     FolderSink,
@@ -58,6 +61,7 @@ from lightning_cam.sinks import (
 from lightning_cam.sinks import wandb as wandb_sink
 from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
+from lightning_cam.sinks.pages import final_page
 from lightning_cam.sinks.report_page import read_back
 from lightning_cam.sinks.tensorboard import MOST_DRAWN, command
 from lightning_cam.training.loggers import for_logger
@@ -180,6 +184,28 @@ def test_charts_of_the_user_stay(tmp_path: Path, writer: SummaryWriter) -> None:
     writer.flush()
 
     assert layouts(tmp_path) == [{"mine": {"loss": ["loss"]}}]
+
+
+def test_a_chart_of_attention_says_that_masks_were_guessed(tmp_path: Path, writer: SummaryWriter) -> None:
+    guessed = replace(portraits(4), sources=("guess", "none", "guess", "guess"))
+    ends = {f"reliance/tone{end}": 0.1 for end in ("", "_low", "_high")}
+    TensorBoardSink(writer).write(page(1, guessed, background_attention_ratio=0.4, **ends))
+    writer.flush()
+
+    charts = layouts(tmp_path)[0]["cam: first"]
+    assert "share of the attention outside the object, as far as guessed" in charts
+
+
+@pytest.mark.parametrize(("source", "is_said"), [("guess", True), ("given", False)])
+def test_the_numbers_of_a_run_say_that_masks_were_guessed(source: str, is_said: bool) -> None:
+    masks = torch.ones(4, 8, 8, dtype=torch.bool).tril()
+    probe = Probe(torch.rand(4, 3, 8, 8), torch.arange(4) % 2, masks=masks, mask_sources=[source] * 4)
+
+    last = final_page(probe, [], [Reading(1, 0, {"cam/background_attention_ratio": 0.5})], "cam")
+
+    assert ("Masks of the objects were guessed" in last.numbers) == is_said
+    assert last.text is not None
+    assert last.text.endswith(last.numbers)
 
 
 def test_the_last_layout_has_the_charts_of_both_callbacks(tmp_path: Path, writer: SummaryWriter) -> None:

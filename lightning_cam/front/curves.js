@@ -40,10 +40,11 @@ function curve(key, title, checks, margin) {
   return { figure, show, title, value, isFirst: isHigh || key in WORDS };
 }
 
-function curvesOf(checks, margin) {
+function curvesOf(checks, margin, isGuessed) {
   const seen = (key) => checks.some((check) => (check.values[key] ?? null) !== null);
   const cues = reliances(checks).filter(seen).map((key) => curve(key, `lost with another ${key.slice(9)}`, checks, margin));
-  return [...cues, ...Object.keys(WORDS).filter(seen).map((key) => curve(key, WORDS[key], checks, margin))];
+  const title = (key) => WORDS[key] + (isGuessed && key === "background_attention_ratio" ? ", as far as guessed" : "");
+  return [...cues, ...Object.keys(WORDS).filter(seen).map((key) => curve(key, title(key), checks, margin))];
 }
 
 /* The curves for those who do not see them. */

@@ -38,7 +38,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   const dialog = probeDialog(portraits, checks, looked, (i) => { state.open = i; if (!led) writeState(state); });
   const tiles = portraits.probes.map((probe, i) => tile(probe, portraits, i, dialog.open));
   const mistakes = mistakesPanel(portraits, (pair) => { state.pair = state.pair === pair ? null : pair; draw(); });
-  const curves = curvesOf(checks, portraits.margin);
+  const curves = curvesOf(checks, portraits.margin, portraits.probes.some((probe) => probe.source === "guess"));
   const scale = legend(palette, end, portraits.against);
   const grid = make("ul", { class: "probes" }), none = make("p", { hidden: "" }, "No picture on this page is left by these filters.");
   const bar = make("div", { class: "bar" }), label = make("output");

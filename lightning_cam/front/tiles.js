@@ -27,7 +27,7 @@ function saying(probe, portraits, i, check, map) {
     isKnown: true, isRight, share,
     answer: (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]),
     chance: `, ${percent(check.certainty[i])}${isRight ? "" : `; it is ${target}`}`,
-    outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside`
+    outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside${probe.source === "guess" ? " (guessed mask)" : ""}`
       : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : nothing(portraits, target, isRight),
   };
 }

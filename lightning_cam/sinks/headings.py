@@ -40,18 +40,20 @@ def tag_of(key: str) -> str:
     return f"{LOOKS if is_attention else USES}/{key}"
 
 
-def layout(name: str, keys: Iterable[str]) -> Layout:
+def layout(name: str, keys: Iterable[str], *, guessed: bool = False) -> Layout:
     """The charts of the tab *Custom Scalars*: first what matters, then each cue with its interval.
 
     Args:
         name: First part of the keys.
         keys: Those that are logged.
+        guessed: Whether nobody drew the masks of the objects.
     """
     known = set(keys)
     cues = sorted(key for key in known if known.issuperset(key + end for end in _ENDS))
+    outside = f"share of the attention outside the object{', as far as guessed' * guessed}"
     first = {
         "shortcut score: the largest loss that is certain": f"{name}/shortcut_score",
-        "share of the attention outside the object": f"{name}/background_attention_ratio",
+        outside: f"{name}/background_attention_ratio",
         "accuracy on the probe": f"{name}/probe_accuracy",
     }
     charts = {title: ["Multiline", [f"{tag_of(key)}$"]] for title, key in first.items() if key in known}

@@ -121,6 +121,8 @@ def final_page(
     scalars = [reading.scalars for reading in history]
     opening = [f"{command('.')}  # in the folder of the logs"]  # whose path is not kept: pages are shown to others
     numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
+    if GUESS in probe.mask_sources:
+        numbers += f"\n\n{GUESSED.capitalize()}."
     return Page(
         prefix,
         last.step,

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import render
-from ..probe import Probe
+from ..probe import GUESS, Probe
 from ..text import printable
 
 SIDES = (256, 192, 128, 96)  # pixels a side of a picture: the largest at which all of them have `MOST_OF_PICTURES`
@@ -51,6 +51,11 @@ class Portraits:
     classes: tuple[str, ...]
     sources: tuple[str, ...] = ()
     is_against: bool = False
+
+    @property
+    def is_guessed(self) -> bool:
+        """Whether nobody drew some of the masks."""
+        return GUESS in self.sources
 
     @classmethod
     def of(cls, probe: Probe, shown: Tensor, rows: Tensor) -> "Portraits":

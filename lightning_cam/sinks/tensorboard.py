@@ -114,7 +114,8 @@ class TensorBoardSink:
             self._writer.flush()
             ours = _LAYOUTS.setdefault(self._writer, [])
             if _n_layouts(Path(self._writer.log_dir)) == len(ours):
-                ours.append(headings.layout(page.prefix, page.scalars))
+                guessed = page.snapshot is not None and page.snapshot.portraits.is_guessed
+                ours.append(headings.layout(page.prefix, page.scalars, guessed=guessed))
                 self._writer.add_custom_scalars({title: charts for each in ours for title, charts in each.items()})
 
     def _add(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
