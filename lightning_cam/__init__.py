@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import maskers, metrics, sinks, transforms
-    from .attribution import cams, features, measures, pixels
+    from .attribution import cams, features, measures, pixels, trust
     from .audit import AuditResult, audit_dataset
     from .comparing import RunComparison, compare
     from .cues import Remedy
@@ -46,6 +46,7 @@ __all__ = [
     "pixels",
     "sinks",
     "transforms",
+    "trust",
 ]
 
 if not TYPE_CHECKING:
@@ -53,7 +54,7 @@ if not TYPE_CHECKING:
     # find its tab, and must not wait for torch and Lightning, which take seconds.
     _HOMES = {
         "": ("maskers", "metrics", "sinks", "transforms"),
-        "attribution": ("cams", "features", "measures", "pixels"),
+        "attribution": ("cams", "features", "measures", "pixels", "trust"),
         "audit": ("AuditResult", "audit_dataset"),
         "comparing": ("RunComparison", "compare"),
         "cues": ("Remedy",),

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import special, stats
 from torch import Tensor
 
@@ -337,3 +338,18 @@ def is_below_chance(correct: Tensor, strata: Tensor) -> bool:
     effective = float(1 / (weights @ weights))
     errors = float(weights @ (1 - values)) * effective
     return wilson_lower(errors, effective, level=0.999) > 1 - 1 / n_classes
+
+
+def rank_correlation(one: Tensor, other: Tensor) -> Tensor:
+    """Spearman's correlation of each row ``(N, n)`` with that of the other, ``(N,)`` float32; equals share their ranks.
+
+    NaN where a row is constant or not finite.
+
+    >>> rank_correlation(torch.tensor([[1.0, 2.0, 9.0]]), torch.tensor([[5.0, 6.0, 5.5]]))
+    tensor([0.5000])
+    """
+    is_defined = one.isfinite().all(1) & other.isfinite().all(1)
+    ranks = [torch.from_numpy(stats.rankdata(each.detach().cpu().double().numpy(), axis=1)) for each in (one, other)]
+    first, second = (each - each.mean(1, keepdim=True) for each in ranks)
+    correlation = (first * second).sum(1) / (first.square().sum(1) * second.square().sum(1)).sqrt()
+    return correlation.where(is_defined.cpu(), torch.nan).float()

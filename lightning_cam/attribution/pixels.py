@@ -21,10 +21,9 @@ from .cams import grad_cam
 from .engine import capture, placed
 from .layer_search import find_layer
 from .occluding import OcclusionMaps, occlusion, occlusion_maps
-from .outputs import asked
 from .rectifiers import deconvolved, guided
 from .subject import ScoresOf, looking
-from .targets import Target, true_class
+from .targets import Target, own_loss
 
 __all__ = [
     "OcclusionMaps",
@@ -68,7 +67,7 @@ def saliency(
     """
     if of == "loss" and score is not None:
         raise ValueError("of='loss' explains the cross-entropy of the own class; pass either that or score=")
-    explained = _own_loss(probe.targets, are_labels=probe.labels is not None) if of == "loss" else score
+    explained = own_loss(probe.targets, are_labels=probe.labels is not None) if of == "loss" else score
     with looking(model, probe, explained, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs)))
 
@@ -245,15 +244,6 @@ def guided_grad_cam(
         )
         attention = grad_cam(seen.activations, seen.gradients[0])
         return subject.maps(edges * upsample(attention, (edges.shape[1], edges.shape[2])))
-
-
-def _own_loss(labels: Tensor, *, are_labels: bool) -> Target:
-    """Cross-entropy of each image's own class or, of several labels, of the answer for the label it is asked for."""
-
-    def loss(logits: Tensor) -> Tensor:
-        return (asked(logits, labels) if are_labels else logits).logsumexp(1) - true_class(labels)(logits)
-
-    return loss
 
 
 def _magnitude(gradients: Tensor) -> Tensor:

@@ -66,6 +66,15 @@ def contrast(targets: Tensor) -> Target:
     return score
 
 
+def own_loss(labels: Tensor, *, are_labels: bool) -> Target:
+    """Cross-entropy of each image's own class or, of several labels, of the answer for the label it is asked for."""
+
+    def loss(logits: Tensor) -> Tensor:
+        return (asked(logits, labels) if are_labels else logits).logsumexp(1) - true_class(labels)(logits)
+
+    return loss
+
+
 def _way_out(lowest: int, highest: int, n_scores: int) -> str:
     if highest == n_scores > 1:  # one too many
         return ORDINAL if lowest == 0 else "if they count from 1, pass read=lambda item: (item[0], item[1] - 1)"
