@@ -213,6 +213,22 @@ PATCH = Cue(
     object_facts=("repeated patch",),
 )
 
+STYLE = Cue(
+    "style",
+    "the style of the whole picture (shifts of colours and rows, saturation, noise)",
+    Remedy(
+        "pass all pictures through the same processing; else shift channels, vary saturation and add noise at random",
+        f"import torch\n{_V2}# image is (3, H, W), from 0 to 1\ndef random_style(image):\n"
+        "    shifts = torch.randint(-2, 3, (3, 2)).tolist()\n"
+        "    moved = torch.stack([channel.roll(shift, (0, 1)) for channel, shift in zip(image, shifts)])\n"
+        "    return (moved + torch.rand(1) * 0.06 * torch.randn_like(moved)).clamp(0, 1)\n"
+        "to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
+        "jitter = v2.ColorJitter(saturation=(0.2, 1.8))\n"
+        "transform = v2.Compose([to_floats, jitter, v2.Lambda(random_style)])",
+    ),
+    needs_masks_to_convict=True,
+)
+
 FILE = Cue(
     "file",
     "the file",
@@ -231,7 +247,7 @@ FILE = Cue(
 )
 """Facts about files, which no network sees."""
 
-CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE, PATCH)
+CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE)
 """The cues that a network sees, in the order of reports."""
 
 _BY_NAME = {cue.name: cue for cue in (*CUES, FILE)}

@@ -32,6 +32,8 @@ from lightning_cam.intervention.levels import (
     resolution_levels,
     sharpness_differs_off_object,
 )
+from lightning_cam.intervention.stamps import patch_levels
+from lightning_cam.intervention.styles import style_levels
 
 N, SIZE = 40, 48
 TARGETS = torch.arange(N) % 2
@@ -467,6 +469,8 @@ PROPERTIES = {
     "contrast": contrast_levels,
     "resolution": resolution_levels,
     "codec": codec_levels,
+    "patch": patch_levels,
+    "style": style_levels,
 }
 properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPERTIES)
 
@@ -514,7 +518,8 @@ def test_labels_with_gaps_are_levels_too(levels_of: LevelsOf) -> None:
     near, far = (levels_of(images, MASKS, targets) for targets in (TARGETS, 3 + 4 * TARGETS))
 
     chosen = near.changes.any(1).nonzero()[:, 0]
-    assert len(chosen) == (N if levels_of in (cast_levels, contrast_levels) else N // 2)
+    of_half = {resolution_levels: N // 2, codec_levels: N // 2, patch_levels: 0}
+    assert len(chosen) == of_half.get(levels_of, N)
     stride = 1 if levels_of is codec_levels else 4
     wanted = near.changes[chosen].int().argmax(1)
     moved = far.bring(chosen, wanted if stride == 1 else 3 + stride * wanted)

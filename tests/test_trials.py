@@ -27,7 +27,7 @@ from lightning_cam.statistics import bca_interval
 
 CUES = (
     "background", "border", "corner", "cast", "contrast", "codec",
-    "resolution", "frequency", "position", "tone", "patch",
+    "resolution", "frequency", "position", "tone", "patch", "style",
 )  # fmt: skip
 BACKGROUND = Trial("background", DonorSwap(swap_background, needs_masks=True))
 

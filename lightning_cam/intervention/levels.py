@@ -96,9 +96,9 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     (grey_off, contrast_off), (grey_on, contrast_on) = (
         _grey_and_contrast(images, masks, targets, place) for place in (off_object, on_object)
     )
-    steps = _shared_steps(contrast_off, contrast_on, targets)
+    steps = shared_steps(contrast_off, contrast_on, targets)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
-    shifts = _shared_steps(grey_off, grey_on, targets)
+    shifts = shared_steps(grey_off, grey_on, targets)
     offsets = _medians(grey_off, targets)[targets] * (1 - gains) + shifts
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ def resolution_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     would blur the object as well, and a fair model would react.
     """
     sharpness = by_parts(_sharpness_when_blurred, images, masks)
-    typical = _of_classes(sharpness[:, :1], targets)[:, 0]
+    typical = of_classes(sharpness[:, :1], targets)[:, 0]
     curves = _medians(sharpness - sharpness[:, :1], targets)  # (classes, sigmas), falling from 0
     sigmas = torch.stack([_first_below(curve, typical - own) for curve, own in zip(curves, typical, strict=True)])
 
@@ -153,7 +153,7 @@ def sharpness_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor)
     return differ(by_parts(of_backgrounds, images, masks)[:, None], targets)
 
 
-def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
+def of_classes(values: Tensor, targets: Tensor) -> Tensor:
     """Medians of each class, ``(classes, P)``; those of all images where classes do not surely differ."""
     medians = _medians(values, targets)
     return medians if differ(values, targets) else values.median(0).values.expand_as(medians)
@@ -161,11 +161,11 @@ def _of_classes(values: Tensor, targets: Tensor) -> Tensor:
 
 def _steps(values: Tensor, targets: Tensor) -> Tensor:
     """Steps from the typical values of each image's class to those of each class, ``(N, classes, P)``."""
-    typical = _of_classes(values, targets)
+    typical = of_classes(values, targets)
     return typical - typical[targets][:, None]
 
 
-def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
+def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
     """Steps ``(N, classes)`` of a property between objects, as far as their surroundings take the same steps.
 
     Medians of classes off the object are regressed on those on it, each class weighted by its ``n`` images. With ``d``
@@ -179,7 +179,7 @@ def _shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
         inside: ``(N, 1)`` values on the object.
         targets: ``(N,)``.
     """
-    off, on = _medians(outside, targets)[:, 0], _of_classes(inside, targets)[:, 0]
+    off, on = _medians(outside, targets)[:, 0], of_classes(inside, targets)[:, 0]
     counts = targets.bincount()
     distances = on - (counts * on).sum() / counts.sum()
     scale = (counts * distances**2).sum().clamp_min(_TINY)

@@ -1,0 +1,175 @@
+"""The style of whole pictures: what a camera, a scanner or a program leaves in all of a picture, object included.
+
+Read are how far colour channels and every other row or column are shifted, how saturated colours are, and how much
+noise there is. Each is brought from class to class where classes surely differ in it, all in one edit.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from ..datasets.jpeg import middle_start
+from ..statistics import differ
+from .filters import FLOOR, blurred, by_parts, mean_of, octave
+from .levels import Levels, of_classes, shared_steps
+from .masks import off_object, on_object
+from .parts import hide_object
+
+_LAGS = (0, 1, -1, 2, -2, 3, -3)  # pixels; the nearest first, so that a flat picture has none. Chosen, not measured.
+_CROP = 128  # side in pixels of the piece in which shifts are read: the whole picture takes longer
+_LEAST_SHIFT = 1.0  # pixel: medians of classes of clean pictures agree in whole pixels
+_LEAST_GAIN, _MOST_GAIN = 0.1, 1.4  # logarithms of a gain of saturation, 10 % to four times. Chosen, not measured.
+_LEAST_NOISE, _MOST_NOISE = 0.3, 3.0  # logarithms of a ratio of noise, a third to twenty times. Chosen, not measured.
+_QUIET = 0.3  # quantile of the finest detail, which edges leave alone as long as they fill less than the rest
+# That quantile of the mean of three channels with white noise of 1: measured on nine million pixels.
+_QUIET_OF_NOISE = 0.160
+_SMOOTH = 1.5  # pixels, standard deviation of a blur that leaves a fifth of the noise
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """What brings an image to the style of each class.
+
+    Attributes:
+        shifts: ``(N, classes, 6)`` whole pixels: two channels along rows and columns, every other row and column.
+        gains: ``(N, classes)`` logarithm of the gain of saturation.
+        noise: ``(N, classes)`` standard deviation of the noise to add; noise cannot be taken away.
+    """
+
+    shifts: Tensor
+    gains: Tensor
+    noise: Tensor
+
+
+def style_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """Levels of style, one for each class. Classes that do not differ have the same style, and nothing is changed."""
+    steps = _steps_of(images, masks, targets)
+    changes = steps.shifts.any(2) | (steps.gains != 0) | (steps.noise > 0)
+
+    def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
+        pictures = images[chosen]
+        for at, (row, level) in enumerate(zip(chosen.tolist(), wanted.tolist(), strict=True)):
+            pictures[at] = _shifted(pictures[at], steps.shifts[row, level].tolist())
+        gains, noise = (each[chosen, wanted][:, None, None, None] for each in (steps.gains, steps.noise))
+        grey = pictures.mean(1, keepdim=True)
+        generator = torch.Generator().manual_seed(0)
+        grain = torch.randn(pictures.shape, generator=generator)
+        return (grey + (pictures - grey) * gains.exp() + grain * noise).clamp(0, 1)
+
+    return Levels(targets, changes, bring)
+
+
+def style_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
+    """Whether the classes' backgrounds differ in style by themselves. Gains and noise are read there anyway."""
+    steps = _steps_of(images, masks, targets)
+    if bool((steps.gains != 0).any() or (steps.noise > 0).any()):
+        return True
+    behind = by_parts(lambda some, theirs: _shifts_of(hide_object(some, theirs)), images, masks)
+    return bool(_shift_steps(behind, targets).any())
+
+
+_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by the images of a probe: the same ones at every check
+
+
+def _steps_of(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
+    given = masks, targets
+    if images not in _known or not all(map(torch.equal, _known[images][0], given)):
+        _known[images] = given, _read(images, masks, targets)
+    steps: _Steps = _known[images][1]
+    return steps
+
+
+def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
+    read = by_parts(_shifts_of, images)
+    shifts = _shift_steps(read, targets)
+    if images.shape[1] != 3 or len(set(targets.tolist())) < 2:
+        return _Steps(shifts, torch.zeros(shifts.shape[:2]), torch.zeros(shifts.shape[:2]))
+    if shifts.any():  # a shift makes edges coloured and rough, which is neither saturation nor noise
+        own = of_classes(read, targets).round()[targets]
+        images = torch.stack([_shifted(one, (-by).tolist()) for one, by in zip(images, own, strict=True)])
+    colour_off, colour_on = (by_parts(_saturation, images, place(masks)) for place in (off_object, on_object))
+    quiet_off, quiet_on = (by_parts(_quiet, images, place(masks)) for place in (off_object, on_object))
+    colour = _sure_steps(colour_off, colour_on, targets)
+    louder = _sure_steps(quiet_off.log(), quiet_on.log(), targets)
+    own = of_classes(quiet_on, targets)[targets] / _QUIET_OF_NOISE
+    noise = own * ((2 * louder.clamp(max=_MOST_NOISE)).exp() - 1).clamp_min(0).sqrt()
+    return _Steps(
+        shifts,
+        colour.clamp(-_MOST_GAIN, _MOST_GAIN).where(colour.abs() > _LEAST_GAIN, 0.0),
+        noise.where(louder > _LEAST_NOISE, 0.0),
+    )
+
+
+def _sure_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
+    """The steps that objects and backgrounds share, where both surely differ by class: by chance one may."""
+    steps = shared_steps(outside, inside, targets)
+    return steps if differ(outside, targets) else torch.zeros_like(steps)
+
+
+def _shift_steps(shifts: Tensor, targets: Tensor) -> Tensor:
+    typical = of_classes(shifts, targets)
+    steps = (typical - typical[targets][:, None]).round()
+    return steps.where(steps.abs() >= _LEAST_SHIFT, 0.0)
+
+
+def _shifts_of(images: Tensor) -> Tensor:
+    """How far the first and last channel lie from the middle one, and even from odd rows and columns, ``(N, 6)``."""
+    height, width = (min(side, _CROP) for side in images.shape[2:])
+    top, left = (middle_start(side, _CROP) for side in images.shape[2:])
+    piece = images[:, :, top : top + height, left : left + width]
+    grey = piece.mean(1)
+    rows, columns = ((grey[:, :-1:2], grey[:, 1::2]), (grey[:, :, :-1:2], grey[:, :, 1::2]))
+    pairs = [(rows, 2), (columns, 1)]
+    if images.shape[1] == 3:
+        red, green, blue = piece.unbind(1)
+        pairs += [((red, green), 2), ((red, green), 1), ((blue, green), 2), ((blue, green), 1)]
+    lags = [_lag(*pair, dim) for pair, dim in pairs]
+    return torch.stack(lags + [torch.zeros_like(lags[0])] * (6 - len(lags)), 1)
+
+
+def _lag(one: Tensor, other: Tensor, dim: int) -> Tensor:
+    """By how many pixels ``one (N, h, w)`` is shifted against the other, by the correlation of their steps."""
+    if min(one.shape[1:]) < 2 * len(_LAGS) or one.shape != other.shape:
+        return one.new_zeros(len(one))
+    one, other = one.diff(dim=dim), other.diff(dim=dim)
+    most = max(_LAGS)
+    length = one.shape[dim] - 2 * most
+    middle = other.narrow(dim, most, length)
+    likeness = []
+    for lag in _LAGS:
+        moved = one.narrow(dim, most + lag, length)
+        likeness.append((moved * middle).sum((1, 2)) / (moved.square().sum((1, 2)).sqrt() + FLOOR))
+    return torch.tensor(_LAGS, dtype=one.dtype)[torch.stack(likeness).argmax(0)]
+
+
+def _saturation(images: Tensor, weights: Tensor) -> Tensor:
+    """Logarithm of the distance of the channels over the brightest, ``(N, 1)``; noise has colours, so without it."""
+    smooth = blurred(images, _SMOOTH)
+    brightest = smooth.amax(1, keepdim=True)
+    chroma = mean_of(brightest - smooth.amin(1, keepdim=True), weights)[:, :, 0, 0]
+    return (chroma + FLOOR).log() - (mean_of(brightest, weights)[:, :, 0, 0] + FLOOR).log()
+
+
+def _quiet(images: Tensor, weights: Tensor) -> Tensor:
+    """A low quantile of the finest detail, ``(N, 1)``: that of noise, where it is not that of the things shown."""
+    detail = octave(images.mean(1, keepdim=True), 0)[:, 0].abs()
+    values = detail.where(weights > 0, torch.nan).flatten(1)
+    return torch.stack([row.nanquantile(_QUIET) for row in values])[:, None].nan_to_num() + FLOOR
+
+
+def _shifted(picture: Tensor, shifts: list[float]) -> Tensor:
+    """A picture with channels, rows and columns moved by the shifts of `_shifts_of`; the outermost pixels repeated."""
+    rows, columns, *channels = map(int, shifts)
+    picture = picture.clone()
+    picture[:, ::2] = _moved(picture[:, ::2], rows, 2)
+    picture[:, :, ::2] = _moved(picture[:, :, ::2], columns, 1)
+    for index, (across, down) in zip((0, len(picture) - 1), (channels[:2], channels[2:]), strict=True):
+        picture[index] = _moved(_moved(picture[index], across, 1), down, 0)
+    return picture
+
+
+def _moved(values: Tensor, by: int, dim: int) -> Tensor:
+    places = (torch.arange(values.shape[dim]) - by).clamp(0, values.shape[dim] - 1)
+    return values.index_select(dim, places)
