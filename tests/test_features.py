@@ -197,6 +197,13 @@ def test_an_image_whose_activation_is_not_finite_comes_last() -> None:
     assert strongest.activations[0].isnan().tolist() == [False, False, True]
 
 
+def test_where_nobody_names_units_those_that_tell_images_apart_are_taken() -> None:
+    model = fixed(lambda: nn.Sequential(nn.Conv2d(3, 11, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(11, 4)))
+    model[0].weight.data[2:5] = 0  # the same answer to all images
+
+    assert features.strongest_patches(model, probe_of()).units == (0, 1, 5, 6, 7, 8, 9, 10)
+
+
 def test_units_and_layers_that_cannot_be_are_told() -> None:
     model, probe = fixed(Deep), probe_of()
 
@@ -348,7 +355,7 @@ def test_a_linear_model_is_maximised_along_its_weights() -> None:
     model, probe = fixed(Linear), probe_of(size=(4, 5))
     weights = model[1].weight[2].view(3, 4, 5).detach()
 
-    found = features.activation_maximisation(model, 2, probe, jitter=0, decay=1.0, n_steps=150)
+    found = features.activation_maximisation(model, 2, probe, jitter=0, decay=1.0, n_steps=150, learning_rate=0.05)
 
     torch.testing.assert_close(found.images[0], 0.5 + weights / 2, atol=2e-3, rtol=0)
     torch.testing.assert_close(found.scores[-1], model(found.images)[:, 2].detach())
@@ -359,7 +366,9 @@ def test_a_channel_is_maximised_through_preprocess() -> None:
     model, normalize = fixed(Net), Normalize([0.5] * 3, [0.25] * 3, inplace=True)
     probe = probe_of(preprocess=normalize)
 
-    found = features.activation_maximisation(model, 3, probe, layer="stem.0", n_images=2, n_steps=40)
+    found = features.activation_maximisation(
+        model, 3, probe, layer="stem.0", n_images=2, n_steps=40, learning_rate=0.05
+    )
 
     with torch.no_grad():
         means = model.eval().stem[0](normalize(found.images.clone()))[:, 3].mean((1, 2))

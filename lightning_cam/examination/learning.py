@@ -1,6 +1,6 @@
 """What a model's units have learnt so far, in the few numbers that a check can afford."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Learning:
 
     Attributes:
         filters: ``(K, C, h, w)`` of the first convolution; None for a model without.
-        strongest: Patches of the first units of the layer that is looked at.
+        strongest: Patches of units of the layer that is looked at.
         curves: By transformation.
     """
 
@@ -45,9 +45,18 @@ class Learning:
 
 
 def look_at_units(
-    model: nn.Module, probe: Probe, layer: str, *, forward: ScoresOf | None = None, batch_size: int = 32
+    model: nn.Module,
+    probe: Probe,
+    layer: str,
+    units: Sequence[int] | None = None,
+    *,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
 ) -> Learning:
-    """Filters, strongest patches and invariance, of the first layer and of ``layer``. The model stays as it is."""
+    """Filters, strongest patches and invariance, of the first layer and of ``layer``. The model stays as it is.
+
+    ``units`` are as in `strongest_patches`.
+    """
     model = unwrapped(model)
     try:
         first: str | None = first_convolution(model)
@@ -57,6 +66,6 @@ def look_at_units(
     layers = [layer] if first is None else [first, layer]
     return Learning(
         None if first is None else filters(model, layer=first),
-        strongest_patches(model, probe, layer, k=N_PATCHES, forward=forward, batch_size=batch_size),
+        strongest_patches(model, probe, layer, units, k=N_PATCHES, forward=forward, batch_size=batch_size),
         invariance(model, moved, layers, forward=forward, batch_size=batch_size),
     )

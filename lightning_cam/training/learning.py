@@ -28,6 +28,7 @@ class Units:
     def __init__(self, failures: Failures, *, is_on: bool) -> None:
         self._is_on = is_on
         self._failures = failures
+        self._shown: tuple[int, ...] | None = None  # the same units at each check, so that one sees them change
         self._is_verified = False  # whether a look was found to change nothing
 
     def look(
@@ -45,6 +46,8 @@ class Units:
             if rank() == 0 and observer.report is not None:
                 layer = observer.report.layer.rpartition(" + ")[2]  # of several the last one
                 with nullcontext() if self._is_verified else self_checked(model):
-                    learning = look_at_units(model, probe, layer, forward=run, batch_size=observer.images_a_pass)
+                    at_once = observer.images_a_pass
+                    learning = look_at_units(model, probe, layer, self._shown, forward=run, batch_size=at_once)
+                self._shown = learning.strongest.units
                 self._is_verified = True
         return from_first({} if learning is None else learning.scalars), learning

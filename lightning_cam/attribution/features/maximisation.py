@@ -45,8 +45,8 @@ def activation_maximisation(
     *,
     layer: str | None = None,
     n_images: int = 1,
-    n_steps: int = 256,
-    learning_rate: float = 0.05,
+    n_steps: int = 128,
+    learning_rate: float = 0.01,
     jitter: int | None = None,
     decay: float = 0.0,
     generator: torch.Generator | None = None,
@@ -69,8 +69,8 @@ def activation_maximisation(
         layer: Dotted name; None is the class scores.
         n_images: Inputs to find, from different starts.
         n_steps: Each costs a forward and a backward pass.
-        learning_rate: Of Adam.
-        jitter: Largest move in pixels; None is a sixteenth of the shorter side. 0 is none.
+        learning_rate: Of Adam. With many steps or a high rate all pixels become 0 or 1.
+        jitter: Largest move in pixels; None is an eighth of the shorter side. 0 is none.
         decay: Weight of the squared distance from mid-grey.
         generator: On the CPU; None is a new one with seed 0, so that a picture is the same each time.
         forward: ``(model, inputs) -> class scores``; None calls the model.
@@ -86,7 +86,7 @@ def activation_maximisation(
     with _asking(model, probe, layer, forward) as values_of:
         climber = _Climber(lambda pixels: score(values_of(pixels)), probe, class_name(model), decay)
         coefficients = climber.start(n_images, source)
-        reach = min(probe.images.shape[-2:]) // 16 if jitter is None else jitter
+        reach = min(probe.images.shape[-2:]) // 8 if jitter is None else jitter
         ascent, scores = _Adam(learning_rate), []
         for _ in range(n_steps):
             move = torch.randint(-reach, reach + 1, (2,), generator=source).tolist()

@@ -68,7 +68,8 @@ def strongest_patches(
         model: Any model, in any mode.
         probe: The images to choose from.
         layer: Dotted name; None finds the last spatial layer of a classifier.
-        units: Channels of the layer; None takes the first eight.
+        units: Channels of the layer; None takes the eight whose largest activations differ most
+            between the images.
         k: Images for each unit; all images if there are fewer.
         picture: The rule at ReLUs.
         forward: ``(model, inputs) -> anything``; None calls the model.
@@ -116,23 +117,29 @@ class _Peaks:
 
 def _peaks(reader: Reader, layer: str, inputs: Tensor, units: Sequence[int] | None) -> _Peaks:
     values, places = [], []
-    chosen: tuple[int, ...] = ()
     for batch, (answer,) in zip(
         torch.split(inputs, reader.batch_size), reader.features_of(inputs, [layer]), strict=True
     ):
         grid = grid_of(answer, batch)
-        chosen = _checked(units, grid.shape[1], layer)
-        of_units = grid[:, list(chosen)].float().cpu()
-        is_finite = of_units.flatten(2).isfinite().all(2)
-        peak = of_units.flatten(2).nan_to_num(-torch.inf).max(2)
-        width = of_units.shape[3]
-        values.append(peak.values.where(is_finite, torch.nan))
-        places.append(torch.stack([peak.indices // width, peak.indices % width], 2))
-    return _Peaks(chosen, torch.cat(values), torch.cat(places))
+        of_units = grid.detach().float().flatten(2)
+        peak = of_units.nan_to_num(-torch.inf).max(2)
+        values.append(peak.values.where(of_units.isfinite().all(2), torch.nan).cpu())
+        row, column = peak.indices // grid.shape[3], peak.indices % grid.shape[3]
+        places.append(torch.stack([row, column], 2).cpu())
+    peaks = torch.cat(values)
+    chosen = _telling(peaks) if units is None else _checked(units, peaks.shape[1], layer)
+    return _Peaks(chosen, peaks[:, list(chosen)], torch.cat(places)[:, list(chosen)])
 
 
-def _checked(units: Sequence[int] | None, n_units: int, layer: str) -> tuple[int, ...]:
-    chosen = tuple(range(min(n_units, MOST_UNITS))) if units is None else tuple(units)
+def _telling(peaks: Tensor) -> tuple[int, ...]:
+    """The units that tell images apart best: a dead one has the same answer to all. Sorted."""
+    finite = peaks.where(peaks.isfinite().all(0), 0)
+    ranges = finite.amax(0) - finite.amin(0)
+    return tuple(ranges.sort(descending=True, stable=True).indices[:MOST_UNITS].sort().values.tolist())
+
+
+def _checked(units: Sequence[int], n_units: int, layer: str) -> tuple[int, ...]:
+    chosen = tuple(units)
     if not chosen or not all(0 <= unit < n_units for unit in chosen):
         raise ValueError(f"expected units from 0 to {n_units - 1}, which layer {layer!r} has, found {list(chosen)}")
     return chosen
