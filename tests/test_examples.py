@@ -82,9 +82,20 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
         ("two_processes.py", [], "process 1 has the verdict FAIL"),
         ("finished_checkpoint.py", [], "FAIL: the model relies on something that is not the object: background"),
         ("explanations.py", [], "explanations.png"),
+        ("features.py", [], "Open features.png"),
         ("cli.py", ["fit", "--config", str(ROOT / "examples" / "cli.yaml")], "lightning_cam: FAIL"),
     ],
-    ids=["image folder", "timm CNN", "timm ViT", "resume", "two processes", "finished", "explanations", "CLI"],
+    ids=[
+        "image folder",
+        "timm CNN",
+        "timm ViT",
+        "resume",
+        "two processes",
+        "finished",
+        "explanations",
+        "features",
+        "CLI",
+    ],
 )
 def test_guide_of_a_kind_of_training_runs(tmp_path: Path, script: str, arguments: list[str], printed: str) -> None:
     write_pictures(tmp_path / "pictures", n_train=160, n_val=48)
