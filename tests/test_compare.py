@@ -198,6 +198,7 @@ def test_of_two_overlapping_probes_the_common_pictures_are_compared(tmp_path: Pa
     assert result.changes[0]["border"].n == 48
     assert result.changes[0]["border"].before == pytest.approx(float(BIASED["border"][16:].mean()), abs=1e-3)
     assert "the 48 pictures that both looked at" in result.remarks[0]
+    assert result.remarks[0].endswith("these figures are not those of the runs' own reports")
 
 
 def test_other_pictures_are_two_samples_with_a_wider_interval(pair: tuple[Path, Path], tmp_path: Path) -> None:

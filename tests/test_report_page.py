@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from house.browser import in_chromium, opened
+from house.browser import TELEPHONE, in_chromium, opened, width_on_a_telephone
 from house.pages import bad_news, check, convicted, picture
 from house.report_pages import HOSTILE, Elements, audited, block, driven, page, portraits, random, report, written
 from house.trainings import Net, loader, probe, trainer
@@ -280,6 +280,19 @@ def a_run(classes: Sequence[str] = ("cat", "dog")) -> str:
     return report(*(page(step, shown, **low_high, probe_accuracy=step / 10) for step in (1, 4, 9)), bad_news(9))
 
 
+def test_figures_stand_before_the_maps_also_of_a_finding() -> None:
+    html = a_run()
+
+    assert 0 < html.index('id="remedy"') < html.index('id="cues"') < html.index('id="time"')
+
+
+@pytest.mark.parametrize(("low", "n_marks"), [(-0.2, 0), (-0.3, 1)])
+def test_an_interval_that_goes_on_beyond_the_picture_is_marked(low: float, n_marks: int) -> None:
+    wide = Reliance("border", 0.0, low, 0.3, 1.0, {}, 8.0)
+
+    assert report(bad_news(1, replace(convicted(), measured=(wide,)))).count('class="goes-on"') == n_marks
+
+
 @in_chromium
 def test_chromium_opens_it_from_disk_without_a_word_in_the_console(tmp_path: Path) -> None:
     dom, console = opened(written(tmp_path, a_run()))
@@ -399,15 +412,6 @@ def test_a_probe_opens_large_from_the_keyboard_and_from_the_address(tmp_path: Pa
 
 @in_chromium
 def test_nothing_is_wider_than_a_telephone(tmp_path: Path) -> None:
-    frame = tmp_path / "frame.html"
-    code = "document.title = 'width ' + document.documentElement.scrollWidth"
-    written(
-        tmp_path, driven(a_run(("a class with a name of many_letters_in_one_word_indeed_without_end", "dog")), code)
-    )
-    code = "onload = () => { document.title = frames[0].document.title }"
-    frame.write_text(f'<iframe src="report.html" width="390" height="900"></iframe><script>{code}</script>')
-    dom, _ = opened(frame, "", "--allow-file-access-from-files")
+    names = ("a class with a name of many_letters_in_one_word_indeed_without_end", "dog")
 
-    width = re.search(r"<title>width (\d+)</title>", dom)
-    assert width is not None
-    assert int(width[1]) <= 390
+    assert width_on_a_telephone(written(tmp_path, a_run(names))) <= TELEPHONE

@@ -711,6 +711,12 @@ def reliance(cue: str, mean: float, low: float, high: float) -> Reliance:
     return Reliance(cue, mean, low, high, 0.001, {}, 64.0)
 
 
+def test_each_part_of_a_reason_is_a_line_of_its_own() -> None:
+    verdict = Verdict("INCONCLUSIVE", 0.0, (), (), "too few images; more would do; masks too")
+
+    assert wording.closing(verdict) == ["INCONCLUSIVE: too few images", "  more would do", "  masks too"]
+
+
 def test_markdown_says_why_a_row_above_the_limit_is_no_finding() -> None:
     measured = (reliance("tone", 0.3, 0.2, 0.4), reliance("cast", 0.12, -0.1, 0.3), reliance("border", 0.2, 0.1, 0.3))
     measured += (reliance("corner", 0.05, 0, 0.1), reliance("position", 0.3, 0.2, 0.4))
@@ -718,10 +724,12 @@ def test_markdown_says_why_a_row_above_the_limit_is_no_finding() -> None:
 
     assert text.splitlines()[-5:] == [
         "",
-        "- tone is above 0.10 and no finding. A property of the object itself: only an audit makes it a finding.",
+        "- tone is above 0.10 and no finding. The object has this property itself, so a model may use it; only "
+        "an audit makes it a finding.",
         "- cast is above 0.10 and no finding. Not beyond doubt with so few images.",
         "- border is above 0.10 and no finding. Expected, or not judged.",
-        "- position is above 0.10 and no finding. In part the object's own: it leads to a warning at most.",
+        "- position is above 0.10 and no finding. The object has a part in this, so a model may use it; it leads to a "
+        "warning at most.",
     ]
 
 

@@ -22,7 +22,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 import lightning_cam
 from house.board import served
-from house.browser import CHROMIUM, Browser, browsing, in_chromium
+from house.browser import CHROMIUM, TELEPHONE, Browser, browsing, in_chromium
 from house.dashboards import trained
 from house.pages import bad_news, check, convicted
 from house.report_pages import HOSTILE, page, portraits
@@ -234,7 +234,7 @@ TAB = """
 
 @in_chromium
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, TELEPHONE])
 def test_chromium_opens_the_tab_moves_the_slider_and_switches_runs(address: str, tmp_path: Path, width: int) -> None:
     query = urllib.parse.urlencode({"code": TAB, "width": width})
     command = [

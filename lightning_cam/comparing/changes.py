@@ -96,7 +96,8 @@ def pairs_of(baseline: ComparedRun, other: ComparedRun) -> tuple[Pairs | None, s
     columns = [_columns(run, run_rows) for run, run_rows in zip((one, two), rows, strict=True)]
     is_same = baseline.kept.probe == other.kept.probe and n == fewer
     remark = (
-        f"{letters} are compared on the {n} pictures that both looked at; their probes differ in the rest or in masks"
+        f"{letters} are compared on the {n} pictures that both looked at; their probes differ in the rest or in masks, "
+        "so these figures are not those of the runs' own reports"
     )
     return Pairs(one.targets[rows[0]], columns[0], columns[1]), "" if is_same else remark
 

@@ -6,7 +6,7 @@ from .. import front
 from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..sinks.folder import MOST_BYTES_OF_REPORT, REPORT
-from ..sinks.report_page import RunPage, place, read_back
+from ..sinks.report_page import WORST, RunPage, place, read_back
 from ..text import printable
 from .runs import ComparedRun
 from .wording import cell, difference, meaning
@@ -67,4 +67,5 @@ def _row(comparison: "RunComparison", what: str) -> dict[str, Any]:
 
 
 def _interval(reliance: Reliance) -> dict[str, float]:
-    return {end: place(getattr(reliance, end)) for end in ("low", "mean", "high")}
+    ends = {end: place(getattr(reliance, end)) for end in ("low", "mean", "high")}
+    return {**ends, "goes_on": reliance.low < WORST}

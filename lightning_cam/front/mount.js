@@ -25,7 +25,7 @@ function explained(portraits, isSeries) {
   const masked = portraits.probes.some((probe) => probe.area !== null);
   return make("p", { class: "how" }, "A click on a picture shows it large.",
     ...(isSeries ? [" Arrow keys step through the checks, the space bar plays."] : []),
-    ...(masked ? [" The bar under a picture is the attention outside the object; its mark is where even attention would end."] : []));
+    ...(masked ? [" The figure and the bar under a picture are the share of its attention outside the object; the mark is where even attention would end."] : []));
 }
 
 function mount(element, source, { led = false, end = scaleEnd(source.checks.map(decoded)) } = {}) {

@@ -24,7 +24,7 @@ function saying(probe, portraits, i, check, map) {
   const isRight = check.predicted[i] === probe.target, target = className(portraits, probe.target);
   const share = probe.area === null ? null : check.outside[i];
   return {
-    isKnown: true, isRight, share,
+    isKnown: true, isRight, share, short: share === null ? null : `${percent(share)} outside`,
     answer: (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]),
     chance: `, ${percent(check.certainty[i])}${isRight ? "" : `; it is ${target}`}`,
     outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside${probe.source === "guess" ? " (guessed mask)" : ""}`
@@ -65,7 +65,7 @@ function tile(probe, portraits, i, open) {
     answer.textContent = said.answer;
     chance.textContent = said.chance;
     const isOfTrue = drawn === map;
-    outside.textContent = isOfTrue ? said.outside : drawn ? "" : said.isRight ? "right: no difference" : "not kept at this check";
+    outside.textContent = isOfTrue ? said.short ?? said.outside : drawn ? "" : said.isRight ? "right: no difference" : "not kept at this check";
     bar.toggleAttribute("hidden", said.share === null || !isOfTrue);
     if (said.share !== null) part.setAttribute("width", 100 * said.share);
     view.setAttribute("aria-label", `${probe.name}: ${said.answer}${said.chance}${said.outside && `; ${said.outside}`}`);

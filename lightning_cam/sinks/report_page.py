@@ -280,6 +280,7 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
         "note": "" if is_found else why_no_finding(reliance),
         "is_found": is_found,
         **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
+        "goes_on": reliance.low < WORST,
         "zero": place(0.0),
         "margin": place(MARGIN),
     }

@@ -17,8 +17,8 @@ _LEGEND = (
     f"of its own class. 0 means not used, more than {MARGIN:.2f} is too much."
 )
 WHY_NO_FINDING = {
-    "object": "A property of the object itself: only an audit makes it a finding.",
-    "shared": "In part the object's own: it leads to a warning at most.",
+    "object": "The object has this property itself, so a model may use it; only an audit makes it a finding.",
+    "shared": "The object has a part in this, so a model may use it; it leads to a warning at most.",
 }
 MOST_ROWS = 6  # of cues at the end of a fit; all of them are on the page
 
@@ -44,13 +44,19 @@ def closing(verdict: Verdict) -> list[str]:
         for each in mattering
     ]
     n_more = len(verdict.measured) - len(rows)
-    text = [f"{verdict.outcome}: {verdict.reason}", *_aligned([_HEADS, *rows] if rows else [])]
+    text = [*_opening(verdict), *_aligned([_HEADS, *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
     for finding in verdict.findings[:1]:
         classes = most_in(finding, verdict)
         text += [f"  {finding.text}", *([f"  {classes}"] if classes else [])]
         text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
     return [printable(line) for line in text]
+
+
+def _opening(verdict: Verdict) -> list[str]:
+    """The outcome and why, a line for each part of the reason."""
+    first, *others = verdict.reason.split("; ")
+    return [f"{verdict.outcome}: {first}", *(f"  {part}" for part in others)]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -85,7 +91,7 @@ def markdown(verdict: Verdict) -> str:
 
 def lines(verdict: Verdict) -> list[str]:
     """For the terminal, remedies included."""
-    text = [f"{verdict.outcome}: {verdict.reason}"]
+    text = _opening(verdict)
     for finding in verdict.findings:
         text += [f"  {finding.text}", *([f"    {classes}"] if (classes := most_in(finding, verdict)) else [])]
         text += [f"    to do: {finding.remedy.what}"]

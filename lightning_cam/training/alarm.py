@@ -46,4 +46,5 @@ class Alarm:
             raise ShortcutError(verdict)
         else:
             trainer.should_stop = trainer.should_stop or self._on_shortcut == "stop"
-            warn(f"{verdict.outcome}: {verdict.reason}" if is_printed else str(verdict))
+            cues = " and ".join(finding.cue for finding in verdict.findings if finding.outcome == FAIL)
+            warn(f"the verdict above is {verdict.outcome}, because of {cues}" if is_printed else str(verdict))

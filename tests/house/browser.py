@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+TELEPHONE = 390  # pixels, as wide as most
 in_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
 
@@ -24,6 +26,15 @@ def opened(file: Path, address: str = "", *options: str) -> tuple[str, list[str]
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def width_on_a_telephone(file: Path) -> int:
+    """How wide a page is in a window of `TELEPHONE`. Chromium's own windows are no narrower than 500."""
+    frame = file.with_name("frame.html")
+    code = "onload = () => { document.title = frames[0].document.documentElement.scrollWidth }"
+    frame.write_text(f'<iframe src="{file.name}" width="{TELEPHONE}" height="900"></iframe><script>{code}</script>')
+    dom, _ = opened(frame, "", "--allow-file-access-from-files")
+    return int(re.findall(r"<title>(\d+)</title>", dom)[0])
 
 
 KEYS = {"ArrowLeft": 37, "Enter": 13}
