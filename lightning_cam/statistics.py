@@ -158,8 +158,10 @@ def _interval_of_equals(mean: float, n: float, level: float) -> tuple[float, flo
     return mean - unseen * (1 + mean), mean + unseen * (1 - mean)
 
 
-def decision_bounds(lost: Tensor, strata: Tensor) -> tuple[float, float]:
+def decision_bounds(lost: Tensor, strata: Tensor, *, level: float = 0.95) -> tuple[float, float]:
     """Lower bound at 97.5 % and upper bound at 95 % of the mean of lost decisions, -1 to 1: Student's, not resampled.
+
+    The lower one is the end of a two-sided interval of another ``level``, if that is asked for.
 
     The upper one is the bound of an equivalence test (Schuirmann 1987). Most decisions are kept, so the few that are
     not may have gone unseen: the bound is never below that of a share of which nothing was seen.
@@ -169,11 +171,11 @@ def decision_bounds(lost: Tensor, strata: Tensor) -> tuple[float, float]:
     if len(values) < FEWEST:
         return math.nan, math.nan
     mean, n = float(weights @ values), round(1 / weights.max())
-    unseen_low, unseen = (clopper_pearson_upper(0, n, level=level) for level in (0.975, 0.95))
+    unseen_low, unseen = (clopper_pearson_upper(0, n, level=each) for each in ((1 + level) / 2, 0.95))
     if not np.ptp(values):
         return mean - unseen_low * (1 + mean), mean + unseen * (1 - mean)
     error, freedom = standard_error(lost, strata), max(len(values) - len(np.unique(labels)), 1)
-    low, high = (mean + error * float(stats.t.ppf(quantile, freedom)) for quantile in (0.025, 0.95))
+    low, high = (mean + error * float(stats.t.ppf(quantile, freedom)) for quantile in ((1 - level) / 2, 0.95))
     return low, max(high, unseen)
 
 

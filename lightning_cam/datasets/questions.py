@@ -19,9 +19,9 @@ UNMARKED = -1
 # Images that are asked for one label, at least: of 12 answers that agree, a sign test is sure after correction for
 # five labels and ten cues (2**-12 * 50 = 0.012), and of 8 it is not.
 LEAST_PER_LABEL = 12
-# The same, where the probe may be as large as it needs: 36 images whose answers stay the same rule out that a label
-# relies on a cue, see `needed_n`, and some are undefined.
-PER_LABEL = 40
+# The same, where the probe may be as large as it needs: as many as a probe of two classes has. From 36 images whose
+# answers stay the same it can be ruled out that a label relies on a cue, see `needed_n`.
+PER_LABEL = 64
 _LEAST_OF_ANSWER = 2  # images: a trial swaps among images of one answer, and a single one has no partner
 
 

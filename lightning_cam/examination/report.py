@@ -203,11 +203,7 @@ def report_on(
         is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
         changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
-    reliances = (
-        weigh_labels(losses, probe.targets, probe.classes)
-        if are_labels
-        else weigh(changes, probe.targets, probe.classes)
-    )
+    reliances = (weigh_labels if are_labels else weigh)(changes, probe.targets, probe.classes)
     labels = probe.classes[1::2] if are_labels else ()
     return Report(
         layer=seen.layer,

@@ -97,41 +97,43 @@ def weigh_labels(effects: Mapping[str, Tensor], answers: Tensor, names: Sequence
     One label that relies on a cue would drown in the mean of many that do not.
 
     Args:
-        effects: ``(N,)`` by cue; NaN for images whose label is not judged.
+        effects: As in `weigh`; NaN for images whose label is not judged.
         answers: ``(N,)``, ``2 k`` or ``2 k + 1`` for label ``k``.
         names: Of the answers.
     """
-    labels = {label: (answers // 2 == label) for label in sorted(set((answers // 2).tolist()))}
+    groups = {names[2 * label + 1]: answers // 2 == label for label in sorted(set((answers // 2).tolist()))}
     return tuple(
-        _of_surest(
-            [
-                replace(_weigh(cue, values[rows], answers[rows], names), label=names[2 * label + 1])
-                for label, rows in labels.items()
-            ],
-            {names[2 * label + 1]: (values[rows], answers[rows]) for label, rows in labels.items()},
-        )
+        _of_surest(cue, {name: (values[rows], answers[rows]) for name, rows in groups.items()}, names)
         for cue, values in effects.items()
     )
 
 
-def _of_surest(of_labels: Sequence[Reliance], columns: Mapping[str, tuple[Tensor, Tensor]]) -> Reliance:
-    """The reliance of the label with the lowest p value, corrected for the number of labels (Bonferroni).
+def _of_surest(cue: str, of_labels: Mapping[str, tuple[Tensor, Tensor]], names: Sequence[str]) -> Reliance:
+    """The reliance of the label with the lowest p value, corrected for the number of labels (Holm, Bonferroni).
 
-    The upper end is not: a claim of all labels needs no correction for their number (intersection-union test).
+    Upper ends are not: a claim of all labels needs no correction for their number (intersection-union test).
     """
-    defined = [each for each in of_labels if not math.isnan(each.low)]
+    all_labels = [replace(_weigh(cue, *columns, names), label=name) for name, columns in of_labels.items()]
+    defined = [each for each in all_labels if not math.isnan(each.low)]
     if not defined:
-        return replace(of_labels[0], label="", mean=math.nan, p_value=math.nan, by_class={})
-    surest = min(defined, key=lambda each: each.p_value)
-    p_values = statistics.holm([each.p_value for each in defined])
-    low, _ = statistics.bca_interval(*columns[surest.label], level=1 - (1 - _CONFIDENCE) / len(defined))
+        return replace(all_labels[0], label="", mean=math.nan, p_value=math.nan, either_p=math.nan, by_class={})
+    surest = min(defined, key=lambda each: each.convicting_p)
+    p_values = statistics.holm([each.convicting_p for each in defined])
+    columns, answers = of_labels[surest.label]
+    level, has_decisions = 1 - (1 - _CONFIDENCE) / len(defined), columns.ndim > 1
+    lost = columns[:, PROBABILITY] if has_decisions else columns
     return replace(
         surest,
-        low=low,
+        low=statistics.bca_interval(lost, answers, level=level)[0],
         high=max(each.high for each in defined),
-        p_value=min(p_values),
+        p_value=min(1.0, surest.p_value * len(defined)),
         by_class={each.label: (each.mean, p) for each, p in zip(defined, p_values, strict=True)},
-        needed_n=max(each.needed_n for each in defined) * len(of_labels),
+        needed_n=max(each.needed_n for each in defined) * len(all_labels),
+        accuracy_low=statistics.decision_bounds(columns[:, DECISION], answers, level=level)[0]
+        if has_decisions
+        else math.nan,
+        accuracy_high=max(each.accuracy_high for each in defined),
+        either_p=min(p_values) if has_decisions else math.nan,
     )
 
 

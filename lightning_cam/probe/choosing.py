@@ -16,6 +16,7 @@ from ..datasets.questions import PER_LABEL, UNMARKED, balanced_questions, checke
 from ..datasets.streams import FirstItems
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
+LARGEST_OF_LABELS = 512  # of several labels, which share the images among them
 # Of fewer images, if they are large: 192 MiB as float32, 64 images of 512 x 512 pixels in colour, and at least four, so
 # that two classes have two each. With all copies, a fit takes 0.5 to 0.7 GB more than without the callback.
 MOST_VALUES_OF_FEW, LEAST_N = 3 * 2**24, 4
@@ -107,7 +108,7 @@ class _Chooser:
     def number(self, wanted: int) -> int:
         """How many images are wanted where the caller does not say: several labels need more than one class each."""
         per_label = 0 if self.marks is None else PER_LABEL * self.marks.shape[1]
-        return max(wanted, min(per_label, LARGEST_DEFAULT_N))
+        return max(wanted, min(per_label, LARGEST_OF_LABELS))
 
     def choice(self, n: int) -> dict[int, int]:
         """Indices of at most ``n`` items, with their class, or their answer to the question for one label."""

@@ -70,12 +70,12 @@ def measured(reliance: Reliance) -> str:
     """How much a model relies on one cue."""
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
     figures = f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
-    if reliance.label:
-        differing = f"pictures that differ in {reliance.label!r}"
-        return f"{reliance.cue}: with {what} of {differing}, the right answer for that label loses {figures}"
     right = (
         "" if math.isnan(own) else f"the model is right on {percent(other)} of the pictures, not {percent(own)}, and "
     )
+    if reliance.label:
+        differing = f"pictures that differ in {reliance.label!r}"
+        return f"{reliance.cue}: with {what} of {differing}, {right}the right answer for that label loses {figures}"
     return f"{reliance.cue}: with {what} of another class instead of its own, {right}the right class loses {figures}"
 
 

@@ -11,7 +11,7 @@ from ...probe import Probe
 from ..engine import placed
 from ..layer_search import find_layer
 from ..layers import Layers, check_layers
-from ..outputs import as_logits
+from ..outputs import as_logits, asked
 from ..subject import ScoresOf, Subject, looking
 from ..targets import true_class
 from .answers import answers
@@ -114,12 +114,14 @@ def _changed(
     subject: Subject, names: Sequence[str], probe: Probe, positions: Tensor, plain: Sequence[Tensor], graded: Graded
 ) -> tuple[Tensor, Tensor]:
     """Distances ``(L, G, n)`` and probabilities ``(G, n)`` of one batch."""
-    own, distances, probabilities = true_class(probe.targets[positions]), [], []
+    targets, distances, probabilities = probe.targets[positions], [], []
+    own = true_class(targets)
     for grade in graded.grades:
         features, logits = _answered(subject, names, probe, graded.change(probe.images[positions], grade))
         moved = [(after - before).norm(dim=1) for after, before in zip(features, plain, strict=True)]
         distances.append(torch.stack(moved).cpu())
-        probabilities.append(own(logits.softmax(1)).cpu())
+        scores = logits if probe.labels is None else asked(logits, targets)
+        probabilities.append(own(scores.softmax(1)).cpu())
     return torch.stack(distances, 1), torch.stack(probabilities)
 
 
