@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..probe import Probe
 from ..spatial import upsample
+from .attending import attention_relevance, attention_rollout
 from .cams import grad_cam
 from .engine import capture, placed
 from .layer_search import find_layer
@@ -27,6 +28,8 @@ from .targets import Target, own_loss
 
 __all__ = [
     "OcclusionMaps",
+    "attention_relevance",
+    "attention_rollout",
     "deconvnet",
     "guided_backprop",
     "guided_grad_cam",
