@@ -23,7 +23,7 @@ from lightning_cam.datasets.questions import balanced_questions, marks_of, quest
 from lightning_cam.examination import collect_evidence, merged
 from lightning_cam.examination.look import look
 from lightning_cam.examination.views import donors_of, views_of
-from lightning_cam.intervention import STANDARD, matched_donors
+from lightning_cam.intervention import STANDARD, matched_donors, weigh_labels
 from lightning_cam.statistics import tells_apart
 from lightning_cam.training.accuracy import Logged
 
@@ -482,3 +482,11 @@ def test_a_training_of_labels_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
     watched = fitted(tmp_path / "watched", CAMCallback(), cue=0.3, epochs=2).state_dict()
 
     assert same(watched, alone)
+
+
+def test_a_swap_that_reaches_half_of_the_images_needs_twice_as_many() -> None:
+    answers = torch.arange(40) % 2
+    of_all, of_half = torch.zeros(40), torch.zeros(40).where(torch.arange(40) % 4 < 2, torch.nan)
+    whole, half = weigh_labels({"cast": of_all, "tone": of_half}, answers, ("no a", "a"))
+
+    assert half.needed_n == 2 * whole.needed_n

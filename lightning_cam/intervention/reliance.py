@@ -113,7 +113,7 @@ def _of_surest(cue: str, of_labels: Mapping[str, tuple[Tensor, Tensor]], names: 
 
     Upper ends are not: a claim of all labels needs no correction for their number (intersection-union test).
     """
-    all_labels = [replace(_weigh(cue, *columns, names), label=name) for name, columns in of_labels.items()]
+    all_labels = [_of_label(cue, columns, names, name) for name, columns in of_labels.items()]
     defined = [each for each in all_labels if not math.isnan(each.low)]
     if not defined:
         return replace(all_labels[0], label="", mean=math.nan, p_value=math.nan, either_p=math.nan, by_class={})
@@ -135,6 +135,13 @@ def _of_surest(cue: str, of_labels: Mapping[str, tuple[Tensor, Tensor]], names: 
         accuracy_high=max(each.accuracy_high for each in defined),
         either_p=min(p_values) if has_decisions else math.nan,
     )
+
+
+def _of_label(cue: str, columns: tuple[Tensor, Tensor], names: Sequence[str], label: str) -> Reliance:
+    """The reliance of one label alone; it needs more images where the swap reaches a part of them only."""
+    reliance, n = _weigh(cue, *columns, names), len(columns[0])
+    n_reached = n - statistics.n_undefined(columns[0] if columns[0].ndim == 1 else columns[0][:, PROBABILITY])
+    return replace(reliance, label=label, needed_n=reliance.needed_n * n / max(n_reached, 1))
 
 
 def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -> Reliance:
