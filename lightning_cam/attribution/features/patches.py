@@ -58,7 +58,8 @@ def strongest_patches(
 
     An image counts once, with the place of its largest activation. The patch is the unit's receptive field. It is
     traced for each place from the layer back to the pixels: through ReLUs as if they were open, and from a max-pooling
-    to its whole window. So it ends at the image's edge, and is the whole image behind a global operation.
+    to its whole window. So it ends at the image's edge, and is the whole image behind a global operation. Weights
+    of exactly 0 see nothing: residual branches that begin with zeros make the patches of an untrained network small.
 
     The picture is the gradient of that one activation under the rule at each ReLU, see `pixels.deconvnet` and
     `pixels.guided_backprop`. The paper starts with the activation's size; here all start with 1, so that the pictures
