@@ -48,6 +48,7 @@ class Cue:
             to the seam alone. So the effect of the part is capped at that of the whole.
         facts: Facts of the audit that show the cue.
         object_facts: Those of the facts in which the object has a part.
+        shows_as: Cues whose facts differ by class as well where this one does. They have no remedy of their own then.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Cue:
     part_of: str | None = None
     facts: tuple[str, ...] = ()
     object_facts: tuple[str, ...] = ()
+    shows_as: tuple[str, ...] = ()
 
 
 _SIDES = "(64, 112, 224)"
@@ -89,6 +91,7 @@ BACKGROUND = Cue(
     ),
     needs_masks_to_convict=True,
     facts=("alpha", "hidden colour", "background pixels"),
+    shows_as=("border", "corner", "region", "cast", "contrast", "frequency", "tone"),
 )
 BORDER = Cue(
     "border",
@@ -97,6 +100,7 @@ BORDER = Cue(
     needs_masks_to_convict=True,
     part_of=BACKGROUND.name,
     facts=("border colour", "border spread", "plain border"),
+    shows_as=("corner", "region"),
 )
 CORNER = Cue(
     "corner",
@@ -210,6 +214,7 @@ PATCH = Cue(
     ),
     needs_masks_to_convict=True,
     facts=("repeated patch",),
+    shows_as=("border", "corner", "region"),
     object_facts=("repeated patch",),
 )
 

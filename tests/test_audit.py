@@ -4,6 +4,7 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -439,15 +440,37 @@ def test_json_holds_json_types_and_everything(biased: AuditResult) -> None:
     assert record["ok"] is False
 
 
-def test_the_table_has_a_paragraph_for_each_cue(biased: AuditResult) -> None:
+def test_the_table_has_a_paragraph_for_each_cause(biased: AuditResult) -> None:
     lines = biased.as_table().splitlines()
 
     assert lines[0] == "read fins 50 of 50, sprouts 50 of 50 pictures"
     assert lines[2].startswith("strong    codec       skill 1.00 (at least 0.9")
     heads = [line for line in lines if "  skill " in line]
-    assert [line.split()[1] for line in heads] == list(dict.fromkeys(finding.cue for finding in biased.findings))
+    assert [line.split()[1] for line in heads] == list(biased.causes)
     assert "\n      transform = transforms.FlattenAlpha()\n" in biased.as_table()
-    assert biased.as_table().count("RandomResizedCrop") == 1
+    assert biased.as_table().count("start with this: ") == 1
+
+
+def test_what_another_background_changes_as_well_is_the_same_cause(biased: AuditResult) -> None:
+    assert {"border", "corner"} <= {*biased.cues} & {*biased.causes["background"]}
+    assert "border" not in biased.causes
+    assert "likely the same cause: " in biased.as_table()
+    assert "RandomResizedCrop" not in biased.as_table()
+    assert biased.as_json()["causes"] == {cue: list(others) for cue, others in biased.causes.items()}
+    assert {cue for one, others in biased.causes.items() for cue in (one, *others)} == {*biased.cues}
+
+
+def test_what_is_clearer_than_a_cause_is_none_of_its_effects(biased: AuditResult) -> None:
+    dim = tuple(replace(each, skill=0.5) if each.cue == "background" else each for each in biased.findings)
+
+    assert "border" in replace(biased, findings=dim).causes
+
+
+def test_no_cue_is_lost_among_causes(biased: AuditResult) -> None:
+    skills = {"background": 0.7, "border": 0.78, "corner": 0.87}
+    steps = tuple(replace(each, skill=skills[each.cue]) for each in biased.findings if each.cue in skills)
+
+    assert replace(biased, findings=steps).causes == {"background": ("border",), "corner": ()}
 
 
 def test_what_no_network_sees_comes_last(biased: AuditResult) -> None:

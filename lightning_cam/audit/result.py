@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cues import FILE
+from ..cues import FILE, cue_named
 from ..text import printable
 from .findings import AuditFinding, FactSkill
 from .recurring import RecurringPatch
 
 _COLOURS = {"strong": "\033[31m", "moderate": "\033[33m", "weak": "\033[36m"}
+_AS_CLEAR = 0.1  # of skill: a cue is no effect of one that is less clear than this. Chosen, not measured.
 _SHOWN = 10  # classes and skipped files that a table lists; the rest are counted
 
 
@@ -58,6 +59,23 @@ class AuditResult:
         return tuple(dict.fromkeys(finding.cue for finding in self.findings))
 
     @property
+    def causes(self) -> dict[str, tuple[str, ...]]:
+        """The cues that need a remedy, clearest first, each with other cues that are likely the same thing.
+
+        Another background changes the border, the mean colour and the contrast too. Such a cue is no cause where the
+        one that it shows is as clear: its remedy would leave the background in place.
+        """
+        skills = {finding.cue: finding.skill for finding in reversed(self.findings)}  # the clearest of each
+
+        def explains(one: str, other: str) -> bool:
+            return other in cue_named(one).shows_as and skills[one] + _AS_CLEAR >= skills[other]
+
+        first = [cue for cue in self.cues if not any(explains(one, cue) for one in self.cues)]
+        causes = [cue for cue in self.cues if cue in first or not any(explains(one, cue) for one in first)]
+        effects = [cue for cue in self.cues if cue not in causes]
+        return {one: tuple(cue for cue in effects if explains(one, cue)) for one in causes}
+
+    @property
     def ok(self) -> bool:
         """Whether a network can see none of the findings."""
         return all(finding.cue == FILE.name for finding in self.findings)
@@ -76,13 +94,14 @@ class AuditResult:
             "skipped": [{"name": name, "reason": reason} for name, reason in self.skipped],
             "facts": [asdict(fact) for fact in self.facts],
             "findings": [asdict(finding) for finding in self.findings],
+            "causes": {cue: list(others) for cue, others in self.causes.items()},
             "patches": [patch.as_json() for patch in self.patches],
             "cue_map": self.cue_map.tolist(),
             "candidate_region": self.candidate_region.tolist(),
         }
 
     def as_table(self, *, colour: bool | None = None) -> str:
-        """Text for people, a paragraph for each cue; coloured by default where standard output is a terminal."""
+        """Text for people, a paragraph for each cause; coloured by default where standard output is a terminal."""
         if colour is None:
             colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         return "\n".join([*self._counts(), "", *self._paragraphs(colour)])
@@ -99,14 +118,17 @@ class AuditResult:
         if not self.findings:
             yield f"none of the {len(self.facts)} facts predicts the label"
         advised: set[str] = set()
-        for cue in dict.fromkeys(finding.cue for finding in self.findings):
+        for cue, others in self.causes.items():
             findings = [finding for finding in self.findings if finding.cue == cue]
             first, facts = findings[0], ", ".join(finding.fact for finding in findings)
             head = f"{first.severity:<8}  {cue:<10}  skill {first.skill:.2f} (at least {first.bound:.2f})  {facts}"
             yield f"{_COLOURS[first.severity]}{head}\033[0m" if colour else head
             yield f"  {printable(first.text)}"
+            if others:
+                yield f"  likely the same cause: {', '.join(others)}"
             if first.remedy not in advised:
-                yield "\n      ".join([f"  to do: {first.remedy}", *first.code.splitlines()])
+                verb = "to do" if advised or len(self.causes) < 2 else "start with this"
+                yield "\n      ".join([f"  {verb}: {first.remedy}", *first.code.splitlines()])
             advised.add(first.remedy)
 
 
