@@ -16,6 +16,7 @@ from lightning_cam.attribution.heads import Head
 from lightning_cam.datasets.normalization import Normalize
 from lightning_cam.sinks import FolderSink
 from lightning_cam.training.failures import Failures
+from lightning_cam.training.keeping import Keeping
 from lightning_cam.training.mistakes import MOST, Gathered, Kept, Mistakes
 
 TRAINER = SimpleNamespace(fast_dev_run=False, sanity_checking=False)
@@ -189,12 +190,33 @@ def test_kept_images_are_shown_as_pixels_and_reach_the_model_as_they_did(preproc
     rows = torch.arange(2)
     kept = Kept(torch.ones(2), rows, 1 - rows, rows, inputs)
 
-    found = Gathered(kept, rows, 1 - rows).as_probe(Probe(pixels, rows, preprocess=preprocess))
+    found = Gathered(kept, rows, 1 - rows, 2).as_probe(Probe(pixels, rows, preprocess=preprocess))
 
     assert torch.allclose(found.prepare(found.images), inputs, atol=1e-5)
     assert found.names == ("validation image 0", "validation image 1")
     if not callable(preprocess) or isinstance(preprocess, Normalize):
         assert torch.allclose(found.images, pixels, atol=1e-6)
+
+
+def test_a_probe_of_few_classes_may_have_mistakes_of_others() -> None:
+    images, labels = torch.rand(2, 3, 4, 4), torch.tensor([3, 4])
+    kept = Kept(torch.ones(2), labels, labels - 1, labels, images)
+    few = Probe(images, torch.tensor([0, 1]), classes=["cat", "dog"])
+
+    assert Gathered(kept, labels, labels - 1, 5).as_probe(few).classes == (
+        "cat",
+        "dog",
+        "class 2",
+        "class 3",
+        "class 4",
+    )
+
+
+def test_of_several_labels_no_mistakes_are_asked_for() -> None:
+    nobody: Any = None
+    several = Probe(torch.rand(2, 3, 4, 4), torch.tensor([[0, 1], [1, 0]]), classes=["cat", "dog"])
+
+    assert Keeping(nobody, nobody, nobody, nobody, nobody)._surest(nobody, nobody, several) is None
 
 
 class Counting(Net):

@@ -67,6 +67,8 @@ class Keeping:
 
     def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
         """The surest mistakes on all validation images, in the first process; all have to call this."""
+        if probe.labels is not None:  # of several labels an image has several answers
+            return None
         gathered = self._mistakes.gathered()
         if gathered is None or not gathered.goes_with(observer.logged):
             return None

@@ -71,6 +71,7 @@ class _Seen:
     kept: Kept | None
     labels: Tensor
     predicted: Tensor
+    n_classes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +82,13 @@ class Gathered:
         kept: The surest mistakes.
         labels: ``(n,)`` of all images.
         predicted: ``(n,)``.
+        n_classes: How many classes the model knows.
     """
 
     kept: Kept
     labels: Tensor
     predicted: Tensor
+    n_classes: int
 
     @property
     def accuracy(self) -> float:
@@ -113,7 +116,7 @@ class Gathered:
             pixels.clamp(0, 1),
             self.kept.labels,
             masks=[None] * len(inputs),
-            classes=like.classes,
+            classes=[*like.classes, *(f"class {i}" for i in range(len(like.classes), self.n_classes))],
             names=[f"validation image {place}" for place in self.kept.places.tolist()],
             preprocess=preprocess,
         )
@@ -205,7 +208,7 @@ class Mistakes:
             return None
         answers = torch.cat(self._answers, 1).long().cpu()
         labels, predicted = answers[:, (answers[0] >= 0) & (answers[0] < self._n_classes)]
-        return _Seen(None if self._kept is None else self._kept.real(), labels, predicted)
+        return _Seen(None if self._kept is None else self._kept.real(), labels, predicted, self._n_classes)
 
     def forget(self) -> None:
         """Lets go of images and hooks."""
@@ -251,4 +254,4 @@ def _merged(parts: Sequence[_Seen]) -> Gathered | None:
     for other in with_images[1:]:
         kept = kept.beside(other) if other.images.shape[1:] == kept.images.shape[1:] else kept
     labels, predicted = (torch.cat([getattr(part, name) for part in parts]) for name in ("labels", "predicted"))
-    return Gathered(kept.surest(MOST), labels, predicted)
+    return Gathered(kept.surest(MOST), labels, predicted, max(part.n_classes for part in parts))
