@@ -345,12 +345,20 @@ def test_a_map_is_of_the_label_that_its_image_is_asked_for() -> None:
             assert column <= peak[1] < column + 6
 
 
+def test_the_map_of_the_prediction_is_of_the_same_label() -> None:
+    report = examine(Reader(frame=False), probe(40), trials=(), layer="conv")
+
+    assert torch.equal(report.predicted_grid_maps, report.grid_maps)  # all answers are right
+
+
 def test_where_a_model_looks_for_an_absent_label_counts_in_no_measure() -> None:
     whole = probe(40)
     report = examine(Reader(frame=False), whole, trials=(), layer="conv")
+    against = examine(Reader(frame=False), whole, trials=(), layer="conv", method=cams.against(cams.grad_cam))
     is_absent = whole.targets % 2 == 0
 
-    assert bool(report.values["attention_entropy"][is_absent].isnan().all())
+    assert bool(against.grid_maps[is_absent].flatten(1).any(1).all())
+    assert bool(against.values["attention_entropy"][is_absent].isnan().all())
     assert bool(report.values["attention_entropy"][~is_absent].isfinite().all())
     assert report.scalars["undefined_rate"] == 0
 
