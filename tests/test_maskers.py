@@ -7,11 +7,14 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from house.photographs import photographs
 from lightning_cam import maskers
 from lightning_cam.maskers import barrier, consensus
+from planted.plan import Run
+from planted.scenes import pictures
 
 
 @pytest.fixture
@@ -35,6 +38,21 @@ def test_the_cover_holds_the_object_and_the_core_is_object(side: int) -> None:
     assert recall(cover, masks).mean() >= 0.95
     assert (core & masks).sum() / core.sum() > 0.7
     assert (~cover).float().mean() > 0.4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [64, 128])
+@pytest.mark.parametrize("objects", ["creatures", "figures"])
+def test_the_cover_holds_drawn_objects_over_textures(objects: str, side: int) -> None:
+    drawn = pictures(Run(objects, 2, "background_texture", 0.5, seed=3), "probe", leaves=None, strength=0.5)
+    size, masks = (side, side), drawn.masks[:48, None].float()
+
+    cover, _ = maskers.guess(F.interpolate(drawn.images[:48].float() / 255, size=size, mode="bilinear"))
+
+    kept = recall(cover, F.interpolate(masks, size=size, mode="nearest")[:, 0] > 0.5)[cover.any((1, 2))]
+    assert len(kept) >= 40
+    assert kept.mean() >= 0.95
+    assert (kept >= 0.8).float().mean() >= 0.95
 
 
 @pytest.mark.usefixtures("quick")
