@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from house.pages import check, picture
 from house.shortcut import BORDER, Framed, framed, framed_probe
-from lightning_cam import CAMCallback
+from lightning_cam import CAMCallback, Probe
 from lightning_cam.sinks import FolderSink, Page, folder
 from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
@@ -21,8 +22,9 @@ from lightning_cam.verdict import Verdict
 
 OURS = [
     *("history.jsonl", "verdict.json", "report.html", "evolution.png", "summary.md", "run.json"),
-    *("evidence_x.png", "step_00000003"),
+    *("evidence_x.png", "step_00000003", "probe"),
 ]
+PROBE = Probe(torch.zeros(1, 3, 4, 4), torch.zeros(1, dtype=torch.long))
 UNSURE = Verdict("INCONCLUSIVE", 0.0, (), (), "")
 ONE = Run("one")
 MOVED = "has files of yours or of another run, so this run is kept in"
@@ -32,7 +34,7 @@ def page(step: int = 3, run: Run = ONE, *, is_final: bool = False) -> Page:
     """A page with every kind of file."""
     return Page(
         "cam", step, 0, {"cam/a": 0.5}, verdict=UNSURE, strip=picture(3), evidence={"x": picture(4)}, text="words",
-        is_final=is_final, run=run,
+        is_final=is_final, run=run, reviewable=PROBE,
     )  # fmt: skip
 
 
@@ -160,7 +162,7 @@ def test_a_finished_run_that_goes_on_stays_in_its_folder(tmp_path: Path) -> None
 
 def test_an_early_checkpoint_of_a_finished_run_leads_to_another_folder(tmp_path: Path) -> None:
     FolderSink(tmp_path).write(page(9, Run("one"), is_final=True))
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.warns(UserWarning, match=MOVED):
         FolderSink(tmp_path).write(page(12, Run("two", resumes="one", first_step=4)))
 

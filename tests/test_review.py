@@ -4,22 +4,33 @@ import base64
 import hashlib
 import json
 import re
+import shlex
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from house.browser import TELEPHONE, in_chromium, opened, width_on_a_telephone
-from lightning_cam import Probe, examine, judge, maskers
+from house.photographs import photographs
+from house.trainings import Step, trainer
+from lightning_cam import CAMCallback, Probe, examine, judge, maskers
 from lightning_cam.cli import main
+from lightning_cam.finished.kept import place_of_pictures
 from lightning_cam.finished.review import page
-from lightning_cam.maskers import as_annotations
+from lightning_cam.maskers import as_annotations, consensus
+from lightning_cam.maskers.reviewed import runs_of
+from lightning_cam.probe import Normalize
+from lightning_cam.sinks import FolderSink, Page
+from lightning_cam.sinks.page import Run
+from lightning_cam.training import reviewing
 
 SIDE, N_OF_CLASS = 64, 12
 TOP, BOTTOM = 18, 46  # of the objects, in columns 18 to 46 as well
@@ -308,3 +319,134 @@ def test_the_command_writes_the_page_and_writes_over_nothing_else(
     assert "masks.json" in out.read_text()
     assert main(["masks", str(data), "--out", str(other)]) == 2
     assert other.read_text() == "mine"
+
+
+# ---- the probe that a run keeps --------------------------------------------------------------------------------------
+
+
+def guessed(n: int = 4, size: int = 4) -> Probe:
+    """Pixels are bytes, as those of pictures are."""
+    images = torch.randint(256, (n, 3, size, size), generator=torch.Generator().manual_seed(0)).float() / 255
+    masks = torch.zeros(n, size, size, dtype=torch.bool)
+    masks[:, 0, 0] = True
+    step = Normalize((0.5,), (0.25,))
+    return Probe(images, torch.arange(n) % 2, masks=masks, mask_sources=["guess"] * n, preprocess=step)
+
+
+def kept(probe: Probe, folder: Path) -> Path:
+    FolderSink(folder).write(Page("cam", 3, 0, text="the end", is_final=True, run=Run("one"), reviewable=probe))
+    return folder
+
+
+def test_a_run_keeps_a_probe_of_bytes_that_is_the_same_probe(tmp_path: Path) -> None:
+    probe = guessed()
+    place = place_of_pictures(kept(probe, tmp_path / "run"))
+    again = Probe.load(place)
+
+    assert (again.fingerprint, again.preprocess, again.names) == (probe.fingerprint, probe.preprocess, probe.names)
+    assert again.mask_sources == probe.mask_sources
+    assert np.load(next(place.glob("images-*.npy"))).dtype == np.uint8
+    assert place_of_pictures(tmp_path) == place_of_pictures(place.parent) == place
+    assert place_of_pictures(place) == place
+
+
+def test_a_run_without_pictures_says_when_there_are_some(data: Path, tmp_path: Path) -> None:
+    FolderSink(tmp_path / "run").write(Page("cam", 3, 0, text="the end", is_final=True, run=Run("one")))
+
+    with pytest.raises(
+        ValueError, match=r"keeps no pictures of full size: .* if masks were guessed, unless log_images"
+    ):
+        place_of_pictures(tmp_path / "run")
+    assert place_of_pictures(data) == data
+
+
+def test_only_guessed_masks_are_a_reason_to_keep_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reviewing.is_reviewable(guessed())
+    assert not reviewing.is_reviewable(replace(guessed(), mask_sources=("given",) * 4))
+    monkeypatch.setattr(reviewing, "MOST_BYTES", 4 * 3 * 4 * 4 - 1)
+    assert not reviewing.is_reviewable(guessed())
+
+
+def test_the_page_of_a_run_says_what_to_paste(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = kept(guessed(), tmp_path / "a run" / "cam_report")
+    checkpoint = folder.parent / "checkpoints" / "last one.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+
+    assert main(["masks", str(folder)]) == 0
+    assert (
+        f"lightning-cam examine '{checkpoint}' --model package.module:Net --data '{folder}' --masks masks.json\n"
+        in capsys.readouterr().out
+    )
+    assert all(f'"file":"{name}"' in Path("masks.html").read_text() for name in guessed().names)
+    assert main(["masks", str(folder), "--masks", "masks.json"]) == 2
+
+
+def scenes(n: int, seed: int) -> tuple[TensorDataset, Tensor]:
+    """Bodies before grounds that give the class away, and the bodies' exact masks."""
+    images, masks = photographs(n, seed=seed)
+    targets = torch.arange(n) % 2
+    grounds = 0.2 + 0.5 * targets[:, None, None] + images[:, 2] / 5
+    images[:, 2] = torch.where(masks, images[:, 2], grounds)
+    return TensorDataset((255 * images).round() / 255, targets), masks
+
+
+class Learning(Step, lightning.pytorch.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.build()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), 0.03)
+
+
+def ended(folder: Path, **options: Any) -> tuple[CAMCallback, Tensor]:
+    """The callback of a training whose masks were guessed, and the exact masks of its probe."""
+    torch.manual_seed(0)
+    (training, _), (validation, masks) = scenes(160, 1), scenes(64, 2)
+    callback = CAMCallback(every_n_epochs=4, trials=["background"], **options)
+    run = trainer(folder, callback, lightning_=lightning.pytorch, max_epochs=4, enable_checkpointing=True)
+    run.fit(Learning(), DataLoader(training, 16, shuffle=True), DataLoader(validation, 32))
+    assert callback.probe is not None
+    alike = (callback.probe.images[:, None] - validation.tensors[0]).abs().amax((2, 3, 4))
+    return callback, masks[alike.argmin(1)]
+
+
+@pytest.mark.slow
+def test_a_run_with_guessed_masks_is_judged_again_by_the_commands_that_it_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    callback, masks = ended(tmp_path)
+    printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("    lightning-cam")]
+    look, examine_again = (shlex.split(line)[1:] for line in printed)
+    code = main(look)
+    assert callback.probe is not None
+    names = callback.probe.names
+    pictures = [
+        {"file": name, "size": [64, 64], "grid": [64, 64], "counts": runs_of(mask)}
+        for name, mask in zip(names, masks, strict=True)
+    ]
+    Path("masks.json").write_text(json.dumps({**review(tmp_path), "pictures": pictures}))
+    capsys.readouterr()
+    outcome = main(examine_again)
+
+    assert callback.verdict is not None
+    assert (code, callback.verdict.outcome, outcome) == (0, "WARN", 1)
+    assert "lightning-cam masks RUN_DIR writes a page" in callback.verdict.reason
+    assert "FAIL: the model relies on something that is not the object: background" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_without_pictures_keeps_no_probe_and_names_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(consensus, "_STEPS", 8)
+    ended(tmp_path, log_images=False)
+
+    assert "    lightning-cam" not in capsys.readouterr().out
+    assert not (tmp_path / "cam_report" / "probe").exists()
+    assert (tmp_path / "cam_report" / "verdict.json").exists()

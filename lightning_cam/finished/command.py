@@ -23,6 +23,7 @@ from ..text import printable, shortened
 from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
 from ..verdict import Outcome, Verdict, judge, limits, withheld
+from .kept import place_of_pictures
 from .loading import function_named, importing_from, load_model
 from .wording import as_options
 
@@ -50,7 +51,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=Path,
         metavar="DIR",
-        help="pictures that the model was not trained on, in one folder for each class; or a saved probe",
+        help="pictures that the model was not trained on, in one folder for each class; or a saved probe; or the "
+        "folder of a run whose masks were guessed",
     )
     parser.add_argument(
         "--masks",
@@ -127,10 +129,11 @@ def _preprocess(options: argparse.Namespace) -> Preprocess | None:
 
 
 def _probe(options: argparse.Namespace, preprocess: Preprocess | None) -> Probe:
-    if is_saved(options.data):
+    place = place_of_pictures(options.data)
+    if is_saved(place):
         if options.size:
             raise ValueError("--size cannot change the pictures of a saved probe; leave it out")
-        probe = Probe.load(options.data, preprocess=preprocess)
+        probe = Probe.load(place, preprocess=preprocess)
         return probe.with_reviewed(options.masks) if options.masks else probe
     size = tuple(options.size) if options.size else None
     probe = Probe.from_folder(options.data, options.n, masks=options.masks, size=size, preprocess=preprocess)
@@ -175,7 +178,7 @@ def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[
             "the model got the pixels as they are, from 0 to 1; if your training normalizes, pass --mean and --std, or "
             "--preprocess"
         )
-    if options.size is None:
+    if options.size is None and not is_saved(place_of_pictures(options.data)):
         height, width = report.size
         remarks.append(f"the pictures have {height}x{width} pixels; if your training resizes them, pass --size H W")
     if probe.masks is None:

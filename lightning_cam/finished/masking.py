@@ -1,13 +1,16 @@
 """``lightning-cam masks``: a page to look at masks, and masks that a segmenter of the user's draws."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 from ..maskers import as_annotations, write_masks
+from ..probe.storage import is_saved
 from .command import N_IMAGES
+from .kept import place_of_pictures
 from .loading import function_named, importing_from
 from .review import page
 
@@ -15,7 +18,10 @@ from .review import page
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument(
-        "folder", type=Path, metavar="DIR", help="pictures in one folder for each class; or a saved probe"
+        "folder",
+        type=Path,
+        metavar="DIR",
+        help="pictures in one folder for each class; or a saved probe; or the folder of a run whose masks were guessed",
     )
     parser.add_argument(
         "--with",
@@ -45,18 +51,26 @@ def run(options: argparse.Namespace) -> list[str]:
 
 
 def _reviewing(options: argparse.Namespace) -> list[str]:
-    if (options.folder / "verdict.json").is_file():
-        raise ValueError(
-            f"{options.folder} is of a run, which keeps no pictures of full size; give the folder of pictures that its "
-            "model is examined with, or a probe that callback.probe.save(folder) wrote"
-        )
+    place = place_of_pictures(options.folder)
+    if is_saved(place) and options.masks is not None:
+        raise ValueError("--masks is for a folder of pictures; a saved probe, or that of a run, has masks of its own")
     if options.out.is_dir() or (options.out.exists() and options.out.suffix != ".html"):
         raise ValueError(f"--out must be a page such as masks.html, got {options.out}")
-    options.out.write_text(page(options.folder, options.n, as_annotations(options.masks)), encoding="utf-8")
+    options.out.write_text(page(place, options.n, as_annotations(options.masks)), encoding="utf-8")
+    examine = ["examine", _checkpoint_of(place), "--model", "package.module:Net", "--data", str(options.folder)]
+    takes = "Probe.load(...).with_reviewed" if is_saved(place) else "Probe.from_folder(..., masks=...)"
     return [
         f"wrote {options.out}: open it in a browser, look at each picture, and save masks.json",
-        "  then pass --masks masks.json to lightning-cam examine, or masks='masks.json' to Probe.from_folder",
+        "  then judge again without training, with the name of your module, and the checkpoint that you want:",
+        f"    {shlex.join(['lightning-cam', *examine, '--masks', 'masks.json'])}",
+        f"  in Python, {takes} takes masks.json",
     ]
+
+
+def _checkpoint_of(place: Path) -> str:
+    """The newest checkpoint where Lightning keeps those of the run whose probe is in ``place``, if there is one."""
+    files = sorted((place.parent.parent / "checkpoints").glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+    return str(files[-1]) if files else "CHECKPOINT"
 
 
 def _segmenting(options: argparse.Namespace) -> list[str]:

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
@@ -22,8 +23,13 @@ from ..text import printable
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-# Type and number of axes of each array. A file with another header is refused before its values are read.
-_KINDS = {"images": ("float32", 4), "targets": ("int64", 1), "masks": ("bool", 3), "labels": ("int64", 2)}
+# Types and number of axes of each array. A file with another header is refused before its values are read.
+_KINDS = {
+    "images": (("float32", "uint8"), 4),
+    "targets": (("int64",), 1),
+    "masks": (("bool",), 3),
+    "labels": (("int64",), 2),
+}
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
 _START_BYTES = 1_000  # read from a damaged manifest: ours begins with `schema` and `arrays`
@@ -57,14 +63,21 @@ def save(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     old_files = _files_of_predecessor(folder)
     files = {name: _file(name, facts["fingerprint"]) for name in arrays}
-    for name, array in arrays.items():
-        with _replacing(folder / files[name]) as file:
-            np.save(file, array, allow_pickle=False)
-    content = {"schema": SCHEMA, "arrays": sorted(arrays), **facts}
-    with _replacing(folder / MANIFEST) as file:
-        file.write(json.dumps({**content, "checksum": _checksum(content)}, indent=1).encode())
+    for name, data in files_of(arrays, facts):
+        with _replacing(folder / name) as file:
+            file.write(data)
     for old_file in old_files - set(files.values()):
         (folder / old_file).unlink(missing_ok=True)
+
+
+def files_of(arrays: Arrays, facts: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The files of a saved probe in the order in which they are written, each with its name."""
+    for name, array in arrays.items():
+        file = BytesIO()
+        np.save(file, array, allow_pickle=False)
+        yield _file(name, facts["fingerprint"]), file.getvalue()
+    content = {"schema": SCHEMA, "arrays": sorted(arrays), **facts}
+    yield MANIFEST, json.dumps({**content, "checksum": _checksum(content)}, indent=1).encode()
 
 
 def is_saved(folder: Path) -> bool:
@@ -185,8 +198,9 @@ def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
         mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except _BROKEN_HEADER as error:
         raise ValueError(f"{path} cannot be read ({printable(error)}); save the probe again") from error
-    if (str(mapped.dtype), mapped.ndim) != _KINDS[name]:
-        expected, actual = "{} of {} dimensions".format(*_KINDS[name]), f"{mapped.dtype} of {mapped.ndim}"
+    types, n_axes = _KINDS[name]
+    if str(mapped.dtype) not in types or mapped.ndim != n_axes:
+        expected, actual = f"{types[0]} of {n_axes} dimensions", f"{mapped.dtype} of {mapped.ndim}"
         raise ValueError(f"{path} must hold {expected}, got {actual}; save the probe again")
     if len(mapped) != len(facts["names"]):
         raise ValueError(f"{path} must hold {len(facts['names'])} rows, got {len(mapped)}; save the probe again")

@@ -102,14 +102,16 @@ class Album:
         mistakes: SurestMistakes | None = None,
         *,
         alert: bool,
+        reviewable: Probe | None = None,
     ) -> None:
-        """Queues the last page, which is never dropped."""
+        """Queues the last page, which is never dropped. ``reviewable`` is a probe to keep for a review of its masks."""
         frames = tuple(self._frames)
 
         def last() -> Page:
             page = final_page(self._probe, frames, history, self._name, verdict, evidence, alert=alert)
             is_against = bool(frames) and frames[-1].is_against
-            return page if mistakes is None else replace(page, mistakes=mistakes.shown(is_against=is_against))
+            shown = None if mistakes is None else mistakes.shown(is_against=is_against)
+            return replace(page, mistakes=shown, reviewable=reviewable)
 
         self._worker.submit(self._signed(last, is_final=True), wait=True)
 

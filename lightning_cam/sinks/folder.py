@@ -21,7 +21,7 @@ from ..text import words
 from ..verdict import Verdict
 from .history import HISTORY, History
 from .page import Page, Run, png
-from .places import create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
+from .places import PROBE, create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
 from .report_page import RunPage, read_back
 from .wording import summary
 
@@ -38,9 +38,9 @@ class FolderSink:
     """Keeps pictures, the series of scalars, the verdict and a summary as files.
 
     ``step_00000012/<probe>.png``, ``history.jsonl`` (a line per check), ``verdict.json`` and ``report.html`` (the run
-    as one page) at each check; at the end ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. A file is
-    either whole or not there. A run that is resumed into the same folder continues the series; a step that comes again
-    replaces the earlier one.
+    as one page) at each check; at the end ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. If masks were
+    guessed, ``probe`` has the pictures in full, for ``lightning-cam masks``. A file is either whole or not there. A run
+    that is resumed into the same folder continues the series; a step that comes again replaces the earlier one.
 
     Args:
         path: The folder; made when the first page comes. Where it has files of yours with the same names, or another
@@ -69,6 +69,11 @@ class FolderSink:
                 _say(f"'{earlier.root}' was deleted, so it is made again, without the earlier pictures")
             self._open(run, _RunFolder(free_place(self._path, run), earlier.history.lines, earlier.page))
             self._folders[run.name].keep(page)
+
+    @property
+    def path(self) -> Path:
+        """The folder, or the one above where it was taken."""
+        return self._path
 
     def page_of(self, run: Run) -> RunPage | None:
         """The page of a run that is kept here, as far as it has come; None where nothing could be kept."""
@@ -163,6 +168,8 @@ def _files(page: Page) -> dict[str, bytes]:
         captions = {f"evidence_{safe_name(cue)}.png": f"Only the {cue} was swapped" for cue in page.evidence}
         captions |= {"evolution.png": STRIP_SAYS} if page.strip is not None else {}
         files["summary.md"] = summary(page.text, page.numbers, captions).encode("utf-8", "replace")
+    if page.reviewable is not None:
+        files |= {f"{PROBE}/{name}": data for name, data in page.reviewable.in_bytes().items()}
     return files
 
 

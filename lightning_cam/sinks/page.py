@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..audit import AuditResult
+from ..probe import Probe
 from ..verdict import Verdict
 from .mistakes import ShownMistakes
 from .per_image import PerImage
@@ -99,6 +100,7 @@ class Page:
         mistakes: The surest ones of the whole validation set; only the last page of a fit has them.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
         figures: ``(h, w, 3)`` uint8 pictures of a check by name, such as "features"; they belong to no single probe.
+        reviewable: The probe, on the last page of a fit whose masks were guessed: a folder keeps it for a review.
     """
 
     prefix: str
@@ -121,6 +123,7 @@ class Page:
     mistakes: ShownMistakes | None = None
     off: str = ""
     figures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    reviewable: Probe | None = None
 
 
 class Sink(Protocol):

@@ -13,7 +13,11 @@ from pathlib import Path
 from .page import Run
 
 RUN = "run.json"  # says which run a folder belongs to, and which files in it are the run's
-NAMES = ("history.jsonl", "verdict.json", "evolution.png", "evidence_*.png", "report.html", "summary.md", "step_*", RUN)
+PROBE = "probe"  # folder of the probe, as it is saved, where its masks were guessed
+NAMES = (
+    *("history.jsonl", "verdict.json", "evolution.png", "evidence_*.png", "report.html", "summary.md", "step_*"),
+    *(PROBE, RUN),
+)
 UNFINISHED = ".lightning_cam.tmp"
 MOST_BYTES = 10_000_000  # of `RUN`: a check adds 17 bytes, so half a million checks
 

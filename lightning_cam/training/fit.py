@@ -148,7 +148,9 @@ class Fit:
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
-            is_printed = self._keeping.sum_up(self._observer, module, self.probe, self.verdict, alert=alert is not None)
+            is_printed = self._keeping.sum_up(
+                self._observer, trainer, module, self.probe, self.verdict, alert=alert is not None
+            )
         self._gallery.close()
         if alert:
             self._alarm.act(trainer, alert, is_printed=is_printed)

@@ -1,6 +1,7 @@
 """The pictures of one fit: a page for each check, a last page, and how a person gets to see them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..audit import AuditResult
@@ -42,6 +43,7 @@ class Gallery:
         self._failures = failures
         self._album: Album | None = None
         self._run = Run()
+        self._kept_in: Path | None = None
         self._openings: list[str] = []  # commands and addresses that show a person the pictures
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,12 +55,18 @@ class Gallery:
         """Whether this process keeps pictures."""
         return self._album is not None
 
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder of the run; None where no sink keeps files."""
+        return self._kept_in
+
     def open(self, trainer: Any, probe: Probe, *, run: Run) -> None:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
         self._run = run
         folder = self._folder if self._sinks is None else None
         found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
         sinks = found if self._sinks is None else self._sinks
+        self._kept_in = next((sink.path for sink in sinks if isinstance(sink, FolderSink)), None)
         self._album = Album(probe, self._name, sinks, self._n_images, run=run, audit=self._audit)
 
     @property
@@ -108,10 +116,11 @@ class Gallery:
         mistakes: SurestMistakes | None,
         *,
         alert: bool,
+        reviewable: Probe | None,
     ) -> None:
         """Queues the last page."""
         if self._album is not None:
-            self._album.finish(history, verdict, evidence, mistakes, alert=alert)
+            self._album.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
 
     def last_words(self, probe: Probe, report: Report, n_checks: int, verdict: Verdict | None) -> str:
         """What the terminal shows at the end of the fit: the verdict, and how to see the pictures."""

@@ -14,6 +14,7 @@ from .mistakes import Mistakes
 from .observer import Observer
 from .options import Options
 from .remarks import empty_maps
+from .reviewing import HOW, commands, is_reviewable
 from .rhythm import Occasion
 from .trainer import logged_epoch
 
@@ -45,7 +46,14 @@ class Keeping:
         return reading
 
     def sum_up(
-        self, observer: Observer, module: Any, probe: Probe | None, verdict: Verdict | None, *, alert: bool
+        self,
+        observer: Observer,
+        trainer: Any,
+        module: Any,
+        probe: Probe | None,
+        verdict: Verdict | None,
+        *,
+        alert: bool,
     ) -> bool:
         """Hands over the last page. Returns whether it said on the terminal how the fit ended."""
         report, history = observer.report, self._journal.readings
@@ -59,9 +67,13 @@ class Keeping:
             mistakes = self._surest(observer, module, probe)
         if not self._gallery.is_open or report is None:
             return False
-        self._gallery.finish(history, verdict, evidence, mistakes, alert=alert)
+        reviewable = probe if self._options.log_images and is_reviewable(probe) else None
+        self._gallery.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
         if self._options.verbose:
             words = self._gallery.last_words(probe, report, len(history), verdict)
+            if reviewable is not None and self._gallery.kept_in is not None:
+                way = commands(self._gallery.kept_in, reviewable, self._options, trainer, module)
+                words = "\n".join([words, HOW, *way])
             print(f"\n{words}")  # noqa: T201 - once a fit
         return self._options.verbose
 

@@ -149,8 +149,7 @@ def guessed(cues: Sequence[str]) -> str:
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
         "out a part of an object, and it hides much of the background; for FAIL or PASS, look at the masks once: "
-        "lightning-cam masks DIR writes a page to correct them, and lightning-cam examine CHECKPOINT --masks "
-        "masks.json judges again, without training"
+        "lightning-cam masks RUN_DIR writes a page to correct them, and says how to judge again without training"
     )
 
 
