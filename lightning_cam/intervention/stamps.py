@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ..patches import WINDOW, Patch, find, points_of
-from .filters import fill
+from ..patches import WINDOW, Patch, find, points_of, together
+from .filters import fill, in_parts
 from .levels import Levels
 from .masks import widened
 
@@ -91,7 +91,9 @@ _known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by the images of 
 
 def _stamps_of(images: Tensor, targets: Tensor) -> list[_Stamp]:
     if images not in _known or not torch.equal(_known[images][0], targets):
-        _known[images] = targets, [_stamp(images, patch) for patch in find(points_of(images), targets)]
+        parts = in_parts(torch.arange(len(images)), images)  # of all at once, large ones would be held several times
+        points = together([points_of(images[part]) for part in parts])
+        _known[images] = targets, [_stamp(images, patch) for patch in find(points, targets)]
     stamps: list[_Stamp] = _known[images][1]
     return stamps
 
