@@ -7,7 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lightning_cam import Probe
+from torch import Tensor
+
+from lightning_cam import Probe, maskers
+from lightning_cam.spatial import boxes_to_masks, mask_boxes
 
 from . import baselines, runs
 from .detector import ALARMS, detector, watch
@@ -15,11 +18,13 @@ from .plan import Run
 
 Scores = dict[str, Any]
 RELIES = 0.2  # of truth: from here on a run relies on its cue
-PROBES = ("masks", "no masks")
+GIVEN = ("masks", "no masks")
+PROBES = (*GIVEN, "masks guessed", "masks reviewed")
+STICKS_OUT = 0.02  # of an object: from here on a person is assumed to see it
 
 
 def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -> Scores:
-    """Truth, the detector's answers with and without masks, and the baselines'.
+    """Truth, the detector's answers with masks, without, with guessed ones and after a review, and the baselines'.
 
     ``lag`` looks at each epoch; ``size`` is how many images the detector sees, of which the baselines see 96.
     """
@@ -27,7 +32,7 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
     record = runs.load(path)
     truth = _kept(path.with_suffix(".truth.json"), partial(runs.final_truth, record, leaves))
     probe = runs.probe_of(run, size, leaves)
-    probes = dict(zip(PROBES, (probe, _without_masks(probe)), strict=True))
+    probes = dict(zip(PROBES, (probe, _without_masks(probe), *guessed_and_reviewed(probe)), strict=True))
     said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
     watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"
     return {
@@ -36,7 +41,7 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
         "n_probe": len(probe),
         "validation": truth["validation"],
         "named_right": {name: answer["cue"] in run.cue.names for name, answer in said.items()},
-        "lag": {name: _lag(record, probe) for name, probe in probes.items()} if watched else {},
+        "lag": {name: _lag(record, probes[name]) for name in GIVEN} if watched else {},
         "others": _kept(path.with_suffix(".baselines.json"), partial(_others, record, leaves)),
         **said,
     }
@@ -44,6 +49,24 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
 
 def _without_masks(probe: Probe) -> Probe:
     return Probe(probe.images, probe.targets, preprocess=probe.preprocess)
+
+
+def guessed_and_reviewed(probe: Probe) -> tuple[Probe, Probe]:
+    """With guessed masks, and with these as a person leaves them who sees every object that sticks out."""
+    cover, _ = maskers.guess(probe.images)
+    return _masked(probe, cover, "guess"), _masked(probe, reviewed(cover, probe.masks), "reviewed")
+
+
+def reviewed(cover: Tensor, masks: Tensor) -> Tensor:
+    """The cover, with the box of each object that sticks out of it."""
+    sticks_out = (masks & ~cover).sum((1, 2)) > STICKS_OUT * masks.sum((1, 2))
+    boxes = boxes_to_masks(mask_boxes(masks), (masks.shape[1], masks.shape[2]))
+    return cover | (boxes & sticks_out[:, None, None])
+
+
+def _masked(probe: Probe, masks: Tensor, source: str) -> Probe:
+    sources = [source if mask.any() else "none" for mask in masks]
+    return Probe(probe.images, probe.targets, masks=masks, mask_sources=sources, preprocess=probe.preprocess)
 
 
 def _lag(record: runs.Record, probe: Probe) -> int | None:

@@ -9,7 +9,7 @@ from lightning_cam.statistics import clopper_pearson_upper
 
 from .baselines import FROM_ATTENTION, FROM_DATA
 from .detector import ALARMS
-from .scoring import PROBES, RELIES, Scores
+from .scoring import GIVEN, PROBES, RELIES, Scores
 
 CLEAN, WEAK, CLEANER = 0.05, 0.08, 0.03  # of truth; beside weak reliance, clean means even less
 Score = Callable[[Scores], float]
@@ -108,9 +108,10 @@ def _verdicts(name: str, scored: Sequence[Scores]) -> Iterator[str]:
             f"  {label:<13} found {found} of {len(relying)}, weak {_alarms(name, weak, outcomes)} of {len(weak)};"
             f" false alarms {false} of {len(clean)} (at most {clopper_pearson_upper(false, max(1, len(clean))):.1%})"
         )
+    yield f"  {'PASS':<13} in {_alarms(name, clean, ('PASS',))} of {len(clean)} clean"
     alarmed = [one for one in relying if one[name]["outcome"] in ALARMS]
     yield f"  cue named right in {sum(one['named_right'][name] for one in alarmed)} of {len(alarmed)} found"
-    lags = [one["lag"][name] for one in relying if one["lag"]]
+    lags = [one["lag"][name] for one in relying if name in one["lag"]]
     known = [lag for lag in lags if lag is not None]
     if known:
         yield (
@@ -124,14 +125,14 @@ def _verdicts(name: str, scored: Sequence[Scores]) -> Iterator[str]:
 def _families(scored: Sequence[Scores]) -> Iterator[str]:
     """By cue; its relying runs are ranked among all clean ones."""
     yield f"{'cue':<22}{'relying':>8}{'weak':>6}{'clean':>6}" + "".join(
-        f"{f'AUROC, {name}':>18}{'found':>7}{'false':>7}{'named':>7}" for name in PROBES
+        f"{f'AUROC, {name}':>18}{'found':>7}{'false':>7}{'named':>7}" for name in GIVEN
     )
     clean = _clean(scored)
     for family in dict.fromkeys(one["run"]["family"] for one in scored):
         own = [one for one in scored if one["run"]["family"] == family]
         relying = _relying(own)
         row = f"{family:<22}{len(relying):>8}{len(_weak(own)):>6}{len(_clean(own)):>6}"
-        for name in PROBES:
+        for name in GIVEN:
             positives, negatives = (np.array([one[name]["score"] for one in group]) for group in (relying, clean))
             named = sum(one["named_right"][name] for one in relying)
             found, false = _alarms(name, relying), _alarms(name, _clean(own))
