@@ -822,6 +822,9 @@ BELOW = reliance("background", 0.0, -0.05, 0.06)
         pytest.param(BELOW, 3, "reviewed", "PASS", id="0.06 of 0.7 is 0.086"),
         pytest.param(BELOW, 5, "reviewed", "INCONCLUSIVE", id="0.06 of 0.5 is 0.12"),
         pytest.param(BELOW, 5, "box", "INCONCLUSIVE", id="a box hides as much"),
+        pytest.param(
+            replace(BELOW, high=0.01, accuracy_high=0.06), 5, "reviewed", "INCONCLUSIVE", id="right answers as well"
+        ),
         pytest.param(BELOW, 5, "given", "PASS", id="given masks are of the object"),
         pytest.param(BELOW, 5, "border", "PASS", id="so are those on a plain background"),
         pytest.param(replace(BELOW, high=0.01), 7, "reviewed", "PASS", id="0.01 of 0.3 is 0.033"),

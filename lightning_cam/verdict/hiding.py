@@ -1,5 +1,6 @@
 """What masks hide: one that is larger than its object covers background, and a reliance on that part is not seen."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,8 +37,13 @@ def perhaps_above(report: Report, reliances: Sequence[Reliance]) -> list[Relianc
     if (left := share_left(report)) == 1:
         return []
     in_places = {trial.cue for trial in report.trials if trial.needs_masks_to_convict and _keeps_object(trial)}
-    below = [each for each in reliances if each.cue in in_places and equivalent((each.low, each.high), MARGIN)]
-    return [each for each in below if left < LEAST_LEFT or not equivalent((each.low, each.high), left * MARGIN)]
+    below = [each for each in reliances if each.cue in in_places and each.is_settled]
+    return [each for each in below if left < LEAST_LEFT or not equivalent((each.low, _high(each)), left * MARGIN)]
+
+
+def _high(reliance: Reliance) -> float:
+    """The higher of the upper ends of both readings."""
+    return reliance.high if math.isnan(reliance.accuracy_high) else max(reliance.high, reliance.accuracy_high)
 
 
 def _keeps_object(trial: Trial) -> bool:
