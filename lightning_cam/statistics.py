@@ -171,7 +171,7 @@ def decision_bounds(lost: Tensor, strata: Tensor, *, level: float = 0.95) -> tup
     if len(values) < FEWEST:
         return math.nan, math.nan
     mean, n = float(weights @ values), round(1 / weights.max())
-    unseen_low, unseen = (clopper_pearson_upper(0, n, level=each) for each in ((1 + level) / 2, 0.95))
+    unseen_low, unseen = (1 - (1 - each) ** (1 / n) for each in ((1 + level) / 2, 0.95))  # `clopper_pearson_upper` of 0
     if not np.ptp(values):
         return mean - unseen_low * (1 + mean), mean + unseen * (1 - mean)
     error, freedom = standard_error(lost, strata), max(len(values) - len(np.unique(labels)), 1)

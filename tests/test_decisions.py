@@ -1,6 +1,7 @@
 """Decisions beside probabilities: what a swap does to right answers, and what follows from it."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from house.swapping import columns_of
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import Donors, DonorSwap, LevelSwap, Reliance, Trial, weigh
-from lightning_cam.intervention.effects import DECISION, PROBABILITY, RIGHT
+from lightning_cam.intervention import classes as single
+from lightning_cam.intervention.effects import APART, DECISION, PROBABILITY, RIGHT
 from lightning_cam.intervention.levels import Levels
 from lightning_cam.verdict import judge
 from test_examination_trials import CORNER, MIDDLE, Reader, probe
@@ -76,7 +78,7 @@ def test_levels_that_classes_have_in_common_leave_pictures_as_they_are() -> None
 
 
 def columns(probability: float, decision: float, right: float, n: int = 80) -> Tensor:
-    return torch.tensor([[probability, decision, right]]).expand(n, 3).clone()
+    return torch.tensor([[probability, decision, right, math.nan]]).expand(n, 4).clone()
 
 
 def weighed(effects: Tensor, cue: str = "background") -> Reliance:
@@ -148,3 +150,113 @@ def test_lost_accuracy_is_among_the_scalars() -> None:
     scalars = examine(Reader(CORNER), looked_at, layer="conv", trials=["background"]).scalars
 
     assert scalars["accuracy_lost/background"] == pytest.approx(1.0)
+
+
+# single classes
+
+TWENTY = torch.arange(320) % 20
+
+
+def of_twenty(effects: Tensor) -> Reliance:
+    (reliance,) = weigh({"corner": effects}, TWENTY, [f"class {k}" for k in range(20)])
+    return reliance
+
+
+def test_one_class_of_twenty_that_hangs_on_a_cue_is_found_and_named() -> None:
+    effects = columns(0.0, 0.0, 1.0, n=320)
+    effects[TWENTY == 7, :2] = 1.0
+
+    verdict = judge(report(of_twenty(effects)))
+
+    (finding,) = verdict.findings
+    assert (verdict.outcome, finding.classes) == ("FAIL", ("class 7",))
+    assert finding.reliance == pytest.approx(0.05)
+    assert finding.text.endswith("; on pictures of 'class 7' it is right on 0 %, not 100 %")
+
+
+def test_a_background_that_is_hard_for_every_class_is_no_reliance() -> None:
+    """One class loses what the other gains."""
+    effects = columns(0.0, 0.0, 0.8)
+    effects[::2, :2], effects[1::2, :2] = 0.4, -0.4
+
+    assert not weighed(effects).hanging
+
+
+def test_single_classes_that_differ_by_chance_are_not_found() -> None:
+    generator = torch.Generator().manual_seed(0)
+    found = 0
+    for _ in range(100):
+        drawn = torch.rand(320, 1, generator=generator)
+        effects = torch.cat([(drawn > 0.9).float() - (drawn < 0.1).float()] * 3, 1)  # a fifth of the answers turns
+        found += bool(single.hanging(effects, TWENTY))
+
+    assert found <= 5
+
+
+def test_pass_says_for_which_classes_it_is_not_settled() -> None:
+    effects = columns(0.0, 0.0, 1.0, n=320)
+    effects[(TWENTY == 7) & (torch.arange(320) > 180)] = math.nan
+
+    verdict = judge(replace(report(of_twenty(effects)), targets=TWENTY))
+
+    assert verdict.outcome == "PASS"
+    assert "; not settled for 'class 7' alone: that takes 16 probe images of a class, or more" in verdict.reason
+    assert "not settled" not in judge(report(weighed(columns(0.0, 0.0, 1.0)))).reason
+
+
+def test_the_classes_share_a_tenth_of_the_level() -> None:
+    assert single.either_p(0.045, {}) == pytest.approx(0.05)
+    assert single.either_p(0.9, {3: (1.0, 0.0, 0.005)}) == pytest.approx(0.05)
+
+
+# what goes together
+
+
+class Together(Reader):
+    """Right where object and corner are both bright or both dark as the class has it: neither tells it alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        bright = [self.conv(x)[:, 1, rows, columns].mean((1, 2)) > 0.5 for rows, columns in (MIDDLE, CORNER)]
+        sure = 4.0 * (bright[0] ^ bright[1]).float() - 2 + 0 * self.conv(x).mean((1, 2, 3))
+        return torch.stack([-sure, sure], 1)
+
+
+def tied(n: int = 64) -> Probe:
+    """Bright or dark squares before bright or dark grounds; the class is whether they differ."""
+    targets, generator = torch.arange(n) % 2, torch.Generator().manual_seed(0)
+    ground = torch.randint(2, (n,), generator=generator)
+    shown = probe(n=n)
+    square = (0.2 + 0.6 * (ground ^ targets).float())[:, None, None, None].expand(n, 3, 32, 32)
+    behind = (0.2 + 0.6 * ground.float())[:, None, None, None].expand(n, 3, 32, 32)
+    assert shown.masks is not None
+    return Probe(torch.where(shown.masks[:, None], square, behind), targets, masks=shown.masks)
+
+
+def test_where_object_and_background_tell_the_class_together_nothing_passes() -> None:
+    """Backgrounds of the own class turn answers as often as those of the other."""
+    looked_at = examine(Together(MIDDLE), tied(), layer="conv", trials=["background"])
+
+    verdict = judge(looked_at)
+
+    assert abs(looked_at.reliances[0].accuracy_lost) < 0.3
+    assert looked_at.reliances[0].apart > 0.3
+    assert verdict.outcome == "INCONCLUSIVE"
+    assert "with the background of another picture of the same class" in verdict.reason
+    assert "pasted in the same way" in verdict.reason
+
+
+def test_answers_that_the_edit_turns_by_itself_are_no_reliance_on_what_goes_together() -> None:
+    """A swap of nothing but a seam, to which the model reacts."""
+
+    def seam(images: Tensor, masks: Tensor, donors: Tensor, donor_masks: Tensor) -> Tensor:
+        return 1 - images
+
+    masks = torch.zeros(8, 16, 16, dtype=torch.bool)
+    masks[:, 6:10, 6:10] = True
+    shown = TARGETS.float()[:, None, None, None].expand(8, 1, 16, 16)
+    trial = Trial("background", DonorSwap(seam, needs_masks=True, keeps_object=True))
+
+    (effect,) = columns_of([trial], shown, TARGETS, masks, DONORS, unsure).values()
+
+    assert torch.equal(effect[:, RIGHT], torch.zeros(8))
+    assert torch.equal(effect[:, APART], torch.zeros(8))

@@ -571,6 +571,10 @@ def test_verdict_is_json() -> None:
         "needed_n": None,
         "label": "",
         **dict.fromkeys(["accuracy_own", "accuracy_lost", "accuracy_low", "accuracy_high", "either_p"]),
+        "hanging": {},
+        "unsettled": [],
+        "apart": None,
+        "apart_low": None,
     }
     assert said["measured"][2]["low"] is None
 

@@ -1,8 +1,9 @@
 """From answers to effects: how much of its class one image loses when only a cue is swapped by donors.
 
-Effects ``(N, 3)`` have one column for each reading: `PROBABILITY` that the own class loses; `DECISION`, the same if the
-likeliest class had the probability 1, so that it is the share of right answers that are lost; and `RIGHT`, the share
-of right answers with the cue of the own class. A model may be unsure, or give scores so close together that no
+Effects ``(N, 4)`` have one column for each reading: `PROBABILITY` that the own class loses; `DECISION`, the same if the
+likeliest class had the probability 1, so that it is the share of right answers that are lost; `RIGHT`, the share of
+right answers with the cue of the own class; and `APART`, the share that this cue takes away where the image's own went
+through the same edit, NaN where that was not tried. A model may be unsure, or give scores so close together that no
 probability moves: its decisions still hang on the cue.
 
 Cues are rarely perfect: some donors of a class carry the cue of another class, and would hide the effect. They are
@@ -15,7 +16,7 @@ from torch import Tensor
 from .. import statistics
 from .donors import Donors
 
-PROBABILITY, DECISION, RIGHT = range(3)
+PROBABILITY, DECISION, RIGHT, APART = range(4)
 
 _LEAST = 1e-6  # of probability: nearer to 1, single precision has few steps left, and at 1 no odds
 _ALL_UP_TO = 2.0  # standard errors of the donors' mean pull: chance exceeds them once in 44 times

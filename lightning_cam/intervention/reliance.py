@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from .. import statistics
-from .effects import DECISION, PROBABILITY, RIGHT
+from . import classes as single
+from .effects import APART, DECISION, PROBABILITY, RIGHT
 
 # Of own-class probability: ordinary ImageNet models lose 6 to 10 % to another background (Xiao et al. 2021).
 MARGIN = 0.10
@@ -35,7 +36,14 @@ class Reliance:
         accuracy_lost: Share of right answers that the cue of another class takes away, beyond what editing does.
         accuracy_low: Lower bound of that loss at 97.5 %, the lower end of a 95 % interval.
         accuracy_high: Upper bound of that loss at 95 %.
-        either_p: Chance that probability or accuracy lost as much if neither truly lost more than `MARGIN`.
+        either_p: Chance that probability or accuracy lost as much if neither truly lost more than `MARGIN`, and no
+            single class more than `CLASS_MARGIN`.
+        hanging: Classes that lose more than `CLASS_MARGIN` beyond doubt, the surest first: share of right answers with
+            the cue of the own class, the same with that of another, and the p value among all classes.
+        unsettled: Classes that are not shown to lose less than `CLASS_MARGIN`.
+        apart: Share of right answers that the cue of another image of the *same* class takes away, against the image's
+            own cue through the same edit. NaN where that was not tried.
+        apart_low: Lower bound of that loss at 97.5 %.
     """
 
     cue: str
@@ -51,6 +59,10 @@ class Reliance:
     accuracy_low: float = math.nan
     accuracy_high: float = math.nan
     either_p: float = math.nan
+    hanging: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    unsettled: tuple[str, ...] = ()
+    apart: float = math.nan
+    apart_low: float = math.nan
 
     @property
     def accuracy_other(self) -> float:
@@ -69,8 +81,14 @@ class Reliance:
 
     @property
     def may_be_none(self) -> bool:
-        """Whether either reading leaves it open that the cue is not used, or is used no more than `MARGIN`."""
-        return not (self.mean > MARGIN and self.low > 0) and not (self.accuracy_lost > MARGIN and self.accuracy_low > 0)
+        """Whether both readings leave it open that the cue is not used, or is used no more than `MARGIN`."""
+        readings = ((self.mean, self.low), (self.accuracy_lost, self.accuracy_low))
+        return not self.hanging and not any(mean > MARGIN and low > 0 for mean, low in readings)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the cue of another image of the same class already takes more than `MARGIN` of the right answers."""
+        return self.apart > MARGIN and self.apart_low > 0
 
     @property
     def is_settled(self) -> bool:
@@ -141,13 +159,17 @@ def _of_label(cue: str, columns: tuple[Tensor, Tensor], names: Sequence[str], la
     """The reliance of one label alone; it needs more images where the swap reaches a part of them only."""
     reliance, n = _weigh(cue, *columns, names), len(columns[0])
     n_reached = n - statistics.n_undefined(columns[0] if columns[0].ndim == 1 else columns[0][:, PROBABILITY])
-    return replace(reliance, label=label, needed_n=reliance.needed_n * n / max(n_reached, 1))
+    needed_n = reliance.needed_n * n / max(n_reached, 1)
+    return replace(reliance, label=label, needed_n=needed_n, hanging={}, unsettled=())
 
 
 def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -> Reliance:
     if effects.ndim == 1:
         return _in_probability(cue, effects, targets, classes)
     reliance, lost = _in_probability(cue, effects[:, PROBABILITY], targets, classes), effects[:, DECISION]
+    if math.isnan(reliance.low):
+        return reliance
+    hanging = single.hanging(effects, targets)
     mean, (low, high) = statistics.stratified_mean(lost, targets), statistics.decision_bounds(lost, targets)
     return replace(
         reliance,
@@ -156,7 +178,11 @@ def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -
         accuracy_lost=mean,
         accuracy_low=low,
         accuracy_high=high,
-        either_p=statistics.joint_p(effects[:, : DECISION + 1], targets, margin=MARGIN),
+        either_p=single.either_p(statistics.joint_p(effects[:, : DECISION + 1], targets, margin=MARGIN), hanging),
+        hanging={classes[label]: figures for label, figures in hanging.items()},
+        unsettled=tuple(classes[label] for label in single.unsettled(effects, targets)),
+        apart=statistics.stratified_mean(effects[:, APART], targets),
+        apart_low=statistics.decision_bounds(effects[:, APART], targets)[0],
     )
 
 

@@ -93,7 +93,7 @@ class Swap(Protocol):
         """The model's answers for the chosen images ``(n, ...)``. Only `effects` of the same swap reads them."""
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
-        """Effects ``(N, 3)``, see `effects`, from the answers for all images; NaN where an image has none."""
+        """Effects ``(N, 4)``, see `effects`, from the answers for all images; NaN where an image has none."""
 
     def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """The chosen images ``(n,)`` with the cue of their donor ``r`` of the own class, and of another class."""
@@ -118,9 +118,10 @@ class DonorSwap:
     keeps_object: bool = False
 
     def answers(self, session: Session) -> Tensor:
-        """``(n, 2 R, 2 R, 2)``: with the cue of donor ``a``, the readings of the class of donor ``b``.
+        """``(n, 2 R + 1, 2 R, 2)``: with the cue of donor ``a``, the readings of the class of donor ``b``.
 
-        Donors of the own class come first. NaN where a background is missing, and where an image is its own donor.
+        Donors of the own class come first, and the image itself last: its own cue through the same edit. NaN where a
+        background is missing, and where an image is its own donor.
         """
         usable, images = self._usable(session.material), session.material.images
         parts = zip(in_parts(session.chosen, images), in_parts(session.plain, images), strict=True)
@@ -137,13 +138,37 @@ class DonorSwap:
                 probabilities = session.probabilities(pictures)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
             per_donor.append(_of_classes(probabilities, targets[lenders]).where(counts[:, None, None], torch.nan))
+        with_same = torch.stack(per_donor[: len(per_donor) // 2], 1)
+        per_donor.append(self._with_own_cue(session, chosen, _of_classes(plain, targets[lenders]), with_same))
         return torch.stack(per_donor, 1)
+
+    def _with_own_cue(self, session: Session, chosen: Tensor, plain: Tensor, with_same: Tensor) -> Tensor:
+        """The readings ``(n, 2 R, 2)`` with the image's own cue, through the same edit; NaN where that tells nothing.
+
+        It tells what the edit does by itself. Asked only of images whose answer a donor of the own class has turned,
+        which costs few passes; where none has, the edit has turned nothing either.
+        """
+        if not (self.needs_masks and self.keeps_object):
+            return torch.full_like(plain, torch.nan)
+        own, before = plain.clone(), plain[:, None, 0, DECISION]
+        turned = (with_same[:, :, 0, DECISION] - before).nan_to_num().ne(0).any(1)
+        if turned.any():
+            rows, material = chosen[turned], session.material
+            pictures = self._edited(material.images, session.readings_of_part(), rows, rows)
+            lenders = material.targets[material.donors.all[rows]]
+            own[turned] = _of_classes(session.probabilities(pictures), lenders)
+        return own
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
         """By all donors, or by those that carry the cue of their class, where masks tell it from the object."""
-        if self.keeps_object and material.knows_objects:
-            return of_typical(answers, material.targets, material.donors)
-        return of_all(answers)
+        of_donors, with_own_cue = answers[:, :-1], answers[:, -1, 0, DECISION]
+        lost = (
+            of_typical(of_donors, material.targets, material.donors)
+            if self.keeps_object and material.knows_objects
+            else of_all(of_donors)
+        )
+        with_same = of_donors[:, : of_donors.shape[1] // 2, 0, DECISION].nanmean(1)
+        return torch.cat([lost, (with_own_cue - with_same)[:, None]], 1)
 
     def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """See `Swap`."""
@@ -228,7 +253,8 @@ class LevelSwap:
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
         """The mean over the donors' classes."""
-        return answers.nanmean(1)
+        effects = answers.nanmean(1)
+        return torch.cat([effects, torch.full_like(effects[:, :1], torch.nan)], 1)
 
     def pictures(self, material: Material, chosen: Tensor, r: int) -> tuple[Tensor, Tensor]:
         """See `Swap`."""

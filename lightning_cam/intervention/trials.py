@@ -117,7 +117,7 @@ def answers(trials: Sequence[Trial], session: Session) -> dict[str, Tensor]:
 
 
 def effects(trials: Sequence[Trial], answers: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:
-    """Reliance ``(N, 3)`` of each image's prediction on each cue, see `effects`; NaN where nothing can be said.
+    """Reliance ``(N, 4)`` of each image's prediction on each cue, see `effects`; NaN where nothing can be said.
 
     The first column is the probability that the own class loses when the cue comes from another class: the per-image
     form of the background gap of Xiao et al. 2021. ``answers`` are those for all images.

@@ -216,8 +216,13 @@ def verdict_of(entry: Mapping[str, Any]) -> Verdict:
     """A verdict from what `Verdict.as_json` made of it."""
     if entry["outcome"] not in EXIT_CODES:
         raise ValueError(f"the outcome is {entry['outcome']!r}, not one of {', '.join(EXIT_CODES)}")
-    measured = tuple(_record(Reliance, reliance) for reliance in entry["measured"])
+    measured = tuple(_reliance(reliance) for reliance in entry["measured"])
     return _record(Verdict, entry, findings=tuple(map(_finding, entry["findings"])), measured=measured)
+
+
+def _reliance(entry: Mapping[str, Any]) -> Reliance:
+    hanging = {str(name): tuple(figures) for name, figures in entry.get("hanging", {}).items()}
+    return _record(Reliance, entry, hanging=hanging, unsettled=tuple(map(str, entry.get("unsettled", ()))))
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:

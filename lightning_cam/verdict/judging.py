@@ -143,7 +143,7 @@ def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convi
         low=reliance.low,
         high=reliance.high,
         p_value=p_value,
-        classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA),
+        classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA) or tuple(reliance.hanging),
         remedy=cue_named(reliance.cue).remedy.at(size),
         text=reasons.measured(reliance),
         accuracy_own=reliance.accuracy_own,
@@ -156,13 +156,19 @@ def _outcome(
 ) -> tuple[Outcome, str]:
     if findings:
         return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
+    apart = [r for r in counted if r.is_apart]
+    if apart:
+        return INCONCLUSIVE, reasons.apart(apart[0])
     unsettled = [r for r in counted if not r.is_settled]
     if unsettled:
         return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
     hidden = hiding.perhaps_above(report, counted)
     if hidden:
         return INCONCLUSIVE, reasons.hidden(hidden, hiding.share_left(report))
-    return (INCONCLUSIVE if unknown else PASS), reasons.below_margin(counted)
+    below = reasons.below_margin(counted)
+    if unknown:
+        return INCONCLUSIVE, below
+    return PASS, below + reasons.of_single_classes(counted, len(set(report.targets.tolist())))
 
 
 def _n_swapped(report: Report) -> int:

@@ -76,7 +76,38 @@ def measured(reliance: Reliance) -> str:
     if reliance.label:
         differing = f"pictures that differ in {reliance.label!r}"
         return f"{reliance.cue}: with {what} of {differing}, {right}the right answer for that label loses {figures}"
-    return f"{reliance.cue}: with {what} of another class instead of its own, {right}the right class loses {figures}"
+    lost = f"{right}the right class loses {figures}{_worst_class(reliance)}"
+    return f"{reliance.cue}: with {what} of another class instead of its own, {lost}"
+
+
+def _worst_class(reliance: Reliance) -> str:
+    """The class that hangs on a cue most surely, where the others do less; empty without one."""
+    if not reliance.hanging:
+        return ""
+    name, (own, other, _) = next(iter(reliance.hanging.items()))
+    return f"; on pictures of {name!r} it is right on {percent(min(max(other, 0.0), 1.0))}, not {percent(own)}"
+
+
+def apart(reliance: Reliance) -> str:
+    """Why no PASS is given where a cue of the own class already turns answers."""
+    what = cue_named(reliance.cue).words
+    return (
+        f"with {what} of another picture of the same class, the model is right on "
+        f"{percent(reliance.apart)} fewer of the pictures than with their own, pasted in the same way; so the answer "
+        f"hangs on how object and {reliance.cue} go together, or on single pictures, which a swap between classes does "
+        "not tell; look at the evidence"
+    )
+
+
+def of_single_classes(counted: Sequence[Reliance], n_classes: int) -> str:
+    """An addition to PASS: the classes for which it is not settled. A mean over classes says little about each."""
+    names = list(dict.fromkeys(name for reliance in counted for name in reliance.unsettled))
+    if not names:
+        return ""
+    more = len(names) - _MOST_LABELS
+    listed = ", ".join(map(repr, names[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
+    which = "any single class" if len(names) >= n_classes else f"{listed} alone"
+    return f"; not settled for {which}: that takes 16 probe images of a class, or more"
 
 
 def labels(report: Report, findings: Sequence[Finding]) -> str:
