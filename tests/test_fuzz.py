@@ -282,7 +282,7 @@ def test_a_broken_picture_is_audited_or_skipped_with_a_reason(data: Path, kind: 
     source = sources.find_source(data, seed=0, max_pixels=MAX_PIXELS)
 
     def audited() -> None:
-        (outcome,) = reading._read_chunk(source, [0])
+        (outcome,) = reading._read_chunk(source, [0], [0])
         if isinstance(outcome, str):
             raise ValueError(f"{source.names[0]}: {outcome}")
 
@@ -392,7 +392,7 @@ def test_a_broken_list_of_pictures_is_a_source_or_refused(tmp_path: Path) -> Non
             yield str(number), lambda: use(sources.find_source(manifest, seed=0, max_pixels=100))
 
     def use(source: sources.PictureSource) -> None:
-        outcomes = reading._read_chunk(source, range(len(source.names)))
+        outcomes = reading._read_chunk(source, range(len(source.names)), range(len(source.names)))
         assert all(isinstance(outcome, str) for outcome in outcomes)
 
     read_all(cases(), named="list.csv")
