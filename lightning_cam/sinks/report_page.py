@@ -46,7 +46,7 @@ class RunPage:
         verdict: The last one there was.
         evidence: Data URIs by cue.
         audit: Of the training data.
-        mistakes: Of the whole validation set, as a line of JSON.
+        mistakes: Of the whole validation set.
     """
 
     checks: dict[int, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class RunPage:
     verdict: Verdict | None = None
     evidence: dict[str, str] = field(default_factory=dict)
     audit: AuditResult | None = None
-    mistakes: str = "null"
+    mistakes: Mapping[str, Any] | None = None
 
     def add(self, page: Page) -> None:
         """Takes over what a page says. A check that comes again without pictures keeps its maps."""
@@ -71,7 +71,7 @@ class RunPage:
         self.verdict = page.verdict or self.verdict
         self.audit = page.audit or self.audit
         if page.mistakes is not None:
-            self.mistakes = embedded(mistakes_entry(page.mistakes))
+            self.mistakes = mistakes_entry(page.mistakes)
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
 
     def _show(self, portraits: Portraits) -> None:
@@ -106,6 +106,7 @@ class RunPage:
             "evidence": self.evidence,
             "facts": {key: printable(value) for key, value in facts.items() if value != ""},
             "margin": MARGIN,
+            "mistakes": self.mistakes,
         }
 
     def drawn(self, words: Mapping[str, Any]) -> str:
@@ -114,7 +115,7 @@ class RunPage:
         return front.report(
             {
                 **words,
-                "mistakes": self.mistakes,
+                "mistakes": embedded(words["mistakes"]),
                 "portraits": self.portraits,
                 "checks": "[\n" + ",\n".join(lines) + "\n]",
             }

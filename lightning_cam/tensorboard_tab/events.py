@@ -55,8 +55,9 @@ def page(words: str, portraits: str, checks: Iterable[str]) -> str:
     n_probes = len(shown["probes"]) if shown else 0
     entries = {int(entry["step"]): entry for entry in map(json.loads, checks) if _fits(entry, n_probes)}
     lines = [front.embedded(entry) for _, entry in sorted(entries.items())]
-    context = {**json.loads(words), "portraits": front.embedded(shown), "checks": f"[{','.join(lines)}]"}
-    return front.report(context)
+    said = json.loads(words)
+    blocks = {"mistakes": front.embedded(said.get("mistakes")), "portraits": front.embedded(shown)}
+    return front.report({**said, **blocks, "checks": f"[{','.join(lines)}]"})
 
 
 def _fits(entry: Mapping[str, Any], n_probes: int) -> bool:
