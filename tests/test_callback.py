@@ -235,6 +235,7 @@ def test_every_scalar_of_the_contract_is_read(tmp_path: Path) -> None:
             "periphery_accuracy", "foreground_only_accuracy", "background_only_accuracy",
             "reencode_attraction", "flatten_attraction",
             *(f"reliance/{trial.cue}{end}" for trial in STANDARD for end in ("", "_low", "_high")),
+            *(f"accuracy_lost/{trial.cue}" for trial in STANDARD),
         )
     }  # fmt: skip
 

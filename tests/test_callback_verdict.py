@@ -189,7 +189,7 @@ def test_the_end_is_printed_in_full_and_warned_of_in_a_line(tmp_path: Path, caps
 
     (warning,) = (str(one.message) for one in caught if "FAIL" in str(one.message))
     assert callback.verdict is not None
-    assert warning == f"lightning_cam: FAIL: {callback.verdict.reason}"
+    assert warning == "lightning_cam: the verdict above is FAIL, because of border"
     printed = capsys.readouterr().out
     assert printed.count("FAIL") == 1
     assert callback.verdict.findings[0].text in printed

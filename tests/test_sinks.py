@@ -542,6 +542,16 @@ def test_of_a_disk_that_is_nearly_full_verdict_and_scalars_take_something_alone(
 # ---- verdicts --------------------------------------------------------------------------------------------------------
 
 
+WITHOUT_DECISIONS = {
+    "label": "",
+    "accuracy_own": None,
+    "accuracy_lost": None,
+    "accuracy_low": None,
+    "accuracy_high": None,
+    "either_p": None,
+}
+
+
 def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path)
     sink.write(Page("cam", 3, 0, {"cam/lift": 0.5}, verdict=Verdict("INCONCLUSIVE", 0.0, (), (), "not yet")))
@@ -571,6 +581,8 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
                 "classes": ["cat"],
                 "remedy": {"what": "blur at random", "code": "transform = 1"},
                 "text": "border: loses 0.50 (at least 0.25)",
+                "accuracy_own": None,
+                "accuracy_other": None,
             }
         ],
         "measured": [
@@ -582,8 +594,18 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
                 "p_value": 0.001,
                 "by_class": {"cat": [0.5, 0.01]},
                 "needed_n": 64.0,
+                **WITHOUT_DECISIONS,
             },
-            {"cue": "tone", "mean": None, "low": None, "high": None, "p_value": None, "by_class": {}, "needed_n": None},
+            {
+                "cue": "tone",
+                "mean": None,
+                "low": None,
+                "high": None,
+                "p_value": None,
+                "by_class": {},
+                "needed_n": None,
+                **WITHOUT_DECISIONS,
+            },
         ],
         "reason": "the model relies on border",
     }

@@ -150,7 +150,7 @@ def test_checks_of_other_probes_are_left_out(address: str) -> None:
 def test_hostile_names_are_text_on_the_page(address: str) -> None:
     html = shown(address, NAME)
 
-    assert len(re.findall("<script", html)) == 4
+    assert len(re.findall("<script", html)) == 5
     assert "&lt;script&gt;alert(1)" in html
 
 

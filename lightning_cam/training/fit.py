@@ -173,6 +173,7 @@ class Fit:
     def switch_off(self, reason: str) -> None:
         """Looks at nothing any more, and says why."""
         self.is_off = True
+        self.mistakes.forget()
         # What was judged so far is of other weights than the last ones, so it is no verdict on the model.
         self._observer.doubt = f"the callback was switched off before the end of the fit: {reason}"
         self._gallery.say_off(reason)
