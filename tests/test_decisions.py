@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from house.bright_and_dark import CORNER, MIDDLE, Reader, probe
+from house.reports import report
 from house.swapping import columns_of
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import Donors, DonorSwap, LevelSwap, Reliance, Trial, weigh
@@ -14,8 +16,6 @@ from lightning_cam.intervention import classes as single
 from lightning_cam.intervention.effects import APART, DECISION, PROBABILITY, RIGHT
 from lightning_cam.intervention.levels import Levels
 from lightning_cam.verdict import judge
-from test_examination_trials import CORNER, MIDDLE, Reader, probe
-from test_verdict import report
 
 TARGETS = torch.arange(8) % 2
 DONORS = Donors(same=TARGETS.new_tensor([2, 3, 4, 5, 6, 7, 0, 1])[:, None], other=(torch.arange(8)[:, None] + 1) % 8)

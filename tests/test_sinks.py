@@ -549,6 +549,10 @@ WITHOUT_DECISIONS = {
     "accuracy_low": None,
     "accuracy_high": None,
     "either_p": None,
+    "hanging": {},
+    "unsettled": [],
+    "apart": None,
+    "apart_low": None,
 }
 
 

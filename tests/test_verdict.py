@@ -3,7 +3,6 @@
 import json
 import math
 import pickle
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from house.reports import TRIALS, report
 from lightning_cam import Probe, examine, statistics
 from lightning_cam.audit import AuditResult
 from lightning_cam.audit.findings import AuditFinding
@@ -21,7 +21,6 @@ from lightning_cam.verdict import RunningVerdict, ShortcutError, Verdict, judge,
 from lightning_cam.verdict.judging import ALPHA, _judged
 
 NAN = math.nan
-TRIALS = {trial.cue: trial for trial in STANDARD}
 
 
 def reliance(
@@ -52,26 +51,6 @@ def absent(cue: str) -> Reliance:
 
 def open_(cue: str, needed_n: float = 100) -> Reliance:
     return reliance(cue, 0.05, -0.02, 0.14, 0.9, needed_n=needed_n)
-
-
-def report(*reliances: Reliance, learned: bool = True, trials: Sequence[Trial] | None = None) -> Report:
-    """As `examine` makes it where every trial was measured, unless ``trials`` has more."""
-    empty = torch.zeros(0)
-    return Report(
-        layer="layer",
-        method="grad_cam",
-        grid_maps=empty,
-        predicted_grid_maps=empty,
-        logits=empty,
-        values={},
-        learned=learned,
-        trials=tuple(TRIALS[r.cue] for r in reliances) if trials is None else tuple(trials),
-        donors=None,
-        effects={r.cue: empty for r in reliances},
-        reliances=reliances,
-        scalars={},
-        model_seconds=0.0,
-    )
 
 
 # reliance
