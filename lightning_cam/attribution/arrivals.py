@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .calls import Call, kept_call
+from .passing import Passing
 
 # A hook ends their fast path in evaluation mode, and the slow path's kernel rounds differently.
 _LEFT_ALONE = (nn.MultiheadAttention, nn.TransformerEncoderLayer, nn.TransformerEncoder)
@@ -44,7 +45,7 @@ class Arrivals:
         self._networks: list[str] = []
         self._thread = threading.get_ident()
         self._handles = [
-            module.register_forward_pre_hook(partial(self._note, name, is_closed), with_kwargs=True)
+            module.register_forward_pre_hook(Passing(partial(self._note, name, is_closed)), with_kwargs=True)
             for name, module, is_closed in watched(model, runs_eagerly=runs_eagerly)
         ]
 

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from .arrivals import is_redirected, watched
 from .calls import MOST_ROWS, Call, Link, Replay, kept_call
+from .passing import Passing
 from .structures import Path, mapped, tensors_in
 
 _MOST = 64  # calls of a step that are looked at; a step that calls more, such as one that paints, has no short way
@@ -67,8 +68,8 @@ class Passages:
         self._handles = []
         for name, module, _ in watched(model):
             self._handles += [
-                module.register_forward_pre_hook(partial(self._begin, name), with_kwargs=True),
-                module.register_forward_hook(self._end, always_call=True),
+                module.register_forward_pre_hook(Passing(partial(self._begin, name)), with_kwargs=True),
+                module.register_forward_hook(Passing(self._end), always_call=True),
             ]
 
     def _begin(self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .arrivals import watched
 from .calls import Replay
+from .passing import Passing
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Listener:
         self._handles = []
         for name, (first, last) in networks.items():
             for module, note in ((first, self._note_images), (last, self._note_output)):
-                hook = partial(note, name)
+                hook = Passing(partial(note, name))
                 self._handles.append(model.get_submodule(module).register_forward_hook(hook, with_kwargs=True))
 
     @property
