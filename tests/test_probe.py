@@ -89,6 +89,7 @@ def with_value(value: float) -> Tensor:
         pytest.param({"names": ["a", "b"]}, "4 texts, one per image", id="too few names"),
         pytest.param({"names": "abcd"}, "4 texts, one per image", id="names as a text"),
         pytest.param({"names": ["a", "b", "", "d"]}, "4 texts, one per image", id="an empty name"),
+        pytest.param({"masks": [1] * N}, r"tensors \(H, W\), mask 0 is of type int", id="numbers for masks"),
         pytest.param({"masks": "masks.json"}, "got the path 'masks.json'; Probe.from_folder", id="path for masks"),
         pytest.param({"mask_sources": ["luck"] * N}, "one of given, reviewed", id="unknown mask source"),
         pytest.param({"mask_sources": ["given"] * 3}, "one of given, reviewed", id="too few mask sources"),

@@ -536,6 +536,24 @@ def test_size_brings_images_and_masks_to_one_size(tmp_path: Path) -> None:
     assert all(iou(mask, half) > 0.85 for mask in probe.masks)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [({"masks": [1, 2]}, "got a list; a function"), ({"segmenter": "rembg"}, "got 'rembg'; lightning-cam masks DIR")],
+    ids=["masks", "segmenter"],
+)
+def test_what_can_be_no_mask_is_refused_in_one_sentence(folder: Path, wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Probe.from_folder(folder, **wrong)
+
+
+def test_masks_may_be_arrays() -> None:
+    masks = np.zeros((2, 4, 4), dtype=bool)
+    masks[:, 1:3, 1:3] = True
+    probe = Probe(torch.rand(2, 3, 4, 4), torch.tensor([0, 1]), masks=masks)  # type: ignore[arg-type]
+
+    assert torch.equal(probe.masks, torch.as_tensor(masks))
+
+
 def test_preprocess_is_kept(tmp_path: Path) -> None:
     path = saved(photo(), tmp_path / "a" / "1.png")
 

@@ -106,6 +106,11 @@ def annotations(path: str | PathLike[str]) -> Annotations:
     Raises:
         ValueError: There is nothing of these forms.
     """
+    if not isinstance(path, (str, PathLike)):
+        raise ValueError(
+            f"masks must be {_FORMS}, got a {type(path).__name__}; a function that finds objects is segmenter=, and "
+            "Probe(images, targets, masks=...) takes tensors"
+        )
     place = Path(path)
     if place.is_file() and place.suffix.lower() == ".json":
         content = json_of(place)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +128,10 @@ def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor
 def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, int]) -> Tensor:
     if mask is None:
         return torch.zeros(size, dtype=torch.bool)
+    if isinstance(mask, np.ndarray):
+        mask = torch.as_tensor(mask)
+    if not isinstance(mask, Tensor):
+        raise ValueError(f"masks must be tensors (H, W), mask {position} is of type {type(mask).__name__}")
     if mask.shape != size:
         mask_size = tuple(mask.shape)
         raise ValueError(

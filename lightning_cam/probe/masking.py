@@ -40,6 +40,13 @@ class Masking:
     segmenter: Segmenter | None = None
     say: Callable[[str], None] | None = None
 
+    def __post_init__(self) -> None:
+        if self.segmenter is not None and not callable(self.segmenter):
+            raise ValueError(
+                f"segmenter must be a function from pixels (N, C, H, W) to scores (N, H, W), got {self.segmenter!r}; "
+                "lightning-cam masks DIR --with package:function --to DIR writes the masks of one that is named"
+            )
+
     def of(self, items: Sequence[Item]) -> list[Item]:
         """The items with the best mask that there is."""
         segmented = list(items) if self.segmenter is None else _segmented(items, self.segmenter)
