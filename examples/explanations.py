@@ -9,6 +9,8 @@ from torch import nn
 
 from lightning_cam import Probe, examine, pixels
 
+TRANSFORMERS_ONLY = "attention_rollout", "attention_relevance"
+
 
 def network():
     """Pooling instead of strides, which would draw a grid into every gradient."""
@@ -32,7 +34,7 @@ if __name__ == "__main__":
     pl.Trainer(max_epochs=4, log_every_n_steps=5).fit(model, *loaders(data))
     probe = Probe.from_folder(data / "val", 3, size=SIZE, preprocess=normalize)
     columns = {"picture": probe.images, "grad_cam": examine(model, probe, trials=()).maps}
-    for name in sorted({*pixels.__all__} - {"OcclusionMaps", "occlusion_maps"}):
+    for name in sorted({*pixels.__all__} - {"OcclusionMaps", "occlusion_maps", *TRANSFORMERS_ONLY}):
         columns[name] = getattr(pixels, name)(model, probe, score=margin)
     sheet = Image.new("RGB", (136 * len(columns), 20 + 136 * len(probe)), "dimgrey")
     for x, (name, images) in enumerate(columns.items()):
