@@ -19,8 +19,7 @@ from ..probe import Probe
 from ..spatial import upsample
 from .attending import attention_relevance, attention_rollout
 from .cams import grad_cam
-from .engine import capture, placed
-from .layer_search import find_layer
+from .engine import placed
 from .occluding import OcclusionMaps, occlusion, occlusion_maps
 from .rectifiers import deconvolved, guided
 from .subject import ScoresOf, looking
@@ -241,10 +240,7 @@ def guided_grad_cam(
     """
     with looking(model, probe, score, forward, batch_size) as subject:
         edges = _magnitude(subject.gradients(subject.inputs, guided))
-        layer = layer or find_layer(subject.model, subject.inputs[:2], subject.forward)
-        seen = capture(
-            subject.model, subject.inputs, [subject.score], layer=layer, forward=subject.forward, batch_size=batch_size
-        )
+        seen = subject.captured(layer or subject.last_layer())
         attention = grad_cam(seen.activations, seen.gradients[0])
         return subject.maps(edges * upsample(attention, (edges.shape[1], edges.shape[2])))
 

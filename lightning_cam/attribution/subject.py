@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..probe import Probe
-from .engine import Forward, placed, predict_inside
+from .engine import Capture, Forward, capture, placed, predict_inside
 from .guard import untouched
 from .heads import class_scores
+from .layer_search import find_layer
 from .layers import unwrapped
 from .rectifiers import Rule
 from .targets import Target, true_class
@@ -36,6 +37,16 @@ class Subject:
         """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
         return input_gradients(
             self.model, inputs, self.score, forward=self.forward, batch_size=self.batch_size, rule=rule
+        )
+
+    def last_layer(self) -> str:
+        """Dotted name of the last spatial layer."""
+        return find_layer(self.model, self.inputs[:2], self.forward)
+
+    def captured(self, layer: str) -> Capture:
+        """Activations of a layer, and the gradients of the score there."""
+        return capture(
+            self.model, self.inputs, [self.score], layer=layer, forward=self.forward, batch_size=self.batch_size
         )
 
     def logits(self, inputs: Tensor) -> Tensor:

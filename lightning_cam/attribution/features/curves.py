@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ...probe import Probe
 from ..engine import placed
-from ..layer_search import find_layer
 from ..layers import Layers, check_layers
 from ..outputs import as_logits, asked
 from ..subject import ScoresOf, Subject, looking
@@ -96,7 +95,7 @@ def invariance(
 
 def _usual_layers(subject: Subject) -> tuple[str, ...]:
     """An early one and a late one, as in the paper; of a model without convolutions the late one alone."""
-    late = find_layer(subject.model, subject.inputs[:2], subject.forward)
+    late = subject.last_layer()
     try:
         return check_layers(subject.model, [first_convolution(subject.model), late])
     except ValueError:

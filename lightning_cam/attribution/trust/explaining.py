@@ -10,8 +10,6 @@ from ...probe import Probe
 from ...spatial import area_average
 from ...statistics import rank_correlation
 from .. import cams
-from ..engine import capture
-from ..layer_search import find_layer
 from ..outputs import asked
 from ..subject import ScoresOf, looking
 from ..targets import Target, true_class
@@ -42,16 +40,14 @@ def attention(
         batch_size: Images per pass.
     """
     with looking(model, probe, score, forward, batch_size) as subject:
-        layer = layer or find_layer(subject.model, subject.inputs[:2], subject.forward)
-        options = {"layer": layer, "forward": subject.forward, "batch_size": batch_size}
-        captured = capture(subject.model, subject.inputs, [subject.score], **options)  # type: ignore[arg-type] # as above
+        captured = subject.captured(layer or subject.last_layer())
         return method(captured.activations, captured.gradients[0]).cpu()
 
 
 def grad_cam_of(model: nn.Module, probe: Probe, forward: ScoresOf | None, batch_size: int) -> Explain:
     """At the layer that the model has as it is."""
     with looking(model, probe, None, forward, batch_size) as subject:
-        layer = find_layer(subject.model, subject.inputs[:2], subject.forward)
+        layer = subject.last_layer()
     return partial(attention, layer=layer, forward=forward, batch_size=batch_size)
 
 
