@@ -4,6 +4,6 @@ from ..datasets.normalization import Normalize
 from .checks import GUESS, MASK_SOURCES
 from .drawn import Preprocess
 from .masking import Segmenter
-from .record import Probe
+from .probe import Probe
 
 __all__ = ["GUESS", "MASK_SOURCES", "Normalize", "Preprocess", "Probe", "Segmenter"]
