@@ -510,7 +510,7 @@ def test_scipy_is_not_asked_about_means_without_spread(
     values: list[float], differ: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some versions of it warn, which would be seen at every check."""
-    monkeypatch.delattr(statistics.stats, "f_oneway")
+    monkeypatch.delattr(statistics.significance.stats, "f_oneway")
 
     assert statistics.differ(torch.tensor(values)[:, None], torch.tensor([0, 0, 1, 1])) == differ
 
