@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_cam import Probe, allocator, examine
 from lightning_cam.examination import collect_evidence
-from lightning_cam.intervention import filters, swaps
+from lightning_cam.intervention import filters, material
 from lightning_cam.intervention.edits import (
     TwoStepEdit,
     match_frequencies,
@@ -41,7 +41,7 @@ def model() -> nn.Module:
 
 def test_images_in_parts_give_what_all_at_once_give(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = examine(model(), probe_of())
-    for module, name in ((filters, "_MOST_VALUES"), (swaps, "_MOST_KEPT_VALUES"), (filters, "_LARGE")):
+    for module, name in ((filters, "_MOST_VALUES"), (material, "_MOST_KEPT_VALUES"), (filters, "_LARGE")):
         monkeypatch.setattr(module, name, 1)
     monkeypatch.setattr(filters, "_VALUES_A_PART", 3 * 3 * 32 * 32)
     monkeypatch.setattr(LOOK, "MOST_VALUES_A_PASS", 2 * 3 * 32 * 32)

@@ -278,7 +278,7 @@ def test_answers_do_not_depend_on_how_many_images_are_edited_together(monkeypatc
     masks[4] = False
     donors = draw_donors(targets, 2, 0)
     whole = effects_of(STANDARD, images, targets, masks, donors, colours)
-    monkeypatch.setattr("lightning_cam.intervention.swaps._VALUES_AT_ONCE", 2 * images[0].numel())
+    monkeypatch.setattr("lightning_cam.intervention.material._VALUES_AT_ONCE", 2 * images[0].numel())
     parts = effects_of(STANDARD, images, targets, masks, donors, colours)
 
     assert whole.keys() == parts.keys()

@@ -5,8 +5,9 @@ from .donors import Donors, balanced_subset, can_swap, draw_donors, matched_dono
 from .edits import Edit
 from .effects import PROBABILITY
 from .filters import in_parts
+from .material import Material, Session
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
-from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
+from .swaps import DonorSwap, LevelSwap, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
 
 __all__ = [

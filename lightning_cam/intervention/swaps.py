@@ -4,9 +4,8 @@ Both have the same methods, because processes share the images of a probe. Each 
 them (`answers`). The effects are worked out afterwards, from the answers of all processes (`effects`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -15,71 +14,14 @@ from torch import Tensor
 from .. import statistics
 from ..allocator import give_back
 from . import edits
-from .donors import Donors
-from .edits import Edit, TwoStepEdit
+from .edits import Edit
 from .effects import DECISION, of_all, of_typical, readings_of
 from .filters import in_parts
 from .levels import Levels, LevelsOf
-from .masks import has_background, has_enough_masks
+from .masks import has_background
+from .material import Material, Readings, Session, at_once
 
-_VALUES_AT_ONCE = 2**20  # of the images that are edited together: on a CPU, more leave its caches
-_MOST_KEPT_VALUES = 2**25  # of images of which readings are kept; these are up to three times as large
-_MOST_OF_A_READING = 1.5  # of the values of the images that it is of, where it is kept for all of their donors
 _TINY = 1e-9  # of a share: keeps 0 / 0 defined; a single image has a far larger one
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """The images of a probe, and who lends properties to whom.
-
-    Attributes:
-        images: ``(N, C, H, W)`` pixels in [0, 1].
-        targets: ``(N,)``.
-        masks: ``(N, H, W)``; None without any.
-        donors: Who lends to whom.
-    """
-
-    images: Tensor
-    targets: Tensor
-    masks: Tensor | None
-    donors: Donors
-
-    @property
-    def known_masks(self) -> Tensor:
-        """``(N, H, W)``, False everywhere where no mask is known."""
-        if self.masks is not None:
-            return self.masks
-        return torch.zeros(len(self.images), *self.images.shape[2:], dtype=torch.bool)
-
-    @property
-    def knows_objects(self) -> bool:
-        """Whether masks are known for nearly all images."""
-        return self.masks is not None and has_enough_masks(self.masks)
-
-
-@dataclass(frozen=True, eq=False)
-class Session:
-    """A model that is asked about some of the images.
-
-    Attributes:
-        material: All images. Any of them may be a donor.
-        chosen: ``(n,)`` indices of the images whose cues are swapped.
-        plain: ``(n, n_classes)`` probabilities of the chosen images as they are.
-        probabilities: Pixels to class probabilities ``(n, n_classes)``, forward only.
-    """
-
-    material: Material
-    chosen: Tensor
-    plain: Tensor
-    probabilities: Callable[[Tensor], Tensor]
-
-    @cached_property
-    def _readings(self) -> "_Readings":
-        return _Readings(self.material)
-
-    def readings_of_part(self) -> "_Readings":
-        """What edits read from images: from all, and kept; or, of many values, from a part, and kept as long as it."""
-        return self._readings if self.material.images.numel() <= _MOST_KEPT_VALUES else _Passing(self.material)
 
 
 class Swap(Protocol):
@@ -187,10 +129,10 @@ class DonorSwap:
             return has_background(material.known_masks)
         return torch.ones_like(material.targets, dtype=torch.bool)
 
-    def _edited(self, images: Tensor, readings: "_Readings", chosen: Tensor, donors: Tensor) -> Tensor:
+    def _edited(self, images: Tensor, readings: Readings, chosen: Tensor, donors: Tensor) -> Tensor:
         """The chosen images, each with the cue of its donor ``(n,)``, some at a time."""
         edit = edits.in_two_steps(self.edit)
-        n = _at_once(images)
+        n = at_once(images)
         pairs = zip(torch.split(chosen, n), torch.split(donors, n), strict=True)
         edited = []
         for own, lenders in pairs:
@@ -270,54 +212,9 @@ class LevelSwap:
         return self.levels_of(material.images, material.known_masks, material.targets)
 
 
-class _Readings:
-    """What edits have read from all images. The last reading is kept, since trials in a row often need the same."""
-
-    def __init__(self, material: Material) -> None:
-        self._material = material
-        self._last: tuple[object, Sequence[edits.Read]] = (None, ())
-
-    def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
-        """Of some images that borrow, and of as many that lend."""
-        own, lent = self._of_all(edit.read)
-        return tuple(each[borrowers] for each in own), tuple(each[lenders] for each in lent)
-
-    def _of_all(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
-        """Some images at a time: all at once would fill the memory."""
-        if read is not self._last[0]:
-            images, n = self._material.images, _at_once(self._material.images)
-            pairs = zip(torch.split(images, n), torch.split(self._material.known_masks, n), strict=True)
-            both = zip(*(read(*pair) for pair in pairs), strict=True)
-            self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
-        return self._last[1]
-
-
-class _Passing(_Readings):
-    """What edits read from images too many to be held several times: from each of a part that borrows, once."""
-
-    def __init__(self, material: Material) -> None:
-        super().__init__(material)
-        self._own: dict[tuple[int, ...], edits.Read] = {}
-
-    def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
-        """See `_Readings`. An edit is asked for what it needs of lenders alone."""
-        images, masks = self._material.images, self._material.known_masks
-        key = tuple(borrowers.tolist())
-        lend = edit.lend or (lambda *lent: edit.read(*lent)[1])
-        lent = lend(images[lenders], masks[lenders])
-        own = self._own.get(key) or edit.read(images[borrowers], masks[borrowers])[0]
-        if sum(each.numel() for each in own) <= _MOST_OF_A_READING * len(borrowers) * images[0].numel():
-            self._own[key] = own
-        return own, lent
-
-
 def _of_classes(probabilities: Tensor, classes: Tensor) -> Tensor:
     """The readings ``(n, R, 2)`` of classes ``(n, R)``, from probabilities ``(n, n_classes)``."""
     return readings_of(probabilities).gather(1, classes[:, :, None].expand(-1, -1, 2))
-
-
-def _at_once(images: Tensor) -> int:
-    return max(1, _VALUES_AT_ONCE // images[0].numel())
 
 
 def _gaps(levels: Levels, targets: Tensor, strangers: Tensor) -> tuple[Tensor, Tensor]:

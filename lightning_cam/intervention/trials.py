@@ -18,9 +18,10 @@ from . import edits
 from .effects import RIGHT
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
 from .masks import has_enough_masks
+from .material import Material, Session
 from .stamps import patch_levels, patches_lie_off_object
 from .styles import style_differs_off_object, style_levels
-from .swaps import DonorSwap, LevelSwap, Material, Session, Swap
+from .swaps import DonorSwap, LevelSwap, Swap
 
 AtMost: TypeAlias = Literal["FAIL", "WARN", "PASS"]
 _AT_MOST: Mapping[str, AtMost] = {"off object": "FAIL", "shared": "WARN", "object": "PASS"}  # by the owner of a cue
