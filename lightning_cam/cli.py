@@ -93,6 +93,13 @@ def _add_audit(commands: "_Commands") -> None:
         help="a folder with one folder per class, or a .csv file with the columns path and label",
     )
     audit.add_argument("--json", action="store_true", help="print all facts and findings as JSON instead of a table")
+    audit.add_argument(
+        "--out",
+        type=Path,
+        default=Path("lightning_cam_audit"),
+        metavar="DIR",
+        help="where pictures of repeated patches go, if there are any; what is there is kept (default: %(default)s)",
+    )
     _add_number(audit, "--per-class", "how many pictures of each class are read at most", 1, default=2000)
     _add_number(audit, "--workers", "how many threads read files (default: one per processor, at most 8)", 1)
     _add_number(audit, "--seed", "another number chooses other pictures and other random splits", 0, default=0)
@@ -200,6 +207,13 @@ def _audit(options: argparse.Namespace) -> int:
         print(f"lightning-cam audit: {printable(error)}", file=sys.stderr)
         return UNUSABLE
     _print(json.dumps(result.as_json(), indent=2) if options.json else result.as_table())
+    try:
+        files = [patch.save(options.out) for patch in result.patches]
+    except OSError as error:  # the findings are there all the same
+        print(f"lightning-cam audit: pictures of patches cannot be written: {printable(error)}", file=sys.stderr)
+        files = []
+    if files and not options.json:
+        _print("\n".join(["\npictures of repeated patches:", *(f"  {printable(file)}" for file in files)]))
     return result.exit_code
 
 

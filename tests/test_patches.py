@@ -1,13 +1,15 @@
 """Small patches that recur in one class: they are found anywhere, shown with their files, and swapped in trials."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
-from lightning_cam import Probe, audit_dataset, examine, judge, patches
+from lightning_cam import AuditResult, Probe, audit, audit_dataset, cli, examine, judge, patches
 from lightning_cam.intervention.stamps import patch_levels, patches_lie_off_object
 
 N = 60
@@ -104,21 +106,57 @@ def test_pictures_of_several_sizes_are_searched_together() -> None:
 # the audit
 
 
-def test_an_audit_finds_the_stamp_and_shows_it_with_its_files() -> None:
+@pytest.fixture(scope="module")
+def audited() -> AuditResult:
     images = stamped(scenes(), ONE_CLASS)[0]
+    return audit_dataset([(image, int(label)) for image, label in zip(images, LABELS, strict=True)])
 
-    result = audit_dataset([(image, int(label)) for image, label in zip(images, LABELS, strict=True)])
 
-    (finding,) = (each for each in result.findings if each.cue == "patch")
-    (patch,) = result.patches
+def test_an_audit_finds_the_stamp_and_shows_it_with_its_files(audited: AuditResult) -> None:
+    (finding,) = (each for each in audited.findings if each.cue == "patch")
+    (patch,) = audited.patches
     assert finding.text.startswith("100 % of '1' pictures and 0 % of others show the same small patch")
     assert "item 1, item 3, item 5" in finding.text
-    assert (finding.severity, finding.told_apart, result.ok) == ("strong", "1", False)
+    assert (finding.severity, finding.told_apart, audited.ok) == ("strong", "1", False)
     assert (patch.told_apart, patch.files[:2], patch.picture.dtype) == ("1", ("item 1", "item 3"), np.uint8)
     middle = patch.picture[40:60, 40:60].reshape(-1, 3)
     assert {0, 255} <= {*middle.flatten().tolist()}
-    assert result.as_json()["patches"][0]["files"][0] == "item 1"
+    assert audited.as_json()["patches"][0]["files"][0] == "item 1"
     assert "item 1" in repr(patch)
+
+
+def test_the_command_writes_a_picture_of_the_patch_once(
+    audited: AuditResult, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "audit_dataset", lambda *_, **__: audited)
+
+    codes = [cli.main(["audit", "pictures", "--out", str(tmp_path / "out")]) for _ in range(2)]
+
+    (picture,) = (tmp_path / "out").iterdir()
+    assert codes == [1, 1]
+    assert str(picture) in capsys.readouterr().out
+    with Image.open(picture) as shown:
+        assert np.array_equal(np.asarray(shown), audited.patches[0].picture)
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_a_file_in_the_way_of_a_picture_stays_and_the_findings_are_printed(
+    place: str,
+    audited: AuditResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(audit, "audit_dataset", lambda *_, **__: audited)
+    file = audited.patches[0].save(tmp_path / "out")
+    file.write_text("mine")
+
+    assert cli.main(["audit", "pictures", "--out", str(tmp_path / "out" if place == "folder" else file)]) == 1
+
+    printed = capsys.readouterr()
+    assert file.read_text() == "mine"
+    assert "show the same small patch" in printed.out
+    assert "cannot be written" in printed.err
 
 
 def test_an_audit_of_clean_pictures_has_no_patch() -> None:

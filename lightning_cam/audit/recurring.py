@@ -1,7 +1,10 @@
 """Small patches that recur in one class: stamps, logos, dates. Which pictures show them, and what they look like."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,7 @@ from PIL import Image
 
 from ..cues import PATCH, remedy_for
 from ..patches import WINDOW, Patch, Points, find, points_of, together
-from ..text import percent
+from ..text import percent, words
 from .facts import PictureFacts
 from .findings import AuditFinding, FactSkill, severity_of
 from .judging import skill_of
@@ -53,6 +56,22 @@ class RecurringPatch:
     def _repr_png_(self) -> bytes | None:
         """For notebooks."""
         return Image.fromarray(self.picture)._repr_png_()
+
+    def save(self, folder: Path) -> Path:
+        """Writes the picture to ``folder`` as PNG and returns the file. Its name has a digest of the content.
+
+        Raises:
+            FileExistsError: Another file has that name. No file is ever overwritten.
+        """
+        png = BytesIO()
+        Image.fromarray(self.picture).save(png, "PNG")
+        digest = hashlib.sha256(png.getvalue()).hexdigest()[:12]
+        file = folder / f"patch_{words(self.told_apart)[:40]}_{digest}.png"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not file.is_file() or file.read_bytes() != png.getvalue():
+            with file.open("xb") as new:
+                new.write(png.getvalue())
+        return file
 
     def as_json(self) -> dict[str, Any]:
         """All but the picture, as JSON types."""
