@@ -11,6 +11,7 @@ from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict
 from .agreement import Agreement
 from .alarm import Alarm
+from .attempts import Failure, lets_through
 from .clock import Clock
 from .comparison import UNSEEN, Comparison, with_step
 from .failures import Failures, print_progress, warn
@@ -21,7 +22,7 @@ from .learning import Units
 from .mistakes import Mistakes
 from .module import has_run
 from .monitors import Monitors
-from .observer import Failure, Judged, Observer, lets_through
+from .observer import Judged, Observer
 from .options import Options
 from .remarks import OF_TRAINING, UNCALLED, refusal, warn_of_copies
 from .rhythm import Depth, Effort, Occasion

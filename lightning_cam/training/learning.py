@@ -7,10 +7,11 @@ from torch import nn
 from ..attribution.self_check import self_checked
 from ..examination import Learning, look_at_units
 from ..probe import Probe
+from .attempts import Failure
 from .failures import Failures
 from .in_step import in_step
 from .module import forward_of
-from .observer import Failure, Judged, Observer
+from .observer import Judged, Observer
 from .ranks import from_first, rank
 from .rhythm import Occasion
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,39 +14,18 @@ from ..attribution.calls import Replay
 from ..attribution.guard import is_state, untouched
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
-from ..attribution.self_check import TouchedError, self_checked
+from ..attribution.self_check import self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial, balanced_subset
-from ..origins import is_ours, raised
 from ..probe import Probe
 from ..verdict import RunningVerdict, Verdict, withheld
 from .accuracy import Logged
-from .failures import Failures, steers_lightning
+from .attempts import Failure, attempt, raise_everywhere
+from .failures import Failures
 from .in_step import in_step
-from .module import NoForwardError, forward_of
-from .options import Options
+from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .rhythm import Effort
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a check has no result, the same in every process.
-
-    Attributes:
-        text: Class and message of the exception, and whose code raised it.
-        is_configuration: Whether it is a `ValueError` of this package: another check would raise it, too.
-        has_touched: Whether the model's own ``forward`` changed something that a check must leave as it is.
-        lacks_forward: Whether it is not known how the model gives class scores.
-    """
-
-    text: str
-    is_configuration: bool
-    has_touched: bool
-    lacks_forward: bool = False
-
 
 # Only the first process judges. The others send this along, and receive the result of the first in its place.
 _NO_RESULT = Failure("no result arrived from the first process", False, False)
@@ -144,16 +123,16 @@ class Observer:
         Raises:
             Exception: One that is let through. With several processes it is a `ValueError` or a `RuntimeError` in all.
         """
-        attempt = partial(_attempt, lets_through=lets_through)
+        tried = partial(attempt, lets_through=lets_through)
         buffers = from_first(_buffers(model)) if self._shares and n_ranks() > 1 else {}
-        looks = from_everyone(attempt(partial(self._look, model, probe, trials, buffers, effort or Effort(len(probe)))))
+        looks = from_everyone(tried(partial(self._look, model, probe, trials, buffers, effort or Effort(len(probe)))))
         result: Judged | Failure | None = next((each for each in looks if isinstance(each, Failure)), None)
         if result is None:
             parts = [each for each in looks if isinstance(each, Look)]
             judging = partial(self._judge, parts, probe, trials, judges=judges)
-            result = from_first(attempt(judging) if rank() == 0 else _NO_RESULT)
+            result = from_first(tried(judging) if rank() == 0 else _NO_RESULT)
         if isinstance(result, Failure) and n_ranks() > 1:
-            _raise_everywhere(result, lets_through)
+            raise_everywhere(result, lets_through)
         return result
 
     def _look(
@@ -292,34 +271,10 @@ class Observer:
         self.report = self.judged = None
 
 
-def lets_through(options: Options, failure: Failure, *, before_training: bool) -> bool:
-    """Whether a failure reaches the training: before it, what an argument of the user's own may have caused."""
-    given = options.probe or options.layer or options.forward
-    return options.on_error == "raise" or (before_training and failure.is_configuration and given is not None)
-
-
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether fewer images per pass may help. Only CUDA has an exception of its own for it."""
     messages = ("out of memory", "can't allocate memory", "not enough memory")
     return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in messages)
-
-
-def _attempt(act: Callable[[], T], lets_through: Callable[[Failure], bool]) -> T | Failure:
-    """Turns an exception into a result: nothing of ours stops a training, and no process leaves the others waiting."""
-    try:
-        return act()
-    except Exception as error:
-        is_configuration = isinstance(error, ValueError) and is_ours(error)
-        is_touched, lacks_forward = isinstance(error, TouchedError), isinstance(error, NoForwardError)
-        failure = Failure(raised(error), is_configuration, is_touched, lacks_forward)
-        if steers_lightning(error) or (n_ranks() == 1 and lets_through(failure)):
-            raise
-        return failure
-
-
-def _raise_everywhere(failure: Failure, lets_through: Callable[[Failure], bool]) -> None:
-    if lets_through(failure):
-        raise (ValueError if failure.is_configuration else RuntimeError)(failure.text)
 
 
 def _buffers(model: nn.Module) -> dict[str, Tensor]:
