@@ -93,7 +93,7 @@ def test_callback_and_reading_are_shown_in_a_line() -> None:
 
 def test_a_warning_has_a_class_and_points_outside_of_the_package() -> None:
     with pytest.warns(LightningCAMWarning, match="lightning_cam: switched off") as caught:
-        Fit(CAMCallback().options, Journal("cam")).switch_off("for this test")
+        Fit(CAMCallback().options, Journal("cam")).switch.turn_off("for this test")
 
     assert [Path(one.filename).name for one in caught] == ["test_journal.py"]
 

@@ -226,9 +226,9 @@ class CAMCallback(Callback):
         self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Watches what the first batch gives to the model, before the training and once in it."""
-        if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._fit.is_off:
+        if trainer.state.fn == "fit" and batch_idx == dataloader_idx == 0 and not self._fit.switch.is_off:
             self._fit.comparison.begin(pl_module, trainer.val_dataloaders, validates=True)
-        if trainer.state.fn == "fit" and dataloader_idx == 0 and not self._fit.is_off:
+        if trainer.state.fn == "fit" and dataloader_idx == 0 and not self._fit.switch.is_off:
             self._fit.mistakes.before(trainer, pl_module, is_first=batch_idx == 0)
 
     @_counted
@@ -242,7 +242,7 @@ class CAMCallback(Callback):
     @_counted
     def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int) -> None:
         """Watches the first training batch where there is no validation."""
-        if not validates(trainer) and not self._fit.is_off:
+        if not validates(trainer) and not self._fit.switch.is_off:
             self._fit.comparison.begin(pl_module, trainer.train_dataloader, validates=False)
 
     @_counted
@@ -252,7 +252,7 @@ class CAMCallback(Callback):
             self._fit.comparison.end()
             self._fit.settle(pl_module, trainer.train_dataloader)
         self._fit.after_step(trainer, pl_module, ends_epoch=batch_idx + 1 == trainer.num_training_batches)
-        self._fit.keep_monitors_alive(trainer)
+        self._fit.switch.keep_monitors_alive(trainer)
 
     @_counted
     def on_validation_epoch_end(self, trainer: Any, pl_module: Any) -> None:

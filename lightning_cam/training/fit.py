@@ -7,14 +7,13 @@ from ..allocator import give_back
 from ..attribution.self_check import TouchedError
 from ..probe import Probe
 from ..sinks.page import Run
-from ..sinks.worker import MOST_FAILURES_IN_A_ROW
 from ..verdict import Verdict
 from .agreement import Agreement
 from .alarm import Alarm
 from .attempts import Failure, lets_through
 from .clock import Clock
 from .comparison import UNSEEN, Comparison, with_step
-from .failures import Failures, print_progress, warn
+from .failures import Failures, print_progress
 from .gallery import Gallery
 from .journal import Journal
 from .keeping import Keeping
@@ -24,11 +23,11 @@ from .module import has_run
 from .monitors import Monitors
 from .observer import Judged, Observer
 from .options import Options
-from .remarks import OF_TRAINING, UNCALLED, refusal, warn_of_copies
+from .remarks import OF_TRAINING, UNCALLED, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
+from .switch import A_CHECK, Switch
 from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step
 
-A_CHECK = "a check"
 LONG = 2.0  # seconds after which a person begins to wonder what is happening
 
 
@@ -45,13 +44,12 @@ class Fit:
         clock: Times the fit and its checks.
         comparison: Of the probe with a real batch.
         mistakes: Of the last validation.
-        is_off: Whether nothing is looked at any more.
+        switch: Whether anything is looked at still.
     """
 
     def __init__(self, options: Options, journal: Journal) -> None:
         self.probe = options.probe
         self.verdict: Verdict | None = None
-        self.is_off = False
         self._options = options
         self._journal = journal
         self._failures = failures = Failures(raises=options.on_error == "raise")
@@ -70,6 +68,14 @@ class Fit:
         n_images = options.n_images if options.log_images else 0
         self._gallery = Gallery(options.name, options.sinks, n_images, failures, options.audit)
         self.mistakes = Mistakes(self._observer, failures, is_wanted=bool(n_images))
+        self.switch = Switch(
+            self._observer,
+            self._gallery,
+            journal=journal,
+            mistakes=self.mistakes,
+            monitors=self._monitors,
+            failures=failures,
+        )
         self._keeping = Keeping(options, journal, self._gallery, self.mistakes, failures)
         self._alarm = Alarm(options.on_shortcut)
         self._units = Units(failures, is_on=options.features)
@@ -104,7 +110,7 @@ class Fit:
 
     def settle(self, module: Any, loaders: Any) -> None:
         """The probe goes the way of a batch of ``loaders``, or a doubt says which step is missing."""
-        if self.is_off or self._plain is None:
+        if self.switch.is_off or self._plain is None:
             return
         drawing = self._options.drawing if self._options.probe is None else None
         with self.clock.counting():
@@ -119,28 +125,23 @@ class Fit:
         step, rhythm = trainer.global_step, self._options.rhythm
         if step == self._looked_at or not rhythm.after_step(step, trainer.current_epoch):
             return
-        if not self.is_off and not (ends_epoch and rhythm.every_n_train_steps is None):
+        if not self.switch.is_off and not (ends_epoch and rhythm.every_n_train_steps is None):
             self._look_affordably(trainer, module, logged_step(trainer))
 
     def after_epoch(self, trainer: Any, module: Any, step: int) -> None:
         """Looks after a validation, or after an epoch without one. Lightning allows ``self.log`` in both."""
         is_due = self._options.rhythm.after_epoch(trainer.current_epoch) and trainer.global_step != self._looked_at
-        if is_due and not self.is_off:
+        if is_due and not self.switch.is_off:
             n_readings = len(self._journal.readings)
             self._look_affordably(trainer, module, step, after_epoch=True)
             new = self._journal.readings[n_readings:]
-            self._monitors.update(trainer, new[0].defined if new else (), is_off=self.is_off)
-
-    def keep_monitors_alive(self, trainer: Any) -> None:
-        """Before others look at a key that has no value any more, which would end the training."""
-        if self.is_off:
-            self._monitors.update(trainer, (), is_off=True)
+            self._monitors.update(trainer, new[0].defined if new else (), is_off=self.switch.is_off)
 
     def end(self, trainer: Any, module: Any) -> None:
         """Takes the last look, concludes, keeps the evolution strip and says where all of it is."""
         completes = trainer.global_step == self._looked_at
-        if not self.is_off and self.comparison.has_waited and not self.comparison.is_settled:
-            self.switch_off(f"{UNCALLED} {UNSEEN}")
+        if not self.switch.is_off and self.comparison.has_waited and not self.comparison.is_settled:
+            self.switch.turn_off(f"{UNCALLED} {UNSEEN}")
         has_begun = self._journal.readings or self.comparison.has_waited
         if has_begun and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
@@ -171,22 +172,6 @@ class Fit:
         self._gallery.close()
         self._observer.forget()
 
-    def switch_off(self, reason: str) -> None:
-        """Looks at nothing any more, and says why."""
-        self.is_off = True
-        self.mistakes.forget()
-        # What was judged so far is of other weights than the last ones, so it is no verdict on the model.
-        self._observer.doubt = f"the callback was switched off before the end of the fit: {reason}"
-        self._gallery.say_off(reason)
-        warn(f"switched off for this fit, training goes on; {reason}")
-
-    def _never_on(self, trainer: Any, reason: str) -> None:
-        """Switches off before anything is looked at, and keeps the reason where `lightning-cam check` finds it."""
-        self.switch_off(reason)
-        self.keep_monitors_alive(trainer)
-        if trainer.is_global_zero and not trainer.fast_dev_run:
-            self._gallery.say_never_on(trainer, reason, run=self._run(trainer))
-
     def _run(self, trainer: Any) -> Run:
         return Run(self._journal.run, self._journal.resumes, logged_step(trainer))
 
@@ -195,7 +180,8 @@ class Fit:
     def _chosen(self, trainer: Any) -> Probe | None:
         """The probe of this fit. None where nothing can be looked at, the same in every process."""
         if not has_whole_model(trainer):
-            self._never_on(trainer, f"{type(trainer.strategy).__name__} shards the model, which is not supported")
+            reason = f"{type(trainer.strategy).__name__} shards the model, which is not supported"
+            self.switch.never_on(trainer, reason, run=self._run(trainer))
             return None
         return self._options.probe or self._drawn(trainer)
 
@@ -208,7 +194,7 @@ class Fit:
         except NoProbeError as error:
             if self._options.on_error == "raise":
                 raise
-            self._never_on(trainer, str(error))
+            self.switch.never_on(trainer, str(error), run=self._run(trainer))
             return None
 
     def _follow(self, agreement: Agreement) -> None:
@@ -216,7 +202,7 @@ class Fit:
         if agreement.has_touched:
             if self._options.on_error == "raise":
                 raise TouchedError(agreement.has_touched)
-            self.switch_off(agreement.has_touched)
+            self.switch.turn_off(agreement.has_touched)
             return
         if self._observer.doubt not in ("", UNSEEN) and not agreement.doubt:
             self._failures.say_once("no doubt", "there will be a verdict, since the probe is now what the model sees")
@@ -238,7 +224,7 @@ class Fit:
 
     def _last_look(self, trainer: Any, module: Any, *, completes: bool) -> None:
         """In full. It is announced: the progress bar is complete, and a long look is like a hang."""
-        if self.is_off or self.probe is None:
+        if self.switch.is_off or self.probe is None:
             return
         effort = self.clock.effort(trainer, len(self.probe), is_last=True)
         seconds = self.clock.seconds_of(effort or Effort(len(self.probe)))
@@ -249,7 +235,7 @@ class Fit:
 
     def _look(self, trainer: Any, module: Any, occasion: Occasion) -> None:
         """One check, from the forward pass to the queue of pictures. Every process logs the same numbers."""
-        if self.is_off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
+        if self.switch.is_off or self.probe is None or (trainer.received_sigterm and trainer.world_size == 1):
             return
         began = self.clock.elapsed
         self._looked_at = trainer.global_step
@@ -260,11 +246,13 @@ class Fit:
         tried = occasion.effort if occasion.depth is Depth.FULL else None
         self.clock.charge(occasion.depth, seconds, tried or Effort(len(self.probe)))
         self._lacks_trials = not occasion.is_judged and not isinstance(outcome, Failure)
+        if isinstance(outcome, Failure) and self.switch.ends_at(outcome):
+            return
+        self._say_remarks()
         if isinstance(outcome, Failure):
-            self._cope(outcome)
+            self.switch.count(outcome)
             return
         self._failures.succeeded(A_CHECK)
-        self._say_remarks()
         self.verdict = outcome.verdict
         alert = self._alarm.news(self.verdict)
         costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
@@ -297,17 +285,3 @@ class Fit:
             self._failures.say_once("data", OF_TRAINING)
         if doubt not in ("", UNSEEN):
             self._failures.say_once("doubt", f"there will be no verdict. {doubt}")
-
-    def _cope(self, failure: Failure) -> None:
-        """Says the first failure of a fit once, and gives up after several in a row."""
-        if failure.has_touched:
-            self.switch_off(failure.text.removeprefix("TouchedError: "))
-            return
-        if failure.is_configuration and not self._journal.readings:
-            doubt = self._observer.doubt if failure.lacks_forward else ""
-            self.switch_off(refusal(failure.text) if doubt in ("", UNSEEN) else doubt)
-            return
-        self._say_remarks()
-        self._failures.count(A_CHECK, failure.text)
-        if self._failures.too_many(A_CHECK):
-            self.switch_off(f"{MOST_FAILURES_IN_A_ROW} checks in a row failed, the last with {failure.text!r}")
