@@ -22,7 +22,8 @@ from lightning_cam.audit.findings import AuditFinding
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import FolderSink, Page
 from lightning_cam.sinks.page import Run
-from lightning_cam.sinks.report_page import MOST_CHECKS, MOST_OF_MISTAKES, RunPage, read_back, verdict_entry
+from lightning_cam.sinks.page_words import verdict_entry
+from lightning_cam.sinks.report_page import MOST_CHECKS, MOST_OF_MISTAKES, RunPage, read_back
 from lightning_cam.sinks.snapshot import MOST_CELLS, MOST_PROBES, Snapshot, places
 from lightning_cam.verdict import Verdict
 

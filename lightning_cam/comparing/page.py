@@ -6,7 +6,8 @@ from .. import front
 from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..sinks.folder import MOST_BYTES_OF_REPORT, REPORT
-from ..sinks.report_page import WORST, RunPage, place, read_back
+from ..sinks.page_words import WORST, place
+from ..sinks.report_page import RunPage, read_back
 from ..text import printable
 from .runs import ComparedRun
 from .wording import cell, difference, meaning

@@ -8,8 +8,9 @@ from ..probe import Probe
 from ..verdict import Verdict, judge
 from .folder import versions
 from .page import Page
+from .page_words import verdict_entry
 from .pages import in_numbers, portraits_of, shown_probes, snapshot_of
-from .report_page import RunPage, verdict_entry
+from .report_page import RunPage
 from .snapshot import MOST_PROBES
 
 PREFIX = "cam"

@@ -1,0 +1,109 @@
+"""What the page of a run says, as JSON: the verdict, its findings and cues, and the audit of the data."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..audit import AuditResult
+from ..intervention import MARGIN, Reliance
+from ..text import printable
+from ..verdict import FAIL, Finding, Verdict
+from .wording import most_in, why_no_finding
+
+WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
+HEADLINES = {
+    "PASS": "No shortcut found among the cues that were tested",
+    "WARN": "The model may rely on a shortcut",
+    "FAIL": "The model relies on a shortcut",
+    "INCONCLUSIVE": "Not enough is known for a verdict",
+}
+NOT_JUDGED = "No verdict: no cue was swapped"
+
+
+def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
+    """A verdict in the words of the page."""
+    if verdict is None:
+        return {"outcome": "", "headline": NOT_JUDGED, "reasons": [], "findings": [], "cues": [], "untested": []}
+    found = {finding.cue for finding in verdict.findings}
+    measured = [reliance for reliance in verdict.measured if reliance.cue in verdict.tested]
+    return {
+        "outcome": verdict.outcome,
+        "headline": HEADLINES[verdict.outcome],
+        "reasons": [_sentence(part) for part in verdict.reason.split("; ")],
+        "findings": [_finding(finding, verdict) for finding in verdict.findings],
+        "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
+        "untested": untested(verdict),
+    }
+
+
+def audit_entry(audit: AuditResult) -> dict[str, Any]:
+    """What the pictures of the data set give away, cue by cue; the clearest fact of each speaks for it."""
+    clearest = {finding.cue: finding for finding in reversed(audit.findings)}
+    rows = [
+        {
+            "cue": printable(finding.cue),
+            "severity": finding.severity,
+            "skill": f"{finding.skill:.2f}",
+            "text": _sentence(finding.text),
+            "what": printable(finding.remedy),
+        }
+        for finding in (clearest[cue] for cue in audit.cues)
+    ]
+    return {"n_read": sum(audit.n_read), "n_facts": len(audit.facts), "n_skipped": len(audit.skipped), "rows": rows}
+
+
+def _sentence(text: str) -> str:
+    """One line that begins and ends like a sentence. The name of an argument keeps its small letter."""
+    line = printable(text)
+    begins_with_code = any(sign in line.split(" ")[0] for sign in "_=(")
+    start = line[:1] if begins_with_code else line[:1].upper()
+    return line and f"{start}{line[1:]}{'' if line.endswith('.') else '.'}"
+
+
+def _finding(finding: Finding, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "cue": printable(finding.cue),
+        "weight": "relied on" if finding.outcome == FAIL else "perhaps relied on",
+        "text": _sentence(finding.text.removeprefix(f"{finding.cue}: ")),
+        "classes": most_in(finding, verdict),
+        "what": printable(finding.remedy.what),
+        "code": "\n".join(map(printable, finding.remedy.code.splitlines())),
+    }
+
+
+def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
+    """A row of the table, with the places of its picture in per cent of the width."""
+    return {
+        "name": printable(reliance.cue),
+        "text": "{:.2f} ({:.2f} to {:.2f})".format(
+            *(round(value, 2) + 0.0 for value in (reliance.mean, reliance.low, reliance.high))
+        ),
+        "note": "" if is_found else why_no_finding(reliance),
+        "is_found": is_found,
+        **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
+        "goes_on": reliance.low < WORST,
+        "zero": place(0.0),
+        "margin": place(MARGIN),
+    }
+
+
+def place(value: float) -> float:
+    """Where a reliance lies in the picture of an interval, 0 to 100.
+
+    >>> place(-0.25), place(1.0), place(2.0)
+    (0.0, 100.0, 100.0)
+    """
+    return round(100 * min(max((value - WORST) / (BEST - WORST), 0.0), 1.0), 2)
+
+
+def untested(verdict: Verdict) -> list[dict[str, str]]:
+    """The cues of which nothing is known, and why."""
+    tried = {reliance.cue for reliance in verdict.measured}
+    return [{"cue": cue, "why": _why_untested(cue, tried)} for cue in verdict.untested]
+
+
+def _why_untested(cue: str, tried: Sequence[str] | set[str]) -> str:
+    if cue in tried:
+        return "The probe's pictures do not differ in it by what a swap can bring about, or too few of them do."
+    if cue == "background":
+        return "It was not swapped: that takes masks of the objects, and trials that name it."
+    return "No trial of this run swaps it."
