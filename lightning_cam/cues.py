@@ -49,6 +49,7 @@ class Cue:
         facts: Facts of the audit that show the cue.
         object_facts: Those of the facts in which the object has a part.
         shows_as: Cues whose facts differ by class as well where this one does. They have no remedy of their own then.
+        felt_in: More cues whose swap moves a model that relies on this one, since it brings this one along.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Cue:
     facts: tuple[str, ...] = ()
     object_facts: tuple[str, ...] = ()
     shows_as: tuple[str, ...] = ()
+    felt_in: tuple[str, ...] = ()
 
 
 _SIDES = "(64, 112, 224)"
@@ -214,8 +216,9 @@ PATCH = Cue(
     ),
     needs_masks_to_convict=True,
     facts=("repeated patch",),
-    shows_as=("border", "corner", "region"),
     object_facts=("repeated patch",),
+    shows_as=("border", "corner", "region"),
+    felt_in=("background",),
 )
 
 STYLE = Cue(
@@ -232,6 +235,7 @@ STYLE = Cue(
         "transform = v2.Compose([to_floats, jitter, v2.Lambda(random_style)])",
     ),
     needs_masks_to_convict=True,
+    felt_in=("background", "border", "corner", "region", "cast", "contrast", "resolution", "frequency"),
 )
 
 FILE = Cue(

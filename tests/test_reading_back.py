@@ -302,6 +302,7 @@ CONTRADICTIONS = {
     "warning of nothing": {**AS["WARN"], "findings": []},
     "inconclusive with a fail": {**AS["FAIL"], "outcome": "INCONCLUSIVE"},
     "finding of no outcome": {**AS["FAIL"], "findings": [*found("FAIL"), *found("PASS")]},
+    "effect of nothing found": {**AS["FAIL"], "findings": [{**found("FAIL")[0], "cause": "elsewhere"}]},
     "finding that was not measured": {**AS["FAIL"], "measured": []},
     "finding that was measured otherwise": {**AS["FAIL"], **measured(0.4, 0.3, 0.7)},
     "mean outside its interval": {**AS["PASS"], **measured(0.9, 0.3, 0.7)},

@@ -52,7 +52,7 @@ def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:
     measured = tuple(Reliance(cue, 0.2, low, 0.4, 0.01, {}, 8.0) for cue, low in lows.items())
     rows = {row["name"]: row["note"] for row in verdict_entry(Verdict("PASS", 0, (), measured, "none"))["cues"]}
 
-    assert "The object has this property itself" in rows["tone"]
+    assert "Context: the object has this property itself" in rows["tone"]
     assert "warning at most" in rows["position"]
     assert "doubt" in rows["cast"]
     assert "Expected" in rows["border"]

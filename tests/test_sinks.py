@@ -587,6 +587,7 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
                 "text": "border: loses 0.50 (at least 0.25)",
                 "accuracy_own": None,
                 "accuracy_other": None,
+                "cause": "",
             }
         ],
         "measured": [
@@ -750,8 +751,8 @@ def test_markdown_says_why_a_row_above_the_limit_is_no_finding() -> None:
 
     assert text.splitlines()[-5:] == [
         "",
-        "- tone is above 0.10 and no finding. The object has this property itself, so a model may use it; only "
-        "an audit makes it a finding.",
+        "- tone is above 0.10 and no finding. Context: the object has this property itself, so a model may use "
+        "it; only an audit makes it a finding.",
         "- cast is above 0.10 and no finding. Not beyond doubt with so few images.",
         "- border is above 0.10 and no finding. Expected, or not judged.",
         "- position is above 0.10 and no finding. The object has a part in this, so a model may use it; it leads to a "

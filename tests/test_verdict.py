@@ -884,3 +884,62 @@ def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_b
     assert exact.outcome == "FAIL"
     assert (large.outcome, read_with_masks(5, 27, "given").outcome) == ("INCONCLUSIVE", "PASS")
     assert large.measured[0].high < MARGIN < exact.measured[0].low
+
+
+# findings that are one cause
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        pytest.param(
+            {"background": 0.9, "border": 0.8, "cast": 0.85}, {"background": ("cast", "border")}, id="a scene"
+        ),
+        pytest.param({"background": 0.9, "cast": 0.95}, {"background": ("cast",)}, id="its colour alike"),
+        pytest.param({"background": 0.3, "cast": 0.8}, {"cast": ("background",)}, id="a cast seen on the background"),
+        pytest.param({"style": 0.9, "background": 0.7, "border": 0.6}, {"style": ("background", "border")}, id="style"),
+        pytest.param({"background": 0.9, "style": 0.3}, {"background": ("style",)}, id="not the whole picture"),
+        pytest.param({"patch": 0.5, "background": 0.5}, {"patch": ("background",)}, id="a stamp"),
+        pytest.param({"codec": 0.9, "background": 0.9}, {"codec": (), "background": ()}, id="two causes"),
+        pytest.param({"background": 0.5, "position": 0.9}, {"background": (), "position": ()}, id="nothing alike"),
+    ],
+)
+def test_findings_that_are_one_cause_have_one_remedy(found: dict[str, float], expected: dict[str, object]) -> None:
+    verdict = judge(report(*(strong(cue, mean) for cue, mean in found.items())))
+
+    assert verdict.causes == expected
+    assert {finding.cue for finding in verdict.findings} == {*found}
+    causes = {finding.cue: finding.cause for finding in verdict.findings}
+    assert all(f.remedy == remedy_for(causes[f.cue]).at((0, 0)) for f in verdict.findings)
+    assert verdict.findings[0].is_cause
+
+
+def test_a_warning_is_no_cause_of_a_conviction() -> None:
+    verdict = judge(report(strong("background", 0.4), strong("frequency", 0.9)))
+
+    assert verdict.causes == {"background": (), "frequency": ()}
+    assert verdict.outcome == "FAIL"
+
+
+def test_a_verdict_names_the_cause_and_what_is_seen_through_it() -> None:
+    verdict = judge(report(strong("style", 0.9), strong("background", 0.7), strong("border", 0.5)))
+
+    assert verdict.reason.startswith("the model relies on something that is not the object: style; ")
+    assert "likely the same cause: background, border" in verdict.reason
+
+
+def test_a_pass_says_what_was_tested_and_what_was_not() -> None:
+    verdict = judge(report(absent("background"), absent("border")))
+
+    assert verdict.reason.startswith("none of 2 cues that were swapped costs")
+    assert "not tested: corner, region, cast" in verdict.reason
+    assert "background" not in verdict.reason.split("not tested")[1]
+
+
+def test_a_property_of_the_object_is_context() -> None:
+    with_tone = judge(report(absent("background"), strong("tone")))
+
+    assert with_tone.outcome == "PASS"
+    assert "as context: with the tone of another class the right class loses 0.60" in with_tone.reason
+    assert "context" not in judge(report(absent("background"), absent("tone"))).reason
+    assert "context" not in judge(report(strong("background"), strong("tone"))).reason

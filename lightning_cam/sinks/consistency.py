@@ -26,8 +26,11 @@ def _contradictions(verdict: Verdict) -> Iterator[str]:
     measured = {reliance.cue: reliance for reliance in verdict.measured}
     for reliance in verdict.measured:
         yield from _of_figures(reliance.cue, reliance.mean, reliance.low, reliance.high, reliance.p_value)
+    causes = {finding.cue for finding in verdict.findings if finding.is_cause}
     for finding in verdict.findings:
         yield from _of_finding(finding, measured.get(finding.cue))
+        if not finding.is_cause and finding.cause not in causes:
+            yield f"the finding {finding.cue} has a cause, {finding.cause}, that was not found"
 
 
 def _of_outcome(verdict: Verdict) -> Iterator[str]:

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..audit import AuditResult
+from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
-from .wording import most_in, why_no_finding
+from .wording import effects_of, most_in, to_do, why_no_finding
 
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
 HEADLINES = {
@@ -29,7 +30,7 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "outcome": verdict.outcome,
         "headline": HEADLINES[verdict.outcome],
         "reasons": [_sentence(part) for part in verdict.reason.split("; ")],
-        "findings": [_finding(finding, verdict) for finding in verdict.findings],
+        "findings": [_finding(finding, verb, verdict) for finding, verb in to_do(verdict)],
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
         "untested": untested(verdict),
     }
@@ -59,12 +60,14 @@ def _sentence(text: str) -> str:
     return line and f"{start}{line[1:]}{'' if line.endswith('.') else '.'}"
 
 
-def _finding(finding: Finding, verdict: Verdict) -> dict[str, Any]:
+def _finding(finding: Finding, verb: str, verdict: Verdict) -> dict[str, Any]:
     return {
         "cue": printable(finding.cue),
         "weight": "relied on" if finding.outcome == FAIL else "perhaps relied on",
         "text": _sentence(finding.text.removeprefix(f"{finding.cue}: ")),
         "classes": most_in(finding, verdict),
+        "effects": effects_of(finding, verdict),
+        "verb": verb.capitalize(),
         "what": printable(finding.remedy.what),
         "code": "\n".join(map(printable, finding.remedy.code.splitlines())),
     }
@@ -77,13 +80,18 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
         "text": "{:.2f} ({:.2f} to {:.2f})".format(
             *(round(value, 2) + 0.0 for value in (reliance.mean, reliance.low, reliance.high))
         ),
-        "note": "" if is_found else why_no_finding(reliance),
+        "note": "" if is_found else why_no_finding(reliance) or _context(reliance),
         "is_found": is_found,
         **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
         "goes_on": reliance.low < WORST,
         "zero": place(0.0),
         "margin": place(MARGIN),
     }
+
+
+def _context(reliance: Reliance) -> str:
+    """A mark for what the object has itself: a low figure acquits nobody, as a high one convicts nobody."""
+    return "Context." if cue_named(reliance.cue).owner == "object" else ""
 
 
 def place(value: float) -> float:

@@ -17,7 +17,7 @@ _LEGEND = (
     f"of its own class. 0 means not used, more than {MARGIN:.2f} is too much."
 )
 WHY_NO_FINDING = {
-    "object": "The object has this property itself, so a model may use it; only an audit makes it a finding.",
+    "object": "Context: the object has this property itself, so a model may use it; only an audit makes it a finding.",
     "shared": "The object has a part in this, so a model may use it; it leads to a warning at most.",
 }
 MOST_ROWS = 6  # of cues at the end of a fit; all of them are on the page
@@ -47,8 +47,9 @@ def closing(verdict: Verdict) -> list[str]:
     text = [*_opening(verdict), *_aligned([_HEADS, *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
     for finding in verdict.findings[:1]:
-        classes = most_in(finding, verdict)
-        text += [f"  {finding.text}", *([f"  {classes}"] if classes else [])]
+        text += [
+            f"  {line}" for line in (finding.text, most_in(finding, verdict), effects_of(finding, verdict)) if line
+        ]
         text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
     return [printable(line) for line in text]
 
@@ -67,8 +68,8 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def markdown(verdict: Verdict) -> str:
-    """The outcome, every finding with its remedy, and what was measured."""
-    findings = [line for finding in verdict.findings for line in _finding(finding, verdict)]
+    """The outcome, every cause with its remedy, and what was measured."""
+    findings = [line for finding, verb in to_do(verdict) for line in _finding(finding, verb, verdict)]
     cues = {finding.cue for finding in verdict.findings}
     rows = [_row(reliance) for reliance in verdict.measured]
     why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
@@ -92,10 +93,12 @@ def markdown(verdict: Verdict) -> str:
 def lines(verdict: Verdict) -> list[str]:
     """For the terminal, remedies included."""
     text = _opening(verdict)
-    for finding in verdict.findings:
-        text += [f"  {finding.text}", *([f"    {classes}"] if (classes := most_in(finding, verdict)) else [])]
-        text += [f"    to do: {finding.remedy.what}"]
-        text += [f"      {line}" for line in finding.remedy.code.splitlines()]
+    for finding, verb in to_do(verdict):
+        beneath = [line for line in (most_in(finding, verdict), effects_of(finding, verdict)) if line]
+        text += [f"  {finding.text}", *(f"    {line}" for line in beneath)]
+        if verb:
+            text += [f"    {verb}: {finding.remedy.what}"]
+            text += [f"      {line}" for line in finding.remedy.code.splitlines()]
     return [printable(line) for line in text]
 
 
@@ -123,6 +126,22 @@ def standing(verdict: Verdict, *, is_final: bool) -> dict[str, str]:
     }
 
 
+def to_do(verdict: Verdict) -> list[tuple[Finding, str]]:
+    """The findings that are causes, each with the words before its remedy; empty where an earlier one has the same."""
+    causes = [finding for finding in verdict.findings if finding.is_cause]
+    remedies = list(dict.fromkeys(finding.remedy for finding in causes))
+    first = "start with this" if len(remedies) > 1 else "to do"
+    verbs = {remedy: first if remedy == remedies[0] else "to do" for remedy in remedies}
+    return [(finding, verbs.pop(finding.remedy, "")) for finding in causes]
+
+
+def effects_of(finding: Finding, verdict: Verdict, escaped: Callable[[str], str] = printable) -> str:
+    """The findings that a cause explains, as a sentence; empty without any."""
+    lost = {effect.cue: effect.reliance for effect in verdict.findings}
+    effects = [f"{escaped(cue)} ({lost[cue]:.2f})" for cue in verdict.causes.get(finding.cue, ())]
+    return f"Seen through the same cause: {', '.join(effects)}." if effects else ""
+
+
 def most_in(finding: Finding, verdict: Verdict, escaped: Callable[[str], str] = printable) -> str:
     """The classes that rely on a cue, as a sentence; empty where none can be told from the rest."""
     names = [escaped(name) for name in finding.classes[:MOST_CLASSES]]
@@ -133,12 +152,14 @@ def most_in(finding: Finding, verdict: Verdict, escaped: Callable[[str], str] = 
     return f"Most in: {', '.join(names)}{f' and {more} more' if more else ''}." if names else ""
 
 
-def _finding(finding: Finding, verdict: Verdict) -> list[str]:
-    sentence = most_in(finding, verdict, _prose)
-    classes = [sentence, ""] if sentence else []
+def _finding(finding: Finding, verb: str, verdict: Verdict) -> list[str]:
+    sentences = [most_in(finding, verdict, _prose), effects_of(finding, verdict, _prose)]
+    beneath = [line for sentence in sentences if sentence for line in (sentence, "")]
+    head = ["", f"### {_prose(finding.cue)}: {_weight(finding)}", "", _prose(finding.text), "", *beneath]
+    if not verb:
+        return head[:-1]
     code = ["```python", finding.remedy.code, "```"] if finding.remedy.code else []
-    head = ["", f"### {_prose(finding.cue)}: {_weight(finding)}", "", _prose(finding.text), "", *classes]
-    return [*head, f"To do: {_prose(finding.remedy.what)}.", "", *code]
+    return [*head, f"{verb.capitalize()}: {_prose(finding.remedy.what)}.", "", *code]
 
 
 def _weight(finding: Finding) -> str:

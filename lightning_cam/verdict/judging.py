@@ -12,6 +12,7 @@ from ..examination import Report
 from ..intervention import Reliance, Trial
 from ..probe import GUESS
 from . import hiding, reasons
+from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
@@ -73,7 +74,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         for r in counted
         if r.cue in shown or (not r.may_be_none and most[r.cue] == FAIL)
     ]
-    findings = tuple(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
+    findings = with_causes(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
     guessed = _on_guessed_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
     outcome, reason = _outcome(findings, counted, [*missing, *guessed], report)
     score = max(reliance.score for reliance in counted)
@@ -85,6 +86,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         report.reliances,
         reason
         + reasons.labels(report, findings)
+        + (reasons.context(report) if not findings else "")
         + reasons.perhaps_object(doubtful)
         + reasons.guessed(guessed if outcome != FAIL else [])
         + reasons.without_masks(missing),
@@ -155,7 +157,7 @@ def _outcome(
     findings: Sequence[Finding], counted: Sequence[Reliance], unknown: Collection[str], report: Report
 ) -> tuple[Outcome, str]:
     if findings:
-        return (FAIL if findings[0].outcome == FAIL else WARN), reasons.relies(findings)
+        return (FAIL if any(f.outcome == FAIL for f in findings) else WARN), reasons.relies(findings)
     apart = [r for r in counted if r.is_apart]
     if apart:
         return INCONCLUSIVE, reasons.apart(apart[0])
@@ -168,7 +170,8 @@ def _outcome(
     below = reasons.below_margin(counted)
     if unknown:
         return INCONCLUSIVE, below
-    return PASS, below + reasons.of_single_classes(counted, len(set(report.targets.tolist())))
+    of_classes = reasons.of_single_classes(counted, len(set(report.targets.tolist())))
+    return PASS, below + reasons.not_tested(report.reliances) + of_classes
 
 
 def _n_swapped(report: Report) -> int:

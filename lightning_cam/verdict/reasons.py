@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ..cues import cue_named
+from ..cues import CUES, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
 from ..statistics import FEWEST, is_below_chance
@@ -60,10 +60,13 @@ def _reversed(report: Report) -> str:
 
 
 def relies(findings: Sequence[Finding]) -> str:
-    """On what the model relies, beyond doubt or perhaps."""
-    failing = [finding.cue for finding in findings if finding.outcome == FAIL]
-    verb, cues = ("relies", failing) if failing else ("may rely", [finding.cue for finding in findings])
-    return f"the model {verb} on something that is not the object: {' and '.join(cues)}"
+    """On what the model relies, beyond doubt or perhaps, and what is likely seen through that."""
+    causes = [finding for finding in findings if finding.is_cause]
+    failing = [finding.cue for finding in causes if finding.outcome == FAIL]
+    verb, cues = ("relies", failing) if failing else ("may rely", [finding.cue for finding in causes])
+    effects = [f.cue for f in findings if not f.is_cause and f.cause in cues]
+    through = f"; likely the same cause: {', '.join(effects)}" if effects else ""
+    return f"the model {verb} on something that is not the object: {' and '.join(cues)}{through}"
 
 
 def measured(reliance: Reliance) -> str:
@@ -130,9 +133,27 @@ def _names(labels: Sequence[str]) -> str:
 
 def below_margin(counted: Sequence[Reliance]) -> str:
     """What was tested and found to be small."""
-    cues = ", ".join(reliance.cue for reliance in counted)
-    swapped = f"any of {cues}" if len(counted) > 1 else f"the {cues}"
-    return f"swapping {swapped} costs the right class less than {MARGIN:.2f} of its probability"
+    lost = f"costs the right class {MARGIN:.2f} of its probability or more"
+    if len(counted) == 1:
+        return f"no swap of the {counted[0].cue} {lost}"
+    return f"none of {len(counted)} cues that were swapped {lost}: {', '.join(reliance.cue for reliance in counted)}"
+
+
+def not_tested(measured: Sequence[Reliance]) -> str:
+    """An addition to PASS: the cues of the table of which nothing is known."""
+    tested = {reliance.cue for reliance in measured if not math.isnan(reliance.low)}
+    names = [cue.name for cue in CUES if cue.name not in tested]
+    return f"; not tested: {', '.join(names)}" if names else ""
+
+
+def context(report: Report) -> str:
+    """An addition where nothing is found: a property of the object that the model goes by, which judges nothing."""
+    own = [r for r in report.reliances if cue_named(r.cue).owner == "object" and r.mean > MARGIN and r.low > 0]
+    return "".join(
+        f"; as context: with the {r.cue} of another class the right class loses {r.mean:.2f} of its probability; "
+        f"that is no finding, since {r.cue} belongs to the object; it is a shortcut if light or processing differ"
+        for r in own
+    )
 
 
 def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> str:

@@ -28,10 +28,12 @@ class Finding:
         high: Upper end.
         p_value: Of a reliance of at most `MARGIN`, after Holm's correction for the number of cues.
         classes: Classes that rely on it, strongest first; empty where no class can be told from the rest.
-        remedy: What to do about it, and code to paste.
+        remedy: What to do about its cause, and code to paste.
         text: One sentence.
         accuracy_own: Share of the pictures on which the model is right with the cue of another picture of the class.
         accuracy_other: The same with the cue of another class. NaN in files of earlier versions.
+        cause: The cue that this one is likely seen through; its own where it is a cause itself. Empty in files of
+            earlier versions.
     """
 
     cue: str
@@ -45,6 +47,12 @@ class Finding:
     text: str
     accuracy_own: float = math.nan
     accuracy_other: float = math.nan
+    cause: str = ""
+
+    @property
+    def is_cause(self) -> bool:
+        """Whether no other finding explains this one."""
+        return self.cause in ("", self.cue)
 
     def __repr__(self) -> str:
         return (
@@ -61,7 +69,8 @@ class Verdict:
             if one that cannot be the object's own is shown to lie above; "WARN" for weaker evidence of such a cue, or
             where one that may be the object's own is shown to lie above; else "INCONCLUSIVE".
         score: For ranking runs, -1 to 1: the highest lower bound of a reliance; higher = more reliance on a shortcut.
-        findings: The cues that the model relies on, strongest first.
+        findings: The cues that the model relies on: first the causes, strongest first, then what is likely seen through
+            the same causes, see `causes`.
         measured: Every cue that was put to the test, whether it counts or not.
         reason: Why this outcome, in a sentence or two.
     """
@@ -76,6 +85,16 @@ class Verdict:
         return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"
 
     @property
+    def causes(self) -> dict[str, tuple[str, ...]]:
+        """The cues that need a remedy, strongest first, each with other findings that are likely the same thing."""
+        effects = {finding.cue: finding.cause for finding in self.findings if not finding.is_cause}
+        return {
+            finding.cue: tuple(cue for cue, cause in effects.items() if cause == finding.cue)
+            for finding in self.findings
+            if finding.is_cause
+        }
+
+    @property
     def tested(self) -> tuple[str, ...]:
         """The cues for which there is a number, whatever the outcome."""
         return tuple(reliance.cue for reliance in self.measured if not math.isnan(reliance.low))
@@ -86,8 +105,8 @@ class Verdict:
         return tuple(cue.name for cue in CUES if cue.name not in self.tested)
 
     def __str__(self) -> str:
-        said = [f"{self.outcome}: {self.reason}", *(f"  {finding.text}" for finding in self.findings)]
-        return "\n".join(map(printable, said))
+        texts = (f"  {'' if one.is_cause else 'likely the same cause: '}{one.text}" for one in self.findings)
+        return "\n".join(map(printable, [f"{self.outcome}: {self.reason}", *texts]))
 
     def _repr_html_(self) -> str:
         """In words, for notebooks."""
