@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .intervention import Reliance, Trial
     from .notices import LightningCAMWarning
     from .probe import Probe
-    from .training import CAMCallback
+    from .training import CAMCallback, Looker
     from .verdict import Finding, ShortcutError, Verdict, judge
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "CAMCallback",
     "Finding",
     "LightningCAMWarning",
+    "Looker",
     "Probe",
     "Reading",
     "Reliance",
@@ -62,7 +63,7 @@ if not TYPE_CHECKING:
         "intervention": ("Reliance", "Trial"),
         "notices": ("LightningCAMWarning",),
         "probe": ("Probe",),
-        "training": ("CAMCallback",),
+        "training": ("CAMCallback", "Looker"),
         "verdict": ("Finding", "ShortcutError", "Verdict", "judge"),
     }
 

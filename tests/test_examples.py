@@ -65,6 +65,12 @@ def test_own_trial_judges_a_cue_that_the_package_does_not_know(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_plain_loop_is_judged_and_leaves_the_folder_of_a_run(tmp_path: Path) -> None:
+    assert run("plain_loop.py", tmp_path).endswith("FAIL\n")
+    assert {"report.html", "verdict.json", "run.json"} <= {path.name for path in tmp_path.glob("runs/plain_loop/*")}
+
+
+@pytest.mark.slow
 def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path) -> None:
     printed = run("multi_label.py", tmp_path)
 

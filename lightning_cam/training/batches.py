@@ -109,6 +109,11 @@ class Catcher:
         self._passages: Passages | None = None
         self._indices: Sequence[int] | None = None
 
+    @property
+    def has_come(self) -> bool:
+        """Whether anything has arrived since `begin`."""
+        return self._arrivals is not None and bool(self._arrivals.calls)
+
     def begin(self, module: nn.Module, loaders: Any) -> None:
         """Before a step: hooks that note what arrives, unless there was a batch already."""
         if self.batch is None and self._arrivals is None:

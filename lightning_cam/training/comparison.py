@@ -69,6 +69,11 @@ class Comparison:
         """Whether nothing could be looked at before a batch came."""
         return self._is_callable is False
 
+    @property
+    def has_come(self) -> bool:
+        """Whether anything has arrived at the model since `begin`."""
+        return self._catcher.has_come
+
     def begin(self, module: nn.Module, loaders: Any, *, validates: bool) -> None:
         """Before a step of the user's own, of validation or of training."""
         if self._awaits_batch:

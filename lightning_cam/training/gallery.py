@@ -62,10 +62,13 @@ class Gallery:
 
     def open(self, trainer: Any, probe: Probe, *, run: Run) -> None:
         """Opens the sinks. In the first process only: the others have no logger to write to."""
-        self._run = run
         folder = self._folder if self._sinks is None else None
-        found, self._openings = default_sinks(trainer, folder, self._failures, run=run)
-        sinks = found if self._sinks is None else self._sinks
+        found, openings = default_sinks(trainer, folder, self._failures, run=run)
+        self.open_with(probe, run, found if self._sinks is None else self._sinks, openings)
+
+    def open_with(self, probe: Probe, run: Run, sinks: Sequence[Sink], openings: Sequence[str]) -> None:
+        """As `open`, with sinks at hand. ``openings`` are commands and addresses that show a person the pictures."""
+        self._run, self._openings = run, list(openings)
         self._kept_in = next((sink.path for sink in sinks if isinstance(sink, FolderSink)), None)
         self._album = Album(probe, self._name, sinks, self._n_images, run=run, audit=self._audit)
 
