@@ -15,7 +15,7 @@ HOUSE = Path(lightning_cam.__file__).parent
 # From the ground up. Rooms of one floor do not know each other.
 FLOORS = [
     ["notices", "text", "spatial", "statistics", "cues", "allocator"],
-    ["origins", "patches"],
+    ["attributes", "origins", "patches"],
     ["datasets", "render"],
     ["maskers"],
     ["probe", "transforms"],

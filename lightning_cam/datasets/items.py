@@ -4,7 +4,7 @@ import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as v2_functional
 from ..origins import calling
 from ..spatial import boxes_to_masks
 from ..text import printable
+from .attributes import AttributeSources, values_at
 from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
@@ -47,6 +48,7 @@ class Item:
         source: The origin of the mask, one of `MASK_SOURCES`.
         from_bytes: Whether the image was a picture or integers. If so, its values are pixels and need no inverse.
         marks: Of several labels, see `questions`; empty where the target is one class.
+        attributes: Values of the reader's attributes, in their order.
     """
 
     image: Tensor
@@ -55,6 +57,7 @@ class Item:
     source: str
     from_bytes: bool
     marks: tuple[int, ...] = ()
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Reader:
     boxes: Regions | None
     files: Sequence[Path] | None
     outlined: Callable[[int], tuple[Tensor, str] | None] | None = None
+    attributes: AttributeSources = field(default_factory=dict)
 
     def reading(self, dataset: Any, index: int) -> "ItemReading":
         """Label and picture of an item, from one read."""
@@ -83,7 +87,9 @@ class Reader:
         is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
         label = UNKNOWN if is_of_several else label_of(target)
         try:
-            return ItemReading(label, replace(self._item(image, label, extras, index), marks=marks), marks)
+            values = values_at(self.attributes, raw, index)
+            item = replace(self._item(image, label, extras, index), marks=marks, attributes=values)
+            return ItemReading(label, item, marks)
         except ValueError as error:
             return ItemReading(label, str(error), marks)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from os import PathLike
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.attributes import check_sources, values_at
 from ..datasets.normalization import ROUNDING
 from ..datasets.questions import as_marks
 from .names import distinct, tag
@@ -164,6 +165,20 @@ def checked_names(names: Sequence[str] | None, targets: Tensor, classes: tuple[s
     if duplicates:
         raise ValueError(f"names must be unique, got {duplicates[0]!r} more than once; add an index")
     return tuple(names)
+
+
+def checked_attributes(attributes: Mapping[str, Sequence[object]] | None, n_images: int) -> dict[str, tuple[str, ...]]:
+    """The value of each image by attribute, as text; "" where it is not known: None or NaN.
+
+    >>> checked_attributes({"site": [1, None, 2]}, 3)
+    {'site': ('1', '', '2')}
+    """
+    sources = check_sources(attributes, n_images)
+    no_values = [name for name, values in sources.items() if isinstance(values, (str, int)) or callable(values)]
+    if no_values:
+        raise ValueError(f"the attribute {no_values[0]!r} needs a value for each of {n_images} images")
+    rows = [values_at(sources, None, index) for index in range(n_images)]
+    return {name: tuple(row[place] for row in rows) for place, name in enumerate(sources)}
 
 
 def checked_inputs(inputs: Tensor, n_images: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..datasets.apart import Source
+from ..datasets.attributes import AttributeSources, check_sources
 from ..datasets.items import Item, Reader, Regions, Size, own_seed
 from ..datasets.labels import (
     UNKNOWN,
@@ -43,6 +44,7 @@ def draw_from_dataset(
     preprocess: Preprocess | None,
     classes: Sequence[str] | None,
     loader: Any,
+    attributes: AttributeSources | None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
     check_request(DEFAULT_N if n is None else n, size)
@@ -53,12 +55,13 @@ def draw_from_dataset(
         drawn = _Outlined.of(masks, readable, files) if isinstance(masks, Annotations) else None
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
-        reader = Reader(seed, size, given, boxes, files, drawn)
+        known = check_sources(attributes, len(readable))
+        reader = Reader(seed, size, given, boxes, files, drawn, known)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say)
         items, to_input = _with_pixels(items, readable, preprocess)
         words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
-        return assemble(items, names, classes=words, preprocess=to_input, masking=masking)
+        return assemble(items, names, classes=words, preprocess=to_input, masking=masking, attributes=list(known))
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:

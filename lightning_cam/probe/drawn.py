@@ -1,7 +1,7 @@
 """What has been drawn, before it is checked: the arguments of a `Probe`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
@@ -28,6 +28,7 @@ class Drawn:
     preprocess: Preprocess | None
     mask_sources: Sequence[str]
     labels: Tensor | None = None
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def assemble(
@@ -37,8 +38,12 @@ def assemble(
     classes: Sequence[str] | None,
     preprocess: Preprocess | None,
     masking: Masking,
+    attributes: Sequence[str] = (),
 ) -> Drawn:
-    """``items`` with pixels in [0, 1], put together. Missing masks come from ``masking``."""
+    """``items`` with pixels in [0, 1], put together. Missing masks come from ``masking``.
+
+    The items have values of the ``attributes``.
+    """
     check_sizes([item.image for item in items])
     masked = masking.of(items)
     has_several = any(item.marks for item in masked)
@@ -51,6 +56,7 @@ def assemble(
         preprocess=preprocess,
         mask_sources=[item.source for item in masked],
         labels=checked_marks([item.marks for item in masked]) if has_several else None,
+        attributes={name: [item.attributes[place] for item in masked] for place, name in enumerate(attributes)},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from ..datasets.attributes import AttributeSources
 from ..datasets.items import Regions
 from ..maskers import Annotations, as_annotations
 from .checks import plain_tensors
@@ -37,6 +38,8 @@ class Probe(Record):
         mask_sources: Where each mask came from, out of ``MASK_SOURCES``; "given" by default.
         reviewed: The file that the page of ``lightning-cam masks`` saved, see `with_reviewed`.
         labels: Of several labels, the marks ``(N, K)``, where ``targets`` are answers already.
+        attributes: A value per image of what a shortcut may hang on, such as ``{"site": values}``; None where it is
+            not known. The report has the right answers of each group of class and value.
 
     Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
     and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
@@ -67,6 +70,7 @@ class Probe(Record):
         preprocess: Preprocess | None = None,
         classes: Sequence[str] | None = None,
         reviewed: str | PathLike[str] | None = None,
+        attributes: AttributeSources | None = None,
         loader: DataLoader[Any] | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Probe":
@@ -103,6 +107,8 @@ class Probe(Record):
             preprocess: Pixels to model input; None uses the ``Normalize`` of the data set.
             classes: Names of the classes; None uses those of the data set.
             reviewed: What was saved of the same probe, see `with_reviewed`; nothing is guessed then.
+            attributes: Where values come from, such as ``{"site": "hospital"}``: a key or field of an item, its
+                position in a tuple, a function from an item to a value, or a value for each item of the data set.
             loader: The loader of a running training. With it, workers like its own or a forked process read the items.
                 Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
                 leaves the training's open files, generators and counters as they are.
@@ -124,6 +130,7 @@ class Probe(Record):
                 preprocess=preprocess,
                 classes=classes,
                 loader=loader,
+                attributes=attributes,
             ),
             has_masks=masks is not None or segmenter is not None,
             reviewed=reviewed,

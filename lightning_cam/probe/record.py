@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from os import PathLike
@@ -20,6 +20,7 @@ from ..maskers.reviewed import reviewed_of
 from . import storage
 from .checks import (
     GUESS,
+    checked_attributes,
     checked_classes,
     checked_images,
     checked_indices,
@@ -50,6 +51,7 @@ class Record:
     preprocess: Preprocess | None
     mask_sources: tuple[str, ...]
     labels: Tensor | None
+    attributes: Mapping[str, tuple[str, ...]]
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Record:
         mask_sources: Sequence[str] | None = None,
         reviewed: str | PathLike[str] | None = None,
         labels: Tensor | None = None,
+        attributes: Mapping[str, Sequence[object]] | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
@@ -81,6 +84,7 @@ class Record:
             "preprocess": preprocess,
             "mask_sources": checked_sources(mask_sources, regions),
             "labels": marks,
+            "attributes": checked_attributes(attributes, len(pixels)),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -98,7 +102,8 @@ class Record:
         size = "x".join(str(length) for length in self.images.shape[1:])
         sources = ", ".join(f"{count} {source}" for source, count in Counter(self.mask_sources).items())
         kinds = f"{len(self.classes)} classes" if self.labels is None else f"{self.n_scores} labels"
-        return f"Probe({len(self)} images {size}, {kinds}, masks: {sources})"
+        known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
+        return f"Probe({len(self)} images {size}, {kinds}, masks: {sources}{known})"
 
     @property
     def n_scores(self) -> int:
@@ -125,8 +130,8 @@ class Record:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over images, targets, masks, classes and names, in hex. ``preprocess`` is not part of it."""
-        return storage.digest(self._arrays(), self.classes, self.names)
+        """sha256 over images, targets, masks, classes, names and attributes, in hex; ``preprocess`` is left out."""
+        return storage.digest(self._arrays(), self.classes, self.names, self.attributes)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         tensors = {"images": self.images, "targets": self.targets, "masks": self.masks, "labels": self.labels}
@@ -142,7 +147,9 @@ class Record:
     def in_bytes(self) -> dict[str, bytes]:
         """The files that `save` writes, by name, but a quarter as large: pixels are rounded to bytes."""
         arrays = {**self._arrays(), "images": (255 * self.images).round().to(torch.uint8).numpy()}
-        return dict(storage.files_of(arrays, self._facts(storage.digest(arrays, self.classes, self.names))))
+        return dict(
+            storage.files_of(arrays, self._facts(storage.digest(arrays, self.classes, self.names, self.attributes)))
+        )
 
     def _facts(self, fingerprint: str) -> dict[str, Any]:
         return {
@@ -151,6 +158,7 @@ class Record:
             "names": self.names,
             "mask_sources": self.mask_sources,
             "preprocess": as_written(self.preprocess),
+            **({"attributes": dict(self.attributes)} if self.attributes else {}),
         }
 
     @classmethod
@@ -173,6 +181,7 @@ class Record:
                 preprocess=from_written(facts["preprocess"]) if preprocess is None else preprocess,
                 mask_sources=facts["mask_sources"],
                 labels=tensors.get("labels"),
+                attributes=facts.get("attributes"),
             )
 
     def copies(self) -> list[str]:
@@ -212,4 +221,5 @@ class Record:
             names=tuple(self.names[position] for position in positions),
             mask_sources=tuple(self.mask_sources[position] for position in positions),
             labels=None if self.labels is None else self.labels[positions],
+            attributes={name: tuple(values[p] for p in positions) for name, values in self.attributes.items()},
         )

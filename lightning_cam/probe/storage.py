@@ -43,19 +43,23 @@ _BROKEN_HEADER = (
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def digest(arrays: Arrays, classes: Sequence[str], names: Sequence[str]) -> str:
-    """sha256 over the arrays (name, dtype, shape, values) and the texts, in hex."""
+def digest(
+    arrays: Arrays, classes: Sequence[str], names: Sequence[str], attributes: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """sha256 over the arrays (name, dtype, shape, values) and the texts, in hex; attributes count if there are any."""
     kinds = {name: [str(array.dtype), array.shape] for name, array in sorted(arrays.items())}
-    total = hashlib.sha256(json.dumps([classes, names, kinds]).encode())
+    texts = [classes, names, kinds, *([sorted(attributes.items())] if attributes else [])]
+    total = hashlib.sha256(json.dumps(texts).encode())
     for name in kinds:
         total.update(np.ascontiguousarray(arrays[name]).data)
     return total.hexdigest()
 
 
 def save(folder: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
-    """Saves ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess).
+    """Saves ``arrays`` and ``facts`` (JSON types: fingerprint, classes, names, mask_sources, preprocess, attributes).
 
-    The arrays of the probe that was saved there before are removed. All other files in the folder stay.
+    Attributes are left out where there are none. The arrays of the probe that was saved there before are removed. All
+    other files in the folder stay.
 
     Raises:
         ValueError: The folder has a manifest that is not of a probe.
@@ -93,7 +97,7 @@ def load(folder: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """
     facts = _facts(folder / MANIFEST)
     mapped = {name: _mapped(folder, name, facts) for name in facts["arrays"]}
-    if digest(mapped, facts["classes"], facts["names"]) != facts["fingerprint"]:
+    if digest(mapped, facts["classes"], facts["names"], facts.get("attributes")) != facts["fingerprint"]:
         raise ValueError(f"the probe in {folder} is not the one that was saved: its arrays were changed; save it again")
     return {name: np.array(array) for name, array in mapped.items()}, facts
 
@@ -160,7 +164,7 @@ def _facts(path: Path) -> dict[str, Any]:
         schema = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
         raise ValueError(f"{path} must have schema {SCHEMA}, got {schema}; save the probe again with this version")
     content = {key: value for key, value in facts.items() if key != "checksum"}
-    if facts.keys() != _FACTS or facts["checksum"] != _checksum(content) or not _is_sound(facts):
+    if facts.keys() - {"attributes"} != _FACTS or facts["checksum"] != _checksum(content) or not _is_sound(facts):
         raise ValueError(f"{path} is not what was saved: it was changed; save the probe again")
     return facts
 
@@ -170,11 +174,16 @@ def _is_sound(facts: Mapping[str, Any]) -> bool:
     fingerprint, arrays = facts["fingerprint"], facts["arrays"]
     texts = all(_are_texts(facts[key]) for key in ("arrays", "classes", "names", "mask_sources"))
     named = isinstance(fingerprint, str) and _HEX.fullmatch(fingerprint) is not None
+    named &= _are_attributes(facts.get("attributes", {}), len(facts["names"]) if texts else 0)
     return texts and named and _is_step(facts["preprocess"]) and {"images", "targets"} <= set(arrays) <= _KINDS.keys()
 
 
 def _are_texts(values: object) -> bool:
     return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _are_attributes(values: object, n: int) -> bool:
+    return isinstance(values, dict) and all(_are_texts(each) and len(each) == n for each in values.values())
 
 
 def _are_numbers(values: object) -> bool:
