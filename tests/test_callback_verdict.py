@@ -132,6 +132,7 @@ def test_a_region_that_the_audit_knows_of_is_swapped_too() -> None:
     """A small mark inside, beside the object: neither border nor corner reach it."""
     targets = torch.arange(64) % 2
     images = torch.rand(64, 3, 64, 64)
+    images[:, :, 32:44, 32:44] /= 2
     images[:, :, 18:22, 42:46] = targets[:, None, None, None].float()  # the mark
     images[:, :, 36:40, 36:40] = targets[:, None, None, None].float()  # the object
     masks = torch.zeros(64, 64, 64, dtype=torch.bool)

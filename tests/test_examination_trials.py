@@ -249,7 +249,8 @@ def test_model_probe_and_random_states_are_as_before(training: bool) -> None:
     model = models.fixed(models.Restless).train(training)
     model.dropout.train(not training)
     targets = torch.arange(8) % 4
-    looked_at = Probe(torch.rand(8, 3, SIZE, SIZE), targets, masks=torch.arange(SIZE).expand(8, SIZE, SIZE) < 12)
+    masks = torch.arange(SIZE).expand(8, SIZE, SIZE) < 12
+    looked_at = Probe((torch.rand(8, 3, SIZE, SIZE) + masks[:, None]) / 2, targets, masks=masks)
     before = models.fingerprint(model), looked_at.images.clone(), looked_at.masks.clone(), random_states()
 
     examine(model, looked_at)

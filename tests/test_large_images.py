@@ -30,6 +30,7 @@ def probe_of(n: int = 8, side: int = 32) -> Probe:
     images = torch.rand(n, 3, side, side, generator=generator)
     masks = torch.zeros(n, side, side, dtype=torch.bool)
     masks[:, side // 4 : side // 2, side // 4 : side // 2] = True
+    images = (images + masks[:, None]) / 2
     return Probe(images, torch.arange(n) % 2, masks=masks)
 
 
@@ -123,7 +124,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_a_picture_is_moved_without_a_larger_one() -> None:
-    images, unknown = probe_of(4).images, torch.zeros(4, 32, 32, dtype=torch.bool)
+    images, unknown = torch.rand(4, 3, 32, 32), torch.zeros(4, 32, 32, dtype=torch.bool)
     own, donors = move_object.read(images, unknown)
     with Largest() as largest:
         moved = move_object.give(images, own, tuple(each.flip(0) for each in donors))

@@ -1,5 +1,6 @@
 """Masks of items without one: which source comes first, what a segmenter may be, and what a guess may lead to."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ from torchvision.transforms.v2 import functional as v2_functional
 from house.photographs import photographs
 from lightning_cam import Probe, examine
 from lightning_cam.intervention import masks as intervention_masks
+from lightning_cam.intervention.masks import widened
 from lightning_cam.maskers import consensus
 from lightning_cam.notices import LightningCAMWarning
 from lightning_cam.probe import masking
-from lightning_cam.verdict import judge
+from lightning_cam.spatial import boxes_to_masks, mask_boxes
+from lightning_cam.verdict import Verdict, judge
 
 pytestmark = pytest.mark.filterwarnings("error")
 N = 24
+FEW = 7  # of so few nothing is judged, so their masks are not doubted
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +52,8 @@ def nothing(images: Tensor) -> Tensor:
     return torch.zeros(len(images), *images.shape[2:])
 
 
-def sources(**options: object) -> set[str]:
-    return set(Probe.from_dataset(Pictures(), N, **options).mask_sources)  # type: ignore[arg-type]  # any option
+def sources(n: int = N, **options: object) -> set[str]:
+    return set(Probe.from_dataset(Pictures(n), n, **options).mask_sources)  # type: ignore[arg-type]  # any option
 
 
 def test_without_any_mask_objects_are_guessed() -> None:
@@ -67,11 +71,11 @@ def test_without_any_mask_objects_are_guessed() -> None:
 
 def test_the_best_source_comes_first() -> None:
     boxes = torch.tensor([[8.0, 8, 40, 40]])
-    given = [torch.ones(64, 64, dtype=torch.bool).tril() for _ in range(N)]
+    given = [torch.ones(64, 64, dtype=torch.bool).tril() for _ in range(FEW)]
 
-    assert sources(masks=given, segmenter=upper_half, boxes=[boxes] * N) == {"given"}
-    assert sources(segmenter=upper_half, boxes=[boxes] * N) == {"segmenter"}
-    assert sources(segmenter=nothing, boxes=[boxes] * N) == {"box"}
+    assert sources(FEW, masks=given, segmenter=upper_half, boxes=[boxes] * FEW) == {"given"}
+    assert sources(FEW, segmenter=upper_half, boxes=[boxes] * FEW) == {"segmenter"}
+    assert sources(FEW, segmenter=nothing, boxes=[boxes] * FEW) == {"box"}
     with pytest.warns(LightningCAMWarning, match="no picture of the probe has a mask"):
         assert "guess" in sources(segmenter=nothing)
     assert sources(find_masks=False) == {"none"}
@@ -92,7 +96,8 @@ def test_a_data_set_with_masks_of_its_own_is_not_guessed_at() -> None:
     """Images without one may have no object."""
     some = [torch.ones(64, 64, dtype=torch.bool).tril() if index < 3 else None for index in range(N)]
 
-    assert sources(masks=some) == {"given", "none"}
+    with pytest.warns(LightningCAMWarning, match="3 of 24 pictures have a mask, and nobody knows where"):
+        assert sources(masks=some) == {"given", "none"}
 
 
 def test_enough_masks_are_as_many_as_the_trials_ask_for() -> None:
@@ -100,7 +105,7 @@ def test_enough_masks_are_as_many_as_the_trials_ask_for() -> None:
 
 
 def test_a_segmenters_mask_is_where_scores_are_above_a_half() -> None:
-    probe = Probe.from_dataset(Pictures(), N, segmenter=upper_half)
+    probe = Probe.from_dataset(Pictures(FEW), FEW, segmenter=upper_half)
 
     assert probe.masks is not None
     assert probe.masks[:, :32].all()
@@ -172,32 +177,100 @@ def test_a_guess_warns_where_masks_convict_and_says_so(source: str, outcome: str
 
 
 FRAME = torch.ones(64, 64, dtype=torch.bool)
-FRAME[10:54, 10:54] = False
+FRAME[3:61, 3:61] = False
+BOX = torch.zeros(64, 64, dtype=torch.bool)
+BOX[16:48, 16:48] = True
+WRONG = {
+    "inverted": (lambda m: ~m, "24 of 24 masks cover the frame of the picture and not its middle, as if inv"),
+    "a third inverted": (
+        lambda m: torch.cat([~m[:8], m[8:]]),
+        "8 of 24 masks cover the frame of the picture and not its middle",
+    ),
+    "everything": (torch.ones_like, "24 of 24 masks cover the whole picture, so there is no background"),
+    "all but a rim": (lambda m: FRAME.logical_not().expand_as(m) | m, "three quarters of the picture, which leaves"),
+    "nothing": (torch.zeros_like, "no picture of the probe has a mask, although masks or"),
+    "one pixel": (lambda m: m & (m.flatten(1).cumsum(1).view_as(m) == 1), "24 of 24 masks cover next to nothing"),
+    "two pictures alone": (
+        lambda m: m & (torch.arange(N) < 2)[:, None, None],
+        "2 of 24 pictures have a mask, and nobody knows where the objects of the others are; give masks for 90%",
+    ),
+    "one box": (lambda m: BOX.expand_as(m), "all masks are the same, and the pictures show no outline there"),
+    "of the next picture": (
+        lambda m: m.roll(1, 0),
+        "the masks fit their pictures no better than other pictures; check",
+    ),
+    "a third of other pictures": (
+        lambda m: torch.cat([m[:12].roll(1, 0), m[12:]]),
+        r"at least \d of 24 masks fit their pictures no better than other masks do; check that each mask",
+    ),
+    "mirrored": (lambda m: m.flip(2), "the masks fit better when they are mirrored left to right; mirror them as"),
+    "transposed": (lambda m: m.mT, "the masks fit better when they are mirrored with rows for columns"),
+}
 
 
-@pytest.mark.parametrize(
-    ("mask", "said"),
-    [
-        pytest.param(
-            FRAME, "24 of 24 masks cover the frame of the picture and not its middle, as if inv", id="inverted"
-        ),
-        pytest.param(torch.ones_like(FRAME), "24 of 24 masks cover the whole picture, so there is no", id="everything"),
-        pytest.param(torch.zeros_like(FRAME), "no picture of the probe has a mask, although masks or", id="nothing"),
-    ],
-)
-def test_wrong_masks_are_noticed(mask: Tensor, said: str) -> None:
+@pytest.mark.parametrize(("wrong", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_masks_are_noticed(wrong: Callable[[Tensor], Tensor], said: str) -> None:
     data = Pictures()
+    masks = wrong(data.masks)
 
     with pytest.warns(LightningCAMWarning, match=said):
-        Probe(data.images, torch.arange(N) % 2, masks=[mask] * N)
+        Probe(data.images, torch.arange(N) % 2, masks=masks)
     with pytest.warns(LightningCAMWarning, match=said):
-        drawn = Probe.from_dataset(data, N, masks=[mask] * N, find_masks=False)
+        drawn = Probe.from_dataset(data, N, masks=list(masks), find_masks=False)
     drawn.with_preprocess(None)  # said once
 
 
 def test_right_masks_are_not_doubted() -> None:
+    """Nor loose ones, nor where a tenth is odd, nor the same in all pictures where these have an outline there."""
     images, masks = photographs(N)
-    large = ~FRAME
+    loose, boxes = widened(masks, 4), boxes_to_masks(mask_boxes(masks), (64, 64))
+    odd = torch.cat([~masks[:1], torch.zeros_like(masks[:1]), masks[2:]])
+    fixed = torch.where(BOX, images / 2, images)
 
-    Probe(images, torch.arange(N) % 2, masks=masks)
-    Probe(images, torch.arange(N) % 2, masks=[*[large] * 13, *[FRAME] * 11])
+    for each in (masks, loose, boxes, odd):
+        Probe(images, torch.arange(N) % 2, masks=each)
+    Probe(fixed, torch.arange(N) % 2, masks=BOX.expand(N, 64, 64))
+
+
+class Body(torch.nn.Module):
+    """Right by the objects alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = torch.nn.Conv2d(3, 1, 1)
+        self.features.weight = torch.nn.Parameter(torch.tensor([1.0, 0, 0]).view(1, 3, 1, 1))
+        self.features.bias = torch.nn.Parameter(torch.tensor([0.0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        level = 100 * (self.features(images)[:, 0].amax((1, 2)) - 0.75)
+        return torch.stack([-level, level], 1)
+
+
+def judged(model: torch.nn.Module, masks: Callable[[Tensor], Tensor], source: str = "given") -> Verdict:
+    """Of pictures in which the object's red and the sky's green tell the class alike."""
+    images, right = photographs(2 * N)
+    bright = (torch.arange(2 * N) % 2)[:, None, None] + 0.005 * torch.arange(2 * N)[:, None, None]
+    images[:, 0] = torch.where(right, 0.5 + 0.4 * bright, images[:, 0] / 2)
+    images[:, 1, :12] = 0.2 + 0.4 * bright
+    wrong = torch.cat([masks(right[:N]), masks(right[N:])])
+    probe = Probe(images.clamp(0, 1), torch.arange(2 * N) % 2, masks=wrong, mask_sources=[source] * (2 * N))
+    return judge(examine(model, probe, layer="features", trials=["background", "border"]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", [WRONG[name][0] for name in WRONG if name != "nothing"])
+def test_wrong_masks_neither_convict_nor_acquit(wrong: Callable[[Tensor], Tensor]) -> None:
+    for model in (Body(), Sky()):
+        verdict = judged(model, wrong)
+
+        assert verdict.outcome in ("WARN", "INCONCLUSIVE")
+        assert "until then the masks prove nothing about" in verdict.reason
+
+
+@pytest.mark.slow
+def test_masks_that_were_looked_at_are_taken_as_they_are() -> None:
+    right, inverted = (lambda masks: masks), WRONG["inverted"][0]
+
+    assert [judged(model, right).outcome for model in (Body(), Sky())] == ["PASS", "FAIL"]
+    assert [judged(model, inverted).outcome for model in (Body(), Sky())] == ["WARN", "INCONCLUSIVE"]
+    assert judged(Body(), inverted, "reviewed").outcome == "FAIL"

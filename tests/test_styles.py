@@ -112,6 +112,7 @@ class Cut(torch.nn.Module):
 
 def test_who_lives_on_a_style_is_told_so() -> None:
     grey = scenes().mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    grey = torch.where(MASKS[:, None], grey / 2, grey)
     images = torch.where((LABELS == 1)[:, None, None, None], misregistered(grey), grey)
 
     verdict = judge(examine(ByRegistration(), Probe(images, LABELS, masks=MASKS), layer="0", trials=["style"]))

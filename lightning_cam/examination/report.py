@@ -65,6 +65,7 @@ class Report:
         probe: The images themselves; without them there is no page.
         is_against: Whether the maps show what argues against a class, as with `cams.against`.
         mask_sources: Where each image's mask came from, see `MASK_SOURCES`.
+        mask_doubts: What cannot be right about masks that were given, in sentences.
         labels: Names of several labels, of which each image is asked for one; empty where images have one class.
         unlearned: Those that the model does not tell apart better than chance, or that no image has or none lacks;
             nothing is judged of them.
@@ -92,6 +93,7 @@ class Report:
     probe: Probe | None = None
     is_against: bool = False
     mask_sources: tuple[str, ...] = ()
+    mask_doubts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     unlearned: tuple[str, ...] = ()
 
@@ -230,6 +232,7 @@ def report_on(
         probe=probe,
         is_against=isinstance(method, cams.Against),
         mask_sources=probe.mask_sources,
+        mask_doubts=tuple(doubt.text for doubt in probe.mask_doubts),
         labels=labels,
         unlearned=tuple(name for label, name in enumerate(labels) if label not in learned),
     )

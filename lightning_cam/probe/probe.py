@@ -6,7 +6,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch.utils.data import DataLoader
 
 from ..datasets.attributes import AttributeSources
@@ -14,7 +13,7 @@ from ..datasets.items import Regions
 from ..maskers import Annotations, as_annotations
 from .checks import plain_tensors
 from .datasets import draw_from_dataset
-from .doubts import warn_of_wrong_masks
+from .doubts import warn_of
 from .drawn import Drawn, Preprocess
 from .folders import ReadingOptions, draw_from_folder
 from .masking import Masking, Segmenter
@@ -196,7 +195,5 @@ class Probe(Record):
     @classmethod
     def _of(cls, drawn: Drawn, *, has_masks: bool, reviewed: str | PathLike[str] | None = None) -> "Probe":
         probe = cls(**vars(drawn), reviewed=reviewed)
-        if has_masks:
-            regions = torch.zeros(len(probe), 1, 1, dtype=torch.bool) if probe.masks is None else probe.masks
-            warn_of_wrong_masks(regions, probe.mask_sources)
+        warn_of(probe.mask_doubts, probe.mask_sources, are_expected=has_masks)
         return probe

@@ -33,7 +33,7 @@ from .checks import (
     checked_targets,
     plain_tensors,
 )
-from .doubts import warn_of_wrong_masks
+from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
 
 SomeProbe = TypeVar("SomeProbe", bound="Record")
@@ -93,7 +93,7 @@ class Record:
             for name, value in vars(self.with_reviewed(reviewed)).items():
                 object.__setattr__(self, name, value)
         elif is_given and mask_sources is None:  # the user's: what was drawn comes with its sources
-            warn_of_wrong_masks(regions, self.mask_sources)
+            warn_of(self.mask_doubts, self.mask_sources, are_expected=True)
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -124,9 +124,18 @@ class Record:
 
     @property
     def known_masks(self) -> Tensor | None:
-        """The masks that somebody made or that a plain background shows; False where one was guessed."""
-        is_guessed = torch.tensor([source == GUESS for source in self.mask_sources])
-        return None if self.masks is None else self.masks & ~is_guessed[:, None, None]
+        """The masks that somebody made or that a plain background shows; False where one was guessed or is doubted."""
+        if self.masks is None:
+            return None
+        is_known = torch.tensor([source != GUESS for source in self.mask_sources])
+        for doubt in self.mask_doubts:
+            is_known &= ~doubt.rows
+        return self.masks & is_known[:, None, None]
+
+    @cached_property
+    def mask_doubts(self) -> tuple[Doubt, ...]:
+        """What cannot be right about the masks that were given; such masks lead to a warning at most."""
+        return doubts(self.images, self.masks, self.mask_sources)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -75,8 +75,8 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         if r.cue in shown or (not r.may_be_none and most[r.cue] == FAIL)
     ]
     findings = with_causes(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
-    guessed = _on_guessed_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
-    outcome, reason = _outcome(findings, counted, [*missing, *guessed], report)
+    uncertain = _on_uncertain_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
+    outcome, reason = _outcome(findings, counted, [*missing, *uncertain], report)
     score = max(reliance.score for reliance in counted)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
@@ -88,7 +88,7 @@ def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool]
         + reasons.labels(report, findings)
         + (reasons.context(report) if not findings else "")
         + reasons.perhaps_object(doubtful)
-        + reasons.guessed(guessed if outcome != FAIL else [])
+        + reasons.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
         + reasons.without_masks(missing),
     )
 
@@ -187,9 +187,9 @@ def _missing(report: Report, uncounted: Collection[str]) -> list[str]:
     return [trial.cue for trial in report.trials if trial.swap.needs_masks and trial.cue in uncounted]
 
 
-def _on_guessed_masks(report: Report, cues: Sequence[str]) -> list[str]:
-    """Of these cues, those whose readings rest on guessed masks. Exact masks would give higher ones: none passes."""
-    if GUESS not in report.mask_sources:
+def _on_uncertain_masks(report: Report, cues: Sequence[str]) -> list[str]:
+    """Of these cues, those whose readings rest on masks that were guessed or cannot be right: none of them passes."""
+    if GUESS not in report.mask_sources and not report.mask_doubts:
         return []
     by_masks = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
     return [cue for cue in cues if cue in by_masks]

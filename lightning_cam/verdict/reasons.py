@@ -194,10 +194,15 @@ def perhaps_object(cues: Sequence[str]) -> str:
     return f"; the object itself may be what was swapped ({' and '.join(cues)}): only masks would tell" if cues else ""
 
 
-def guessed(cues: Sequence[str]) -> str:
-    """An addition where masks were guessed, which proves nothing of these cues."""
+def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
+    """An addition where masks were guessed, or cannot be right, which proves nothing of these cues."""
     if not cues:
         return ""
+    if doubts:
+        return (
+            f"; {'; '.join(doubts)}; until then the masks prove nothing about {' and '.join(cues)}; if they are right, "
+            "look at them once: lightning-cam masks DIR writes a page, and masks that are saved there are not doubted"
+        )
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
         "out a part of an object, and it hides much of the background; for FAIL or PASS, look at the masks once: "

@@ -20,9 +20,10 @@ BORDER = tuple(trial for trial in STANDARD if trial.cue == "border")
 
 
 def framed(n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """``n`` images ``(n, 3, *SIZE)`` of grey noise in a dark (0) or light (1) frame three pixels wide."""
+    """``n`` images ``(n, 3, *SIZE)``: a grey box before noise, in a dark (0) or light (1) frame of three pixels."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(n, 3, *SIZE, generator=generator) * 0.2 + 0.4
+    images[..., 8:-8, 8:-8] += 0.2
     targets = torch.arange(n) % 2
     frame = torch.ones(SIZE, dtype=torch.bool)
     frame[3:-3, 3:-3] = False
@@ -30,7 +31,7 @@ def framed(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def framed_probe(**options: Any) -> Probe:
-    """64 images whose objects fill the middle."""
+    """64 images, with the masks of their boxes."""
     masks = torch.zeros(64, *SIZE, dtype=torch.bool)
     masks[:, 8:-8, 8:-8] = True
     return Probe(*framed(64, seed=1), masks=masks, **options)
