@@ -89,6 +89,7 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
         ("finished_checkpoint.py", [], "FAIL: the model relies on something that is not the object: background"),
         ("explanations.py", [], "explanations.png"),
         ("features.py", [], "Open features.png"),
+        ("regression.py", [], "FAIL background: when pictures get only the background of others with another value"),
         ("cli.py", ["fit", "--config", str(ROOT / "examples" / "cli.yaml")], "lightning_cam: FAIL"),
     ],
     ids=[
@@ -100,6 +101,7 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
         "finished",
         "explanations",
         "features",
+        "regression",
         "CLI",
     ],
 )

@@ -24,6 +24,7 @@ from lightning_cam.examination import collect_evidence, merged
 from lightning_cam.examination.look import look
 from lightning_cam.examination.views import donors_of, views_of
 from lightning_cam.intervention import STANDARD, matched_donors, weigh_labels
+from lightning_cam.probe.task import LABELS, Task
 from lightning_cam.statistics import tells_apart
 from lightning_cam.training.accuracy import Logged
 
@@ -321,14 +322,14 @@ def test_scores_are_a_pair_for_each_label(end: nn.Module) -> None:
     images = torch.rand(5, 3, 4, 4)
     odds = model[:2](images)
 
-    scores = class_scores(model, images, 3, are_labels=True)(images)
+    scores = class_scores(model, images, 3, task=Task(LABELS, 3))(images)
 
     assert torch.allclose(scores[:, 1::2] - scores[:, ::2], odds, atol=1e-5)
 
 
 def test_two_labels_are_not_the_two_classes_of_a_single_score() -> None:
     images = torch.rand(5, 3, 4, 4)
-    head = class_scores(nn.Sequential(nn.Flatten(), nn.Linear(48, 1)), images, 2, are_labels=True).head
+    head = class_scores(nn.Sequential(nn.Flatten(), nn.Linear(48, 1)), images, 2, task=Task(LABELS, 2)).head
 
     assert "gives 1 scores for 2 classes" in head.remark
 

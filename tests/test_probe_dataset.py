@@ -492,7 +492,6 @@ def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> Non
         pytest.param([{"image": BYTES}], "label must be under label or target", id="no label key"),
         pytest.param([(BYTES, torch.ones(SIZE, SIZE))], r"one class index, got Tensor of shape \(12, 12\)", id="a map"),
         pytest.param([(BYTES, "cat")], "one class index, got 'cat'", id="a text as target"),
-        pytest.param([(BYTES, 0.3)], "one class index, got 0.3", id="a fraction as target"),
         pytest.param([(BYTES, torch.tensor([1, 2, 0]))], "one class index, got Tensor", id="several classes"),
         pytest.param(
             [(BYTES, [1, 1, 0]), (BYTES, [1, 1])], "as many 0/1 labels as the others, got 2 and 3", id="ragged"

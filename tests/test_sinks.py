@@ -553,6 +553,7 @@ WITHOUT_DECISIONS = {
     "unsettled": [],
     "apart": None,
     "apart_low": None,
+    "kind": "classes",
 }
 
 

@@ -554,6 +554,7 @@ def test_verdict_is_json() -> None:
         "unsettled": [],
         "apart": None,
         "apart_low": None,
+        "kind": "classes",
     }
     assert said["measured"][2]["low"] is None
 

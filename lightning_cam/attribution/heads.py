@@ -12,13 +12,14 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..probe.task import VALUES, Task
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
 from .outputs import ORDINAL, SUM_TOLERANCE, in_pairs
 from .structures import Path, tensors_in
 
-Kind: TypeAlias = Literal["logits", "probabilities", "cosines"]
+Kind: TypeAlias = Literal["logits", "probabilities", "cosines", "values"]
 
 _TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
 _TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
@@ -41,7 +42,7 @@ class Head:
 
     Attributes:
         path: Keys, attributes and positions that lead to the tensor.
-        kind: Logits stay as they are; log-probabilities are logits, too. Other kinds are converted.
+        kind: Logits stay as they are, and values; log-probabilities are logits, too. Other kinds are converted.
         width: Number of scores of each image; 1 for a single score of two classes.
         remark: A sentence for people about the choice; empty if there was only one candidate.
         is_guess: Whether other tensors may be the class scores as well.
@@ -72,17 +73,17 @@ class Head:
 class ClassScores:
     """A model's class scores alone: ``(N, n_classes)``, or ``(N, 1)`` for two classes in one score.
 
-    Of several labels these are pairs, against each label and for it, ``(N, 2 K)``.
+    Of several labels, or of values, these are pairs, against each label and for it, ``(N, 2 K)``.
     """
 
     forward: Forward
     head: Head
-    are_labels: bool = False
+    task: Task | None = None
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The scores of model ``inputs``."""
         scores = self.head.scores(self.forward(inputs))
-        return in_pairs(scores.float()) if self.are_labels else scores
+        return in_pairs(self.task.odds(scores.float())) if self.task is not None and self.task.asks else scores
 
 
 def class_scores(
@@ -91,7 +92,7 @@ def class_scores(
     n_classes: int | None,
     forward: Forward | None = None,
     *,
-    are_labels: bool = False,
+    task: Task | None = None,
 ) -> ClassScores:
     """How to get class scores from a model. The model is the same before and after.
 
@@ -100,16 +101,19 @@ def class_scores(
         inputs: ``(N, ...)`` model inputs; the model is called with the first of them.
         n_classes: Length of the class list; None if it is unknown.
         forward: How to get an output from model inputs; None calls the model.
-        are_labels: Whether several of the classes may be right at once, so that each score stands for itself.
+        task: What is asked; None for classes, of which one is right.
 
     Raises:
         ValueError: No tensor of the output can be the class scores, or several can.
     """
     run = model if forward is None else forward
+    asks, are_values = task is not None and task.asks, task is not None and task.kind == VALUES
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
         traced = _traced(model, run, placed[:_TRACED])
-        equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, are_labels)
+        equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, asks)
+        if are_values and remark:
+            raise ValueError(_no_values(dict(_tensors(traced))[equals[0]], n_classes))
         if len(equals) > 1:
             with torch.enable_grad(), inference.left(model):
                 equals = _trained(equals, run(placed[:_TRACED].clone()))
@@ -117,10 +121,12 @@ def class_scores(
         path = equals[0]
         scores = dict(_tensors(traced))[path]
         width = scores.numel() // len(scores)
-        kind = "probabilities" if are_labels and _is_of_softmax(scores) else _kind_by_operation(scores, width)
+        kind: Kind | None = "values" if are_values else None
+        if kind is None:
+            kind = "probabilities" if asks and _is_of_softmax(scores) else _kind_by_operation(scores, width)
         if kind is None:
             kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
-    return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1), are_labels)
+    return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1), task)
 
 
 def _traced(model: nn.Module, run: Forward, inputs: Tensor) -> Any:
@@ -142,7 +148,7 @@ def _tensors(output: Any) -> Iterator[tuple[Path, Tensor]]:
 # ---- which tensor ----------------------------------------------------------------------------------------------------
 
 
-def _choice(output: Any, n_images: int, n_classes: int | None, are_labels: bool = False) -> tuple[list[Path], str]:
+def _choice(output: Any, n_images: int, n_classes: int | None, asks: bool = False) -> tuple[list[Path], str]:
     """The paths to tensors that may equally well be the class scores, and a remark about the choice for people."""
     rows = {path: tensor for path, tensor in _tensors(output) if _has_a_row_each(tensor, n_images)}
     if not rows:
@@ -150,10 +156,11 @@ def _choice(output: Any, n_images: int, n_classes: int | None, are_labels: bool 
     widths = {path: tensor.numel() // n_images for path, tensor in rows.items()}
     if n_classes is not None and n_classes > 2 and set(widths.values()) == {1}:
         raise ValueError(
-            f"the model gives one number per image where the labels make {n_classes} classes, as in regression; "
-            "lightning_cam looks at classifiers; pass forward= that returns class scores if there are any"
+            f"the model gives one number per image where the labels make {n_classes} classes, as in regression; if the "
+            'labels are values to predict, pass CAMCallback(Probe.from_dataset(dataset, task="values")); if they are '
+            "classes, pass forward= that returns class scores"
         )
-    fit = (n_classes,) if are_labels or n_classes is None else _fit(n_classes)
+    fit = (n_classes,) if asks or n_classes is None else _fit(n_classes)
     fitting = [path for path in rows if n_classes is None or widths[path] in fit]
     if fitting:
         ranked = sorted(fitting, key=lambda path: (n_classes == 2 and widths[path] == 1, _rank(path)))
@@ -210,6 +217,14 @@ def _several(paths: list[Path]) -> str:
     return (
         f"the model returns several tensors as wide as the class list ({names}), and the first is used; "
         "pass forward=lambda module, images: class_scores for another"
+    )
+
+
+def _no_values(numbers: Tensor, n_values: int | None) -> str:
+    width = numbers.numel() // len(numbers)
+    return (
+        f"the model gives {width} numbers for each picture, and each has {n_values} to predict; pass "
+        "forward=lambda module, images: predicted_values, with one number for each value"
     )
 
 

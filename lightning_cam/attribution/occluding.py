@@ -96,7 +96,7 @@ def occlusion_maps(
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
-    own = true_class(probe.targets)
+    own = true_class(probe.task.explained(probe.targets))
     with looking(model, probe, score, forward, batch_size) as subject:
         shape = _block_of(subject.size, block, stride, fill)
         return _occluded(subject, probe, score or (lambda logits: own(_asked(logits, probe).softmax(1))), shape)
@@ -155,7 +155,7 @@ def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: floa
 
 def _asked(logits: Tensor, probe: Probe) -> Tensor:
     """The scores that count for each image: all or, of several labels, those of the label that it is asked for."""
-    return logits if probe.labels is None else asked(logits, probe.targets)
+    return asked(logits, probe.targets) if probe.task.asks else logits
 
 
 def _nearest(places: Sequence[slice], length: int) -> Tensor:

@@ -69,7 +69,7 @@ def saliency(
     """
     if of == "loss" and score is not None:
         raise ValueError("of='loss' explains the cross-entropy of the own class; pass either that or score=")
-    explained = own_loss(probe.targets, are_labels=probe.labels is not None) if of == "loss" else score
+    explained = own_loss(probe.targets, asks=probe.task.asks) if of == "loss" else score
     with looking(model, probe, explained, forward, batch_size) as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs)))
 

@@ -71,6 +71,6 @@ def looking(
         inputs = placed(model, probe.prepare(probe.images))
         if inputs.ndim != 4:
             raise ValueError(f"expected model inputs (N, C, H, W), found shape {tuple(inputs.shape)} from preprocess")
-        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound, are_labels=probe.labels is not None)
+        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound, task=probe.task)
         size = (probe.images.shape[-2], probe.images.shape[-1])
-        yield Subject(model, inputs, score or true_class(probe.targets), scores, batch_size, size)
+        yield Subject(model, inputs, score or true_class(probe.task.explained(probe.targets)), scores, batch_size, size)

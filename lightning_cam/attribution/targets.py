@@ -66,11 +66,11 @@ def contrast(targets: Tensor) -> Target:
     return score
 
 
-def own_loss(labels: Tensor, *, are_labels: bool) -> Target:
+def own_loss(labels: Tensor, *, asks: bool) -> Target:
     """Cross-entropy of each image's own class or, of several labels, of the answer for the label it is asked for."""
 
     def loss(logits: Tensor) -> Tensor:
-        return (asked(logits, labels) if are_labels else logits).logsumexp(1) - true_class(labels)(logits)
+        return (asked(logits, labels) if asks else logits).logsumexp(1) - true_class(labels)(logits)
 
     return loss
 

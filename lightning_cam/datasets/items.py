@@ -1,5 +1,6 @@
 """One item of a data set, in any of the usual forms, as an image, a class index and perhaps a mask."""
 
+import math
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
 from .tasks import FormError, form_of
+from .values import are_fractions, values_of
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
 MASK_KEYS = ("mask", "masks")
@@ -49,6 +51,7 @@ class Item:
         from_bytes: Whether the image was a picture or integers. If so, its values are pixels and need no inverse.
         marks: Of several labels, see `questions`; empty where the target is one class.
         attributes: Values of the reader's attributes, in their order.
+        values: Numbers to predict, if the target may be such; see `values`.
     """
 
     image: Tensor
@@ -58,6 +61,7 @@ class Item:
     from_bytes: bool
     marks: tuple[int, ...] = ()
     attributes: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,13 +89,16 @@ class Reader:
         _check_single(image, target)
         marks = marks_of(target)
         is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
-        label = UNKNOWN if is_of_several else label_of(target)
+        values = values_of(target)
+        has_no_class = is_of_several or are_fractions(values) or any(map(math.isnan, values))
+        label = UNKNOWN if has_no_class else label_of(target)
         try:
-            values = values_at(self.attributes, raw, index)
-            item = replace(self._item(image, label, extras, index), marks=marks, attributes=values)
-            return ItemReading(label, item, marks)
+            known = values_at(self.attributes, raw, index)
+            item = self._item(image, label, extras, index)
+            item = replace(item, marks=marks, values=values, attributes=known)
+            return ItemReading(label, item, marks, values)
         except ValueError as error:
-            return ItemReading(label, str(error), marks)
+            return ItemReading(label, str(error), marks, values)
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
@@ -139,7 +146,7 @@ def item_seed(seed: int, index: int) -> int:
 
 @dataclass(frozen=True)
 class ItemReading:
-    """An item's class index, or its marks, and the item at the reader's size or the reason why there is none.
+    """An item's class index, marks or values, and the item at the reader's size or the reason why there is none.
 
     The outcome is None if the data set gives None, as many do for a file that cannot be read.
     """
@@ -147,6 +154,7 @@ class ItemReading:
     target: int
     outcome: Item | str | None
     marks: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
 
     @property
     def is_missing(self) -> bool:

@@ -12,9 +12,10 @@ from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
 from ..intervention import in_parts
 from ..probe import Probe
+from ..probe.task import VALUES
 from .look import ScoresOf, bound
 from .report import Report
-from .views import views_of
+from .views import View, views_of
 
 LONGEST = 512  # pixels a side; a panel of the picture has 160, and twelve pictures of 2048 pixels a side take 600 MB
 
@@ -29,12 +30,14 @@ class Evidence:
         images: ``(n, 3, C, h, w)``: as they are, with the cue of their own class, with the cue of another; at most
             `LONGEST` pixels a side.
         probabilities: ``(n, 3)`` of their own class.
+        predictions: ``(n, 3)`` of their value; None where classes are predicted.
     """
 
     cue: str
     chosen: Tensor
     images: Tensor
     probabilities: Tensor
+    predictions: Tensor | None = None
 
     def __repr__(self) -> str:
         return f"Evidence({self.cue!r}, {len(self.chosen)} images)"
@@ -64,7 +67,7 @@ def collect_evidence(
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
     model = unwrapped(model)
     run = bound(forward, model)
-    scores = run if report.head is None else ClassScores(run or model, report.head, probe.labels is not None)
+    scores = run if report.head is None else ClassScores(run or model, report.head, probe.task)
     n_donors, parts = report.donors.same.shape[1], []
     for view in views_of(probe, report.donors):
         places = view.places(chosen)
@@ -75,20 +78,31 @@ def collect_evidence(
             )
             inputs = probe.prepare(pictures.flatten(0, 1))
             logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
-            own = _of_own_class(logits[:, view.columns], view.material.targets[places[some]])
-            parts.append((r, some, _small(pictures), own))
-    images, probabilities = (
+            own = _of_own_class(view, logits, view.material.targets[places[some]])
+            parts.append((r, some, _small(pictures), own, _values(view, logits, like=own)))
+    images, probabilities, predictions = (
         torch.zeros(n_donors, len(chosen), *example.shape[1:]) for example in (parts[0][2:] if parts else ())
     )
-    for r, some, pictures, own in parts:
-        images[r, some], probabilities[r, some] = pictures, own
+    for r, some, *found in parts:
+        images[r, some], probabilities[r, some], predictions[r, some] = found
     best = (probabilities[:, :, 1] - probabilities[:, :, 2]).argmax(0), torch.arange(len(chosen))
-    return Evidence(cue, chosen, images[best], probabilities[best])
+    return Evidence(
+        cue, chosen, images[best], probabilities[best], predictions[best] if probe.values is not None else None
+    )
 
 
-def _of_own_class(logits: Tensor, targets: Tensor) -> Tensor:
+def _of_own_class(view: View, logits: Tensor, targets: Tensor) -> Tensor:
     """Probabilities ``(n, 3)`` of the own class, from logits of three pictures for each image."""
-    return logits.softmax(1).gather(1, targets.repeat_interleave(3)[:, None]).reshape(-1, 3)
+    chances = view.probabilities(logits, centre=0.0)
+    return chances.gather(1, targets.repeat_interleave(3)[:, None]).reshape(-1, 3).clamp(0, 1)
+
+
+def _values(view: View, logits: Tensor, *, like: Tensor) -> Tensor:
+    """The predicted values ``(n, 3)``; NaN where classes are predicted."""
+    if view.task.kind != VALUES:
+        return torch.full_like(like, torch.nan)
+    odds = logits[:, view.columns] @ torch.tensor([-1.0, 1.0])
+    return view.task.value(odds, view.columns.start // 2).reshape(like.shape)
 
 
 def _small(pictures: Tensor) -> Tensor:

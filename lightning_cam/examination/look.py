@@ -17,6 +17,7 @@ from ..attribution.heads import ClassScores, Head, class_scores
 from ..attribution.outputs import asked
 from ..intervention import Donors, Session, Trial, answers, context, in_parts
 from ..probe import Probe
+from ..probe.task import VALUES
 from .views import View, donors_of, views_of
 
 MOST_VALUES_A_PASS = 2**24  # of model input: 64 MiB, 32 images of 418 x 418 pixels in colour, and at least one image
@@ -84,22 +85,21 @@ def look(
     """
     model = layers.unwrapped(model)
     donors = donors_of(probe, n_donors) if trials else None
-    are_labels = probe.labels is not None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
         parts = in_parts(chosen, probe.images)
         inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
-        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound(forward, model), are_labels=are_labels)
+        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound(forward, model), task=probe.task)
         subject = _Subject(model, probe, scores, batch_size)
-        single = replace(scores, are_labels=False)  # a layer may have as many channels as there are scores
+        single = replace(scores, task=None)  # a layer may have as many channels as there are scores
         found = layer_search.find_layer(model, engine.placed(model, inputs[:2]), single) if layer is None else layer
         names = layers.check_layers(model, found)
         maps = subject.maps(parts, inputs, names, method)
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
         swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
-        if are_labels:
+        if probe.task.asks:
             maps = replace(maps, logits=asked(maps.logits, probe.targets[chosen]))
     return Look(
         layer=" + ".join(names),
@@ -200,22 +200,26 @@ class _Subject:
         self, inputs: Tensor, labels: Tensor, names: Sequence[str], method: cams.Method
     ) -> tuple[Tensor, Tensor, Tensor, int]:
         options: dict[str, Any] = {"layers": names, "forward": self.forward, "batch_size": self.batch_size}
-        true_class, are_labels = targets.true_class(labels), self.probe.labels is not None
+        task = self.probe.task
+        true_class, is_value = targets.true_class(task.explained(labels)), task.kind == VALUES
+        down = targets.true_class(labels & ~1)  # what lowers a value tells where it comes from as well
         if isinstance(method, cams.ForwardMethod):
 
             def of(logits: Tensor) -> list[targets.Target]:
-                predicted = (asked(logits, labels) if are_labels else logits).argmax(1)
-                return [true_class, targets.true_class(predicted)]
+                predicted = (asked(logits, labels) if task.asks else logits).argmax(1)
+                return [true_class, down if is_value else targets.true_class(predicted)]
 
             answer = asking.ask(self.model, inputs, of, method, **options)
             true_maps, predicted_maps = (fused([each[i] for each in answer.maps]).cpu() for i in range(2))
-            return answer.logits.cpu(), true_maps, predicted_maps, answer.n_calls
-        predicted_class = targets.predicted_answer(labels) if are_labels else targets.predicted_class()
-        captures = engine.capture_all(self.model, inputs, (true_class, predicted_class), **options)
+            return answer.logits.cpu(), *_both(true_maps, predicted_maps, is_value=is_value), answer.n_calls
+        predicted_class = targets.predicted_answer(labels) if task.asks else targets.predicted_class()
+        other = down if is_value else predicted_class
+        captures = engine.capture_all(self.model, inputs, (true_class, other), **options)
         true_maps, predicted_maps = (
             fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
         )
-        return captures[0].logits.cpu(), true_maps, predicted_maps, max(each.n_calls for each in captures)
+        n_calls = max(each.n_calls for each in captures)
+        return captures[0].logits.cpu(), *_both(true_maps, predicted_maps, is_value=is_value), n_calls
 
     def answers(
         self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor
@@ -226,7 +230,7 @@ class _Subject:
         swaps: dict[str, Tensor] = {}
         parts_of_images: dict[str, Tensor] = {}
         everything = logits
-        if self.probe.labels is not None and len(chosen) < len(self.probe):  # the rest is of other processes
+        if self.probe.task.asks and len(chosen) < len(self.probe):  # the rest is of other processes
             everything = torch.cat(
                 [self._predicted(images) for images in torch.split(self.probe.images, self.batch_size)]
             )
@@ -250,6 +254,11 @@ class _Subject:
         inputs = self.probe.prepare(pixels)
         with self.clock:
             return engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size).cpu()
+
+
+def _both(true_maps: Tensor, predicted_maps: Tensor, *, is_value: bool) -> tuple[Tensor, Tensor]:
+    """Maps of the true and of the predicted class; of a value one map, of what raises it and of what lowers it."""
+    return (true_maps + predicted_maps,) * 2 if is_value else (true_maps, predicted_maps)
 
 
 def _put(found: Mapping[str, Tensor], columns: dict[str, Tensor], rows: Tensor) -> None:

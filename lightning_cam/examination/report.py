@@ -21,12 +21,11 @@ from ..intervention import (
     effects,
     limited,
     summary,
-    weigh,
-    weigh_labels,
 )
 from ..probe import Probe
+from ..probe.task import Task
 from ..spatial import upsample
-from ..statistics import has_learned, tells_apart
+from . import tasks
 from .look import Look, ScoresOf, look
 from .table import as_dataframe
 from .views import views_of
@@ -66,9 +65,10 @@ class Report:
         is_against: Whether the maps show what argues against a class, as with `cams.against`.
         mask_sources: Where each image's mask came from, see `MASK_SOURCES`.
         mask_doubts: What cannot be right about masks that were given, in sentences.
-        labels: Names of several labels, of which each image is asked for one; empty where images have one class.
+        labels: Names of labels or values, of which each image is asked for one; empty where images have one class.
         unlearned: Those that the model does not tell apart better than chance, or that no image has or none lacks;
             nothing is judged of them.
+        task: What the model was asked.
     """
 
     layer: str
@@ -96,6 +96,7 @@ class Report:
     mask_doubts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     unlearned: tuple[str, ...] = ()
+    task: Task | None = None
 
     @property
     def maps(self) -> Tensor:
@@ -195,18 +196,18 @@ def report_on(
 ) -> Report:
     """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
     tried = chosen_trials(trials)
-    are_labels = probe.labels is not None
-    values = _values(seen.grid_maps, probe.masks, previous)
-    if are_labels:  # where something looks for a label that is absent has no right place
-        values = {name: column.where(probe.targets % 2 == 1, torch.nan) for name, column in values.items()}
-    learned = _learned_labels(seen.logits, probe.targets) if are_labels else set()
+    task, has_place = probe.task, probe.task.has_place(probe.targets)
+    values = {
+        name: column.where(has_place, torch.nan)
+        for name, column in _values(seen.grid_maps, probe.masks, previous).items()
+    }
+    learned = tasks.learned(seen.logits, probe)
     changes = _changes(tried, seen, probe)
-    if are_labels:
+    if task.asks:
         is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
         changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
-    reliances = (weigh_labels if are_labels else weigh)(changes, probe.targets, probe.classes)
-    labels = probe.classes[1::2] if are_labels else ()
+    reliances = tasks.weighed(changes, probe)
     return Report(
         layer=seen.layer,
         method=getattr(method, "__name__", type(method).__qualname__),
@@ -214,12 +215,13 @@ def report_on(
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,
         values=values,
-        learned=bool(learned) if are_labels else has_learned(seen.logits.argmax(1) == probe.targets, probe.targets),
+        learned=bool(learned),
         trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
         donors=seen.donors,
         effects=losses,
         reliances=reliances,
-        scalars=_scalars(values, seen, probe.targets, probe.targets % 2 == 1 if are_labels else None)
+        scalars=_scalars(values, seen, has_place)
+        | tasks.quality(seen.logits, probe)
         | _reliance_scalars(reliances)
         | _summaries(seen.context),
         model_seconds=seen.model_seconds,
@@ -233,8 +235,9 @@ def report_on(
         is_against=isinstance(method, cams.Against),
         mask_sources=probe.mask_sources,
         mask_doubts=tuple(doubt.text for doubt in probe.mask_doubts),
-        labels=labels,
-        unlearned=tuple(name for label, name in enumerate(labels) if label not in learned),
+        labels=task.names,
+        unlearned=tuple(name for asked, name in enumerate(task.names) if asked not in learned),
+        task=task,
     )
 
 
@@ -246,13 +249,6 @@ def _changes(trials: Sequence[Trial], seen: Look, probe: Probe) -> dict[str, Ten
         for cue, columns in effects(trials, answers, view.material).items():
             changes.setdefault(cue, torch.full((len(probe), columns.shape[1]), torch.nan))[view.rows] = columns
     return changes
-
-
-def _learned_labels(logits: Tensor, answers: Tensor) -> set[int]:
-    """The labels that a model tells apart better than chance, among the images that are asked for each."""
-    odds = logits.gather(1, (answers | 1)[:, None]) - logits.gather(1, (answers & ~1)[:, None])
-    groups = {label: answers // 2 == label for label in set((answers // 2).tolist())}
-    return {label for label, rows in groups.items() if tells_apart(odds[rows, 0], answers[rows] % 2 == 1)}
 
 
 def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:
@@ -283,13 +279,12 @@ def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:
     return {name: summary(column) for name, column in context.items()}
 
 
-def _scalars(values: Mapping[str, Tensor], seen: Look, labels: Tensor, is_counted: Tensor | None) -> dict[str, float]:
+def _scalars(values: Mapping[str, Tensor], seen: Look, is_counted: Tensor) -> dict[str, float]:
     means = {name: float(measures.nan_mean(column)) for name, column in values.items()}
     leading = values.get("background_attention_ratio", values["attention_entropy"])
     empty = measures.is_empty(seen.grid_maps)
-    leading, empty = (each if is_counted is None else each[is_counted] for each in (leading, empty))
+    leading, empty = leading[is_counted], empty[is_counted]
     return means | {
-        "probe_accuracy": float((seen.logits.argmax(1) == labels).float().mean()),
         "zero_map_rate": float(empty.float().mean()),
         "undefined_rate": float(leading.isnan().float().mean()),
     }

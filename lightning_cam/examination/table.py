@@ -1,10 +1,11 @@
 """A report as a table: one row for each probe image, to sort, filter and plot."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..text import class_name
+from . import tasks
 
 if TYPE_CHECKING:
     import pandas
@@ -19,12 +20,21 @@ def as_dataframe(report: "Report") -> "pandas.DataFrame":
     except ImportError as error:
         raise ImportError("to_dataframe needs pandas, which is not installed; run: pip install pandas") from error
     probabilities, predicted = report.logits.double().softmax(1), report.logits.argmax(1)
-    columns = {
+    columns: dict[str, Any] = {
         "name": list(report.names),
         "class": [class_name(report.classes, index) for index in report.targets.tolist()],
         "predicted": [class_name(report.classes, index) for index in predicted.tolist()],
         "probability": probabilities[torch.arange(len(predicted)), report.targets].numpy(),
+        **_of_values(report),
         **{key: column.double().numpy() for key, column in report.values.items()},
         **{f"effect/{cue}": column.double().numpy() for cue, column in report.effects.items()},
     }
     return pandas.DataFrame(columns)
+
+
+def _of_values(report: "Report") -> dict[str, Any]:
+    """The true and the predicted value of each image, where values are predicted."""
+    if report.probe is None or report.probe.values is None:
+        return {}
+    true, predicted = tasks.true_values(report.probe), tasks.predicted_values(report.logits, report.probe)
+    return {"value": true.double().numpy(), "predicted_value": predicted.double().numpy()}

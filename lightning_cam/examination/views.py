@@ -1,6 +1,7 @@
-"""Views of a probe: all of it or, of several labels, the images that are asked for one of them.
+"""Views of a probe: all of it or, of several labels or values, the images that are asked for one of them.
 
-Within a view the trials are those of a classifier: of the probe's classes, or of the two answers for one label.
+Within a view the trials are those of a classifier: of the probe's classes, of the two answers for one label, or of the
+two halves of one value.
 """
 
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..intervention import Donors, Material, can_swap, draw_donors, matched_donors
+from ..intervention import Donors, Material, can_swap, draw_donors, graded_donors, matched_donors
 from ..probe import Probe
+from ..probe.task import VALUES, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,13 +23,13 @@ class View:
         rows: ``(n,)`` indices into the probe.
         columns: Of the model's scores that count.
         material: The images, with their targets and donors as counted within the view.
-        is_of_label: Whether these are the answers for one label.
+        task: What is asked.
     """
 
     rows: Tensor
     columns: slice
     material: Material
-    is_of_label: bool
+    task: Task
 
     def places(self, chosen: Tensor) -> Tensor:
         """Where in the view each of the chosen images ``(m,)`` of the probe is; -1 where it is not in it."""
@@ -36,12 +38,22 @@ class View:
         return places[chosen]
 
     def probabilities(self, logits: Tensor, centre: float) -> Tensor:
-        """``(n, n_classes)`` of the view, from the model's scores; see `centre_of`."""
+        """``(n, n_classes)`` of the view, from the model's scores; see `centre_of`.
+
+        Of values these are how near a prediction is to the lower and to the upper half. A prediction may lie beyond
+        the mean of a half, by one more way at most: a broken one must not outweigh all others.
+        """
         scores = logits[:, self.columns]
-        return (scores - centre * torch.tensor([-0.5, 0.5]) if self.is_of_label else scores).softmax(1)
+        if not self.task.asks:
+            return scores.softmax(1)
+        scores = scores - centre * torch.tensor([-0.5, 0.5])
+        if self.task.kind != VALUES:
+            return scores.softmax(1)
+        high = self.task.shares(scores[:, 1] - scores[:, 0]).clamp(-1, 2)
+        return torch.stack([1 - high, high], 1)
 
     def centre_of(self, logits: Tensor) -> float:
-        """Log odds from which on an image of the view has the label, half way between those that have and lack it.
+        """Odds from which on an image of the view has the label, half way between those that have and lack it.
 
         A rare label has low odds in all images, and 0.02 of probability are nearly all that a swap could take from it.
         The probe has as many images with the label as without, so both answers are equally likely there.
@@ -49,7 +61,7 @@ class View:
         Args:
             logits: Of all images of the probe.
         """
-        if not self.is_of_label:
+        if not self.task.asks:
             return 0.0
         odds = logits[self.rows, self.columns] @ torch.tensor([-1.0, 1.0])
         has_label = self.material.targets == 1
@@ -59,9 +71,9 @@ class View:
 
 def views_of(probe: Probe, donors: Donors) -> Iterator[View]:
     """The views of a probe, one after another: each holds a copy of its images."""
-    if probe.labels is None:
+    if not probe.task.asks:
         material = Material(probe.images, probe.targets, probe.masks, donors)
-        yield View(torch.arange(len(probe)), slice(None), material, is_of_label=False)
+        yield View(torch.arange(len(probe)), slice(None), material, probe.task)
         return
     for label, rows in _groups(probe):
         places = torch.zeros(len(probe), dtype=torch.long)
@@ -72,7 +84,7 @@ def views_of(probe: Probe, donors: Donors) -> Iterator[View]:
             None if probe.masks is None else probe.masks[rows],
             Donors(places[donors.same[rows]], places[donors.other[rows]]),
         )
-        yield View(rows, slice(2 * label, 2 * label + 2), material, is_of_label=True)
+        yield View(rows, slice(2 * label, 2 * label + 2), material, probe.task)
 
 
 def donors_of(probe: Probe, n: int) -> Donors | None:
@@ -81,18 +93,22 @@ def donors_of(probe: Probe, n: int) -> Donors | None:
     None where no two classes, or no two answers for a label, have two images each.
     """
     seed = int(probe.fingerprint[:15], 16)
-    if probe.labels is None:
+    if not probe.task.asks:
         return draw_donors(probe.targets, n, seed) if can_swap(probe.targets) else None
     groups = _groups(probe)
     same, other = (torch.arange(len(probe))[:, None].repeat(1, n) for _ in range(2))
-    for _, rows in groups:
-        within = matched_donors(probe.targets[rows] % 2, probe.labels[rows], n, seed)
+    for asked, rows in groups:
+        answers = probe.targets[rows] % 2
+        if probe.values is not None:
+            within = graded_donors(probe.values[rows, asked], answers, n)
+        elif probe.labels is not None:
+            within = matched_donors(answers, probe.labels[rows], n, seed)
         same[rows], other[rows] = rows[within.same], rows[within.other]
     return Donors(same, other) if groups else None
 
 
 def _groups(probe: Probe) -> list[tuple[int, Tensor]]:
-    """Labels, and the images that are asked for each, where cues can be swapped among them."""
+    """Labels or values, and the images that are asked for each, where cues can be swapped among them."""
     labels = probe.targets // 2
     groups = [(label, (labels == label).nonzero()[:, 0]) for label in sorted(set(labels.tolist()))]
     return [(label, rows) for label, rows in groups if can_swap(probe.targets[rows] % 2)]

@@ -1,7 +1,7 @@
 """The wing of use: each trial swaps one cue of the probe images, and measures the change of the model's answers."""
 
 from .context import context, summary
-from .donors import Donors, balanced_subset, can_swap, draw_donors, matched_donors
+from .donors import Donors, balanced_subset, can_swap, draw_donors, graded_donors, matched_donors
 from .edits import Edit
 from .effects import PROBABILITY
 from .filters import in_parts
@@ -30,6 +30,7 @@ __all__ = [
     "context",
     "draw_donors",
     "effects",
+    "graded_donors",
     "in_parts",
     "limited",
     "matched_donors",

@@ -85,6 +85,29 @@ def matched_donors(targets: Tensor, traits: Tensor, n: int, seed: int) -> Donors
     return Donors(same, other)
 
 
+def graded_donors(values: Tensor, halves: Tensor, n: int) -> Donors:
+    """Donors by values: those of the own half are the nearest ones, those of the other half lie half the ranks away.
+
+    So the distance that a swap may bridge is about the same for all images. None lends much more often than the others.
+
+    Args:
+        values: ``(N,)`` to predict.
+        halves: ``(N,)`` of 0 where a value is in the lower half and 1 in the upper one; each half has two images.
+        n: Donors of either kind.
+    """
+    same, other = torch.empty(2, len(values), n, dtype=torch.long)
+    order = values.argsort(stable=True)
+    ranked = [order[halves[order] == half] for half in (0, 1)]
+    for own, strangers in (ranked, ranked[::-1]):
+        places = torch.arange(len(own))
+        for r in range(n):
+            step = 1 + r % max(len(own) - 1, 1)
+            after, before = places + step, places - step
+            same[own, r] = own[after.where(after < len(own), before.where(before >= 0, (places + 1) % len(own)))]
+            other[own, r] = strangers[(places * len(strangers) // len(own) + r) % len(strangers)]
+    return Donors(same, other)
+
+
 def _assigned(costs: Tensor) -> Tensor:
     """A column for each row ``(m,)`` of ``costs (m, n)``, none much more often than others, the cheapest way."""
     times = -(-len(costs) // costs.shape[1])

@@ -44,6 +44,8 @@ class Reliance:
         apart: Share of right answers that the cue of another image of the *same* class takes away, against the image's
             own cue through the same edit. NaN where that was not tried.
         apart_low: Lower bound of that loss at 97.5 %.
+        kind: Of the task. Of values, `mean` is the share of the way to a donor's value that predictions move, and a
+            right answer is a prediction on the right side of the middle.
     """
 
     cue: str
@@ -63,6 +65,7 @@ class Reliance:
     unsettled: tuple[str, ...] = ()
     apart: float = math.nan
     apart_low: float = math.nan
+    kind: str = "classes"
 
     @property
     def accuracy_other(self) -> float:

@@ -75,6 +75,20 @@ def checked_labels(targets: Tensor, n_images: int) -> Tensor | None:
     return marks
 
 
+def checked_values(values: Tensor, n_images: int) -> Tensor:
+    """Values ``(N, D)`` to predict, finite."""
+    if not isinstance(values, Tensor) or values.ndim not in (1, 2) or len(values) != n_images or not values.numel():
+        form = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(f"values must be a tensor ({n_images},) or ({n_images}, D) of numbers to predict, got {form}")
+    numbers = _owned(values, torch.float32).reshape(n_images, -1)
+    if not numbers.isfinite().all():
+        raise ValueError(
+            f"values must be finite, but image {int((~numbers.isfinite()).any(1).nonzero()[0])} has NaN or Inf; "
+            "leave it out"
+        )
+    return numbers
+
+
 def checked_targets(targets: Tensor, n_images: int) -> Tensor:
     """Class indices ``(N,)``."""
     if not isinstance(targets, Tensor) or targets.shape != (n_images,):
@@ -84,7 +98,10 @@ def checked_targets(targets: Tensor, n_images: int) -> Tensor:
             f"for each of K labels, got {form}"
         )
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise ValueError(f"targets must be integer class indices, got {targets.dtype}; use targets.long()")
+        raise ValueError(
+            f"targets must be integer class indices, got {targets.dtype}; use targets.long(), or pass "
+            "values=targets if they are numbers to predict"
+        )
     if (targets < 0).any():
         raise ValueError(f"targets must be class indices from 0, got {int(targets.min())}; leave such images out")
     return _owned(targets, torch.int64)

@@ -1,7 +1,7 @@
 """Which items of a data set become a probe: their labels, a balanced choice, and how many there is room for."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -14,6 +14,9 @@ from ..datasets.items import Item, ItemReading, Reader
 from ..datasets.labels import UNKNOWN, balanced, class_names, known_labels, labels_by_reading, of_classes, shuffled
 from ..datasets.questions import PER_LABEL, UNMARKED, balanced_questions, checked_marks, known_marks
 from ..datasets.streams import FirstItems
+from ..datasets.tasks import FormError
+from ..datasets.values import are_fractions, known_values, spread
+from .task import CLASSES, VALUES, Kind
 
 DEFAULT_N, LARGEST_DEFAULT_N = 64, 256  # images, where the caller does not say how many
 LARGEST_OF_LABELS = 512  # of several labels, which share the images among them
@@ -61,6 +64,7 @@ class Shelf:
         self._kept: dict[int, ItemReading] = {}
         self._room = MOST_VALUES
         self.marks: dict[int, tuple[int, ...]] = {}
+        self.values: dict[int, tuple[float, ...]] = {}
 
     def read(self, indices: Sequence[int]) -> Iterator[ItemReading]:
         """The readings of these items, in order."""
@@ -83,35 +87,40 @@ class Shelf:
         for index, reading in zip(indices, self.read(indices), strict=True):
             if reading.marks:
                 self.marks[index] = reading.marks
+            if reading.values:
+                self.values[index] = reading.values
             yield UNKNOWN if reading.marks else reading.target
 
 
 @dataclass(frozen=True)
 class _Chooser:
-    """Chooses the items of a probe by a class for each item or, of several labels, by marks ``(N, K)``."""
+    """Chooses the items of a probe by a class for each item, by marks ``(N, K)`` of labels, or by values ``(N, D)``."""
 
     labels: Sequence[int]
     marks: Tensor | None
+    values: Tensor | None
     seed: int
     is_stream: bool
 
     @classmethod
-    def of(cls, shelf: Shelf, dataset: Any, wanted: int, seed: int) -> "_Chooser":
-        labels, marks = known_labels(dataset), None
-        if labels is None:
-            marks = known_marks(dataset)
-        if labels is None and marks is None:
-            labels, marks = _read_labels(shelf, dataset, wanted, seed)
+    def of(cls, shelf: Shelf, dataset: Any, wanted: int, seed: int, kind: Kind | None) -> "_Chooser":
+        labels, marks, values = _known(shelf, dataset, kind)
+        if labels is None and marks is None and values is None:
+            labels, marks, values = _read_labels(shelf, dataset, wanted, seed, kind)
         labels = of_classes(labels or (), len(class_names(dataset) or ()) or None)
-        return cls(labels, marks, seed, isinstance(dataset, FirstItems))
+        return cls(labels, marks, values, seed, isinstance(dataset, FirstItems))
 
     def number(self, wanted: int) -> int:
-        """How many images are wanted where the caller does not say: several labels need more than one class each."""
-        per_label = 0 if self.marks is None else PER_LABEL * self.marks.shape[1]
+        """How many images are wanted where the caller does not say: several questions need more than one class each."""
+        asked = self.values if self.marks is None else self.marks
+        per_label = 0 if asked is None else PER_LABEL * asked.shape[1]
         return max(wanted, min(per_label, LARGEST_OF_LABELS))
 
     def choice(self, n: int) -> dict[int, int]:
         """Indices of at most ``n`` items, with their class, or their answer to the question for one label."""
+        if self.values is not None:
+            rows = spread(self.values, n, self.seed)
+            return dict.fromkeys(sorted(rows) if self.is_stream else rows, UNKNOWN)
         if self.marks is not None:
             answers = balanced_questions(self.marks, n, self.seed)
             return dict(sorted(answers.items())) if self.is_stream else answers
@@ -124,6 +133,9 @@ class _Chooser:
 
     def asked(self, item: Item, target: int) -> Item:
         """The item with its answer. A target comes from the item itself, since a data set's list may be stale."""
+        if self.values is not None:
+            return replace(item, marks=())
+        item = replace(item, values=())
         if self.marks is None:
             return replace(item, marks=())
         label = target // 2
@@ -131,11 +143,11 @@ class _Chooser:
 
 
 def choose(
-    shelf: Shelf, dataset: Any, n: int | None, seed: int, say: Callable[[str], None] | None
+    shelf: Shelf, dataset: Any, n: int | None, seed: int, say: Callable[[str], None] | None, kind: Kind | None = None
 ) -> tuple[list[int], list[Item]]:
     """Indices of a balanced choice, and its items. Without ``n``, as many as are `_fitting`."""
     wanted = _share(len(dataset)) if n is None else n
-    chooser = _Chooser.of(shelf, dataset, wanted, seed)
+    chooser = _Chooser.of(shelf, dataset, wanted, seed, kind)
     targets = chooser.choice(chooser.number(wanted) if n is None else n)
     indices = list(targets)
     if not indices:
@@ -157,18 +169,58 @@ def choose(
     return [index for index, _ in pairs], [chooser.asked(item, targets[index]) for index, item in pairs]
 
 
-def _read_labels(shelf: Shelf, dataset: Any, wanted: int, seed: int) -> tuple[list[int], Tensor | None]:
-    """Classes of the items that were read, or their marks if any has not just one label."""
+def _known(shelf: Shelf, dataset: Any, kind: Kind | None) -> tuple[list[int] | None, Tensor | None, Tensor | None]:
+    """Classes, marks or values of all items; at most one is not None, and none where only reading would tell."""
+    if kind != VALUES:
+        labels = known_labels(dataset)
+        marks = known_marks(dataset) if labels is None else None
+        if labels is not None or marks is not None:
+            return labels, marks, None
+    values = known_values(dataset) if kind != CLASSES else None
+    if values is None or not (kind == VALUES or any(map(are_fractions, values.tolist()))):
+        return None, None, None
+    first = next(shelf.read([0]))  # a data set's list may be of something else than its items' targets
+    is_stale = not first.is_missing and not _agree(first.values, values[0])
+    return None, None, None if is_stale else values
+
+
+def _read_labels(
+    shelf: Shelf, dataset: Any, wanted: int, seed: int, kind: Kind | None
+) -> tuple[list[int], Tensor | None, Tensor | None]:
+    """Classes of the items that were read; or their marks, if any has not just one label; or their values."""
     n_classes = len(class_names(dataset) or ()) or None
     order = range(len(dataset)) if isinstance(dataset, FirstItems) else shuffled(len(dataset), seed)
     labels = labels_by_reading(shelf.labels, order, wanted, n_classes)
+    are_values = kind == VALUES or (kind != CLASSES and any(map(are_fractions, shelf.values.values())))
+    if are_values:
+        return [], None, _rows_of(shelf.values, len(labels))
     if not shelf.marks:
-        return labels, None
+        return labels, None, None
     rows = checked_marks(list(shelf.marks.values()))
     if bool((rows.sum(1) == 1).all() and (rows >= 0).all()):  # one-hot
         for index, row in zip(shelf.marks, rows, strict=True):
             labels[index] = int(row.argmax())
-        return labels, None
+        return labels, None, None
     marks = torch.full((len(labels), rows.shape[1]), UNMARKED)
     marks[list(shelf.marks)] = rows
-    return labels, marks
+    return labels, marks, None
+
+
+def _rows_of(values: Mapping[int, tuple[float, ...]], n_items: int) -> Tensor:
+    """Values ``(n_items, D)``, NaN where an item was not read.
+
+    Raises:
+        FormError: Items have different numbers of values, or none has any.
+    """
+    widths = sorted({len(row) for row in values.values()})
+    if len(widths) != 1:
+        found = f"{widths[0]} and {widths[-1]}" if widths else "none"
+        raise FormError(f"every item must have as many values to predict as the others, got {found}")
+    rows = torch.full((n_items, widths[0]), torch.nan, dtype=torch.double)
+    rows[list(values)] = torch.tensor(list(values.values()), dtype=torch.double)
+    return rows
+
+
+def _agree(row: tuple[float, ...], known: Tensor) -> bool:
+    """Whether the values of an item are those that its data set lists, as far as single precision tells."""
+    return len(row) == len(known) and torch.allclose(torch.tensor(row).float(), known.float(), equal_nan=True)

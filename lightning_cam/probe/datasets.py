@@ -30,6 +30,9 @@ from .choosing import DEFAULT_N, Shelf, choose
 from .drawn import ArgumentError, Drawn, Preprocess, assemble, check_request
 from .masking import Masking
 from .names import tag
+from .task import CLASSES, VALUES, Kind
+
+_MOST_VALUES_NAMED = 3  # in the name of a picture
 
 
 def draw_from_dataset(
@@ -45,9 +48,12 @@ def draw_from_dataset(
     classes: Sequence[str] | None,
     loader: Any,
     attributes: AttributeSources | None,
+    kind: Kind | None = None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
     check_request(DEFAULT_N if n is None else n, size)
+    if kind not in (None, CLASSES, VALUES):
+        raise ArgumentError(f'task must be "classes" or "values", or None to tell by the targets, got {kind!r}')
     with own_seed(seed):
         source = Source(dataset, loader, masking.say)
         readable = source.asked
@@ -57,7 +63,7 @@ def draw_from_dataset(
         _check_dataset(readable, given, boxes)
         known = check_sources(attributes, len(readable))
         reader = Reader(seed, size, given, boxes, files, drawn, known)
-        indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say)
+        indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         items, to_input = _with_pixels(items, readable, preprocess)
         words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
@@ -169,7 +175,11 @@ def _covering(names: tuple[str, ...] | None, items: list[Item]) -> tuple[str, ..
 
 def _words(given: Sequence[str] | None, known: tuple[str, ...] | None, items: list[Item]) -> Sequence[str] | None:
     """Names of the classes, or of the answers to questions for several labels."""
-    n_labels = len(items[0].marks)
+    n_values, n_labels = len(items[0].values), len(items[0].marks)
+    if n_values:
+        if given and len(given) != n_values:
+            raise ArgumentError(f"classes must name the {n_values} values of an item, got {len(given)} names")
+        return given or (known if known and len(known) == n_values else None)
     if not n_labels:
         return given or _covering(known, items)
     names = given or known or ()
@@ -179,5 +189,8 @@ def _words(given: Sequence[str] | None, known: tuple[str, ...] | None, items: li
 
 
 def _name(item: Item, index: int, classes: Sequence[str] | None, files: Sequence[Path] | None) -> str:
+    if item.values:
+        class_name = "_".join(f"{value:.4g}" for value in item.values[:_MOST_VALUES_NAMED])
+        return tag(class_name, index if files is None else files[index].stem)
     class_name = classes[item.target] if classes and item.target < len(classes) else str(item.target)
     return tag(class_name, index if files is None else files[index].stem)

@@ -29,6 +29,7 @@ class Drawn:
     mask_sources: Sequence[str]
     labels: Tensor | None = None
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    values: Tensor | None = None
 
 
 def assemble(
@@ -46,7 +47,7 @@ def assemble(
     """
     check_sizes([item.image for item in items])
     masked = masking.of(items)
-    has_several = any(item.marks for item in masked)
+    has_several, has_values = any(item.marks for item in masked), any(item.values for item in masked)
     return Drawn(
         images=torch.stack([item.image for item in masked]),
         targets=torch.tensor([item.target for item in masked]),
@@ -57,6 +58,7 @@ def assemble(
         mask_sources=[item.source for item in masked],
         labels=checked_marks([item.marks for item in masked]) if has_several else None,
         attributes={name: [item.attributes[place] for item in masked] for place, name in enumerate(attributes)},
+        values=torch.tensor([item.values for item in masked]) if has_values else None,
     )
 
 

@@ -18,6 +18,7 @@ from .drawn import Drawn, Preprocess
 from .folders import ReadingOptions, draw_from_folder
 from .masking import Masking, Segmenter
 from .record import Record
+from .task import Kind
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -28,7 +29,8 @@ class Probe(Record):
 
     Args:
         images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32.
-        targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows.
+        targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows;
+            or floats ``(N,)`` or ``(N, D)``, values to predict, of which one at least is no whole number.
         masks: ``(N, H, W)`` bool, True on the object, or one ``(H, W)`` mask or None per image. A mask that is False
             everywhere means the same as None: missing.
         classes: Name of each class; "0", "1", ... by default.
@@ -39,9 +41,12 @@ class Probe(Record):
         labels: Of several labels, the marks ``(N, K)``, where ``targets`` are answers already.
         attributes: A value per image of what a shortcut may hang on, such as ``{"site": values}``; None where it is
             not known. The report has the right answers of each group of class and value.
+        values: Numbers ``(N,)`` or ``(N, D)`` to predict, where all are whole or ``targets`` are answers already.
+        task: As `task` of another probe, whose halves are kept; by default it is read from the targets.
 
     Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
     and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
+    Of values, the answers are the halves below and from the middle on, ``(N, D)`` asked in turn.
 
     Raises:
         ValueError: The message names the problem and the solution.
@@ -71,6 +76,7 @@ class Probe(Record):
         reviewed: str | PathLike[str] | None = None,
         attributes: AttributeSources | None = None,
         loader: DataLoader[Any] | None = None,
+        task: Kind | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Probe":
         """Draws a probe from a data set: class-balanced, the same at each call, and nothing from global random state.
@@ -79,7 +85,7 @@ class Probe(Record):
 
         Labels are taken from the data set where it lists them; otherwise up to ``max(2 * n, 256)`` items are read.
         Random transforms run under a seed of their own. Items are ``(image, target, ...)`` or dicts; images are
-        floats, bytes (divided by 255) or PIL images; targets are class indices or one-hot.
+        floats, bytes (divided by 255) or PIL images; targets are class indices or one-hot, rows of 0 and 1, or values.
 
         The model gets the same numbers as from the data set. A torchvision ``Normalize`` in its transform is inverted
         to show pixels, and becomes ``preprocess``. If there is none and values lie outside [0, 1], every channel is
@@ -111,6 +117,8 @@ class Probe(Record):
             loader: The loader of a running training. With it, workers like its own or a forked process read the items.
                 Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
                 leaves the training's open files, generators and counters as they are.
+            task: Whether targets are classes, or "values" to predict such as ages or counts. None takes them for values
+                where one at least is no whole number.
             say: Gets a message about the progress if reading, or guessing masks, takes more than two seconds.
 
         Raises:
@@ -130,6 +138,7 @@ class Probe(Record):
                 classes=classes,
                 loader=loader,
                 attributes=attributes,
+                kind=task,
             ),
             has_masks=masks is not None or segmenter is not None,
             reviewed=reviewed,

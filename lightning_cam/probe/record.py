@@ -15,26 +15,23 @@ from torch import Tensor
 
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
-from ..datasets.questions import answer_names, questions_of_all
 from ..maskers.reviewed import reviewed_of
 from . import storage
+from .answers import Answers
 from .checks import (
     GUESS,
     checked_attributes,
-    checked_classes,
     checked_images,
     checked_indices,
     checked_inputs,
-    checked_label_names,
-    checked_labels,
     checked_masks,
     checked_names,
     checked_sources,
-    checked_targets,
     plain_tensors,
 )
 from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
+from .task import Task
 
 SomeProbe = TypeVar("SomeProbe", bound="Record")
 
@@ -52,6 +49,8 @@ class Record:
     mask_sources: tuple[str, ...]
     labels: Tensor | None
     attributes: Mapping[str, tuple[str, ...]]
+    values: Tensor | None
+    task: Task
 
     def __init__(
         self,
@@ -66,24 +65,20 @@ class Record:
         reviewed: str | PathLike[str] | None = None,
         labels: Tensor | None = None,
         attributes: Mapping[str, Sequence[object]] | None = None,
+        values: Tensor | None = None,
+        task: Task | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
-            marks = checked_labels(targets if labels is None else labels, len(pixels))
-            if marks is not None and labels is None:
-                targets, classes = questions_of_all(marks), answer_names(checked_label_names(classes, marks))
-            answers = checked_targets(targets, len(pixels))
+            right = Answers.of(targets, len(pixels), classes, labels=labels, values=values, task=task)
             regions = checked_masks(masks, pixels)
-        class_names = checked_classes(classes, answers)
         fields = {
             "images": pixels,
-            "targets": answers,
             "masks": regions if regions.any() else None,
-            "classes": class_names,
-            "names": checked_names(names, answers, class_names),
+            "names": checked_names(names, right.targets, right.classes),
             "preprocess": preprocess,
             "mask_sources": checked_sources(mask_sources, regions),
-            "labels": marks,
+            **vars(right),
             "attributes": checked_attributes(attributes, len(pixels)),
         }
         for name, value in fields.items():
@@ -101,14 +96,13 @@ class Record:
     def __repr__(self) -> str:
         size = "x".join(str(length) for length in self.images.shape[1:])
         sources = ", ".join(f"{count} {source}" for source, count in Counter(self.mask_sources).items())
-        kinds = f"{len(self.classes)} classes" if self.labels is None else f"{self.n_scores} labels"
         known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
-        return f"Probe({len(self)} images {size}, {kinds}, masks: {sources}{known})"
+        return f"Probe({len(self)} images {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known})"
 
     @property
     def n_scores(self) -> int:
-        """How many scores a model gives for an image: one for each class, or one for each label."""
-        return len(self.classes) if self.labels is None else self.labels.shape[1]
+        """How many numbers a model gives for an image: one for each class, for each label, or for each value."""
+        return self.task.n_scores
 
     def inputs(self) -> Tensor:
         """Model input: ``preprocess(images)``, ``(N, ...)`` on the CPU, without a gradient."""
@@ -143,7 +137,7 @@ class Record:
         return storage.digest(self._arrays(), self.classes, self.names, self.attributes)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        tensors = {"images": self.images, "targets": self.targets, "masks": self.masks, "labels": self.labels}
+        tensors = {name: getattr(self, name) for name in ("images", "targets", "masks", "labels", "values")}
         return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -191,6 +185,7 @@ class Record:
                 mask_sources=facts["mask_sources"],
                 labels=tensors.get("labels"),
                 attributes=facts.get("attributes"),
+                values=tensors.get("values"),
             )
 
     def copies(self) -> list[str]:
@@ -231,4 +226,5 @@ class Record:
             mask_sources=tuple(self.mask_sources[position] for position in positions),
             labels=None if self.labels is None else self.labels[positions],
             attributes={name: tuple(values[p] for p in positions) for name, values in self.attributes.items()},
+            values=None if self.values is None else self.values[positions],
         )

@@ -29,6 +29,7 @@ _KINDS = {
     "targets": (("int64",), 1),
     "masks": (("bool",), 3),
     "labels": (("int64",), 2),
+    "values": (("float32",), 2),
 }
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")

@@ -23,20 +23,35 @@ class SwapRow:
         true: Name of its class.
         panels: Three images ``(C, H, W)``: unchanged, with the cue of its own class, with the cue of another class.
         probabilities: The model's probability of the right class, for each panel.
+        predictions: Written under the panels instead of the class, where there are some.
     """
 
     name: str
     true: str
     panels: tuple[Tensor, ...]
     probabilities: tuple[float, ...]
+    predictions: tuple[str, ...] = ()
 
 
-def evidence(swaps: Sequence[SwapRow], *, cue: str, title: str) -> Picture:
+@dataclass(frozen=True)
+class Words:
+    """What stands above the panels: what bars are, and whose cues the second and the third column have."""
+
+    bars: str
+    same: str
+    other: str
+
+
+OF_CLASSES = Words("bar and number: the model's probability of the right class", "of its own class", "of another class")
+OF_VALUES = Words("number: the predicted value; bar: how near to its half", "of about its value", "of another value")
+
+
+def evidence(swaps: Sequence[SwapRow], *, cue: str, title: str, words: Words = OF_CLASSES) -> Picture:
     """A row per image and three panels a row; a bar under each is the probability of the right class, 0 to 1."""
     rows = [[photo_of(panel, SWAP_PANEL) for panel in swap.panels] for swap in swaps]
     heights = [LABEL + len(row[0]) + FOOT + GAP for row in rows]
     canvas = Image.new("RGB", (3 * (SWAP_PANEL + GAP) + GAP, HEAD + sum(heights)), PAPER)
-    _draw_head(canvas, cue, title)
+    _draw_head(canvas, cue, title, words)
     top = HEAD
     for swap, row, height in zip(swaps, rows, heights, strict=True):
         _draw_row(canvas, top, swap, row)
@@ -44,13 +59,11 @@ def evidence(swaps: Sequence[SwapRow], *, cue: str, title: str) -> Picture:
     return np.asarray(canvas)
 
 
-def _draw_head(canvas: Image.Image, cue: str, title: str) -> None:
+def _draw_head(canvas: Image.Image, cue: str, title: str, words: Words) -> None:
     draw = ImageDraw.Draw(canvas)
     write_text(draw, (GAP, GAP), title, 20, INK, canvas.width - 2 * GAP)
-    write_text(
-        draw, (GAP, 36), "bar and number: the model's probability of the right class", 16, FAINT, canvas.width - GAP
-    )
-    heads = (("the image", "as it is", RIGHT), (cue, "of its own class", RIGHT), (cue, "of another class", WRONG))
+    write_text(draw, (GAP, 36), words.bars, 16, FAINT, canvas.width - GAP)
+    heads = (("the image", "as it is", RIGHT), (cue, words.same, RIGHT), (cue, words.other, WRONG))
     for column, (first, second, colour) in enumerate(heads):
         left = GAP + column * (SWAP_PANEL + GAP)
         write_text(draw, (left, 62), first, 17, colour, SWAP_PANEL)
@@ -62,7 +75,8 @@ def _draw_row(canvas: Image.Image, top: int, swap: SwapRow, photos: Sequence[Pic
     for column, (photo, probability) in enumerate(zip(photos, swap.probabilities, strict=True)):
         left = GAP + column * (SWAP_PANEL + GAP)
         canvas.paste(Image.fromarray(photo), (left, top + LABEL))
-        says = f"{probability:.2f} {swap.true}"  # the number first: names may be long
+        # The number first: names may be long.
+        says = swap.predictions[column] if swap.predictions else f"{probability:.2f} {swap.true}"
         _draw_bar(canvas, (left, top + LABEL + len(photo)), probability, says, WRONG if column == 2 else RIGHT)
 
 

@@ -8,7 +8,7 @@ from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
-from .wording import effects_of, most_in, to_do, why_no_finding
+from .wording import effects_of, most_in, phrases_of, to_do, why_no_finding
 
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
 HEADLINES = {
@@ -31,6 +31,8 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "headline": HEADLINES[verdict.outcome],
         "reasons": [_sentence(part) for part in verdict.reason.split("; ")],
         "findings": [_finding(finding, verb, verdict) for finding, verb in to_do(verdict)],
+        "head": phrases_of(verdict).head.capitalize(),
+        "figure": phrases_of(verdict).figure,
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
         "untested": untested(verdict),
     }

@@ -160,10 +160,16 @@ def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
             class_name(probe.classes, int(probe.targets[index])),
             tuple(panels),
             tuple(chances.tolist()),
+            () if shown.predictions is None else tuple(f"{value:.4g}" for value in shown.predictions[row].tolist()),
         )
-        for index, panels, chances in zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
+        for row, (index, panels, chances) in enumerate(
+            zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
+        )
     ]
-    return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped")
+    title, words = f"Only the {shown.cue} was swapped", render.OF_CLASSES
+    return render.evidence(
+        swaps, cue=shown.cue, title=title, words=words if shown.predictions is None else render.OF_VALUES
+    )
 
 
 def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> Tile:

@@ -7,15 +7,12 @@ from urllib.parse import quote
 
 from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
+from ..probe.task import CLASSES
 from ..text import escape, printable
 from ..verdict import FAIL, Finding, Verdict
+from ..verdict.phrases import PHRASES, Phrases
 
 MOST_CLASSES = 6  # that are named: more are no help to a reader; the strongest come first
-_HEADS = ("cue", "probability lost", "95 % interval", "")
-_LEGEND = (
-    "Probability lost: what the right class loses when an image gets the cue of another class instead of another image "
-    f"of its own class. 0 means not used, more than {MARGIN:.2f} is too much."
-)
 WHY_NO_FINDING = {
     "object": "Context: the object has this property itself, so a model may use it; only an audit makes it a finding.",
     "shared": "The object has a part in this, so a model may use it; it leads to a warning at most.",
@@ -44,7 +41,8 @@ def closing(verdict: Verdict) -> list[str]:
         for each in mattering
     ]
     n_more = len(verdict.measured) - len(rows)
-    text = [*_opening(verdict), *_aligned([_HEADS, *rows] if rows else [])]
+    heads = ("cue", phrases_of(verdict).head, "95 % interval", "")
+    text = [*_opening(verdict), *_aligned([heads, *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
     for finding in verdict.findings[:1]:
         text += [
@@ -52,6 +50,11 @@ def closing(verdict: Verdict) -> list[str]:
         ]
         text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
     return [printable(line) for line in text]
+
+
+def phrases_of(verdict: Verdict) -> Phrases:
+    """The words for the task of a verdict; all of its reliances are of one."""
+    return PHRASES[next((reliance.kind for reliance in verdict.measured), CLASSES)]
 
 
 def _opening(verdict: Verdict) -> list[str]:
@@ -75,7 +78,9 @@ def markdown(verdict: Verdict) -> str:
     why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
     above = f"is above {MARGIN:.2f} and no finding"
     notes = [f"- {escape(cue)} {above}. {_prose(note.removesuffix('.'))}." for cue, note in why if note]
-    head = ["", _LEGEND, "", "| cue | probability lost | 95 % interval |", "|---|---:|---:|"]
+    phrases = phrases_of(verdict)
+    columns = [f"| cue | {phrases.head} | 95 % interval |", "|---|---:|---:|"]
+    head = ["", phrases.legend.format(margin=MARGIN), "", *columns]
     return "\n".join(
         [
             f"## Verdict: {verdict.outcome}",

@@ -6,7 +6,7 @@ A class that lost some images to NaN is weighted by the share that it kept.
 A result that cannot be computed is NaN, which neither rejects nor passes.
 """
 
-from .gates import has_learned, is_below_chance, tells_apart
+from .gates import correlates, has_learned, is_below_chance, tells_apart
 from .intervals import (
     NO_SPREAD,
     bca_interval,
@@ -26,6 +26,7 @@ __all__ = [
     "bca_interval",
     "check_level",
     "clopper_pearson_upper",
+    "correlates",
     "decision_bounds",
     "differ",
     "equivalent",

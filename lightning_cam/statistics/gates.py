@@ -5,7 +5,7 @@ from scipy import stats
 from torch import Tensor
 
 from .intervals import wilson_lower
-from .means import defined
+from .means import FEWEST, defined
 
 
 def has_learned(correct: Tensor, strata: Tensor) -> bool:
@@ -30,6 +30,20 @@ def tells_apart(scores: Tensor, has_label: Tensor, *, alpha: float = 0.05) -> bo
     if not len(has) or not len(lacks) or np.ptp(np.concatenate([has, lacks])) == 0:
         return False
     return bool(stats.mannwhitneyu(has, lacks, alternative="greater").pvalue < alpha)
+
+
+def correlates(predictions: Tensor, values: Tensor, *, alpha: float = 0.05) -> bool:
+    """Whether predictions ``(N,)`` rise with the values ``(N,)``: the test of Spearman's rank correlation, one-sided.
+
+    >>> import torch
+    >>> correlates(torch.arange(9.0), torch.arange(9.0) ** 3), correlates(-torch.arange(9.0), torch.arange(9.0))
+    (True, False)
+    """
+    kept = predictions.isfinite() & values.isfinite()
+    one, other = (each[kept].double().numpy() for each in (predictions, values))
+    if len(one) < FEWEST or np.ptp(one) == 0 or np.ptp(other) == 0:
+        return False
+    return bool(stats.spearmanr(one, other, alternative="greater").pvalue < alpha)
 
 
 def is_below_chance(correct: Tensor, strata: Tensor) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution.calls import MOST_ROWS
+from ..attribution.heads import class_scores
 from ..attribution.self_check import TouchedError, self_checked
 from ..datasets.apart import Source
 from ..datasets.items import Reader, own_seed
@@ -18,6 +19,7 @@ from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..datasets.streams import FirstItems
 from ..probe import Probe
+from ..probe.task import CLASSES
 from .accuracy import Logged, logged_in
 from .agreement import Agreement, ModuleForward, agreed, takes
 from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
@@ -228,6 +230,17 @@ def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) 
     else:
         with suppress(TouchedError), self_checked(module):
             mine = takes(module, inputs, given)
+    return all(from_everyone(mine))
+
+
+def gives_values(module: nn.Module, probe: Probe, given: ModuleForward | None) -> bool:
+    """Whether the model gives one number where the probe has more than two classes, the same in every process."""
+    mine = False
+    if probe.task.kind == CLASSES and len(set(probe.targets.tolist())) > 2:
+        with suppress(Exception), self_checked(module):  # where it cannot be called yet, the first check says so
+            run = forward_of(module, given)
+            inputs = probe.prepare(probe.images[:FEW])
+            mine = class_scores(module, inputs, None, None if run is None else partial(run, module)).head.width == 1
     return all(from_everyone(mine))
 
 

@@ -1,18 +1,20 @@
 """One fit: the probe, one check after another, and what is kept and said of them."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from ..allocator import give_back
 from ..attribution.self_check import TouchedError
 from ..probe import Probe
+from ..probe.task import VALUES
 from ..sinks.page import Run
 from ..verdict import Verdict
 from .agreement import Agreement
 from .alarm import Alarm
 from .attempts import Failure, lets_through
 from .clock import Clock
-from .comparison import UNSEEN, Comparison, with_step
+from .comparison import UNSEEN, Comparison, gives_values, with_step
 from .failures import Failures, print_progress
 from .gallery import Gallery
 from .journal import Journal
@@ -23,7 +25,7 @@ from .module import has_run
 from .monitors import Monitors
 from .observer import Judged, Observer
 from .options import Options
-from .remarks import OF_TRAINING, UNCALLED, warn_of_copies
+from .remarks import OF_TRAINING, READ_AS_VALUES, UNCALLED, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
 from .switch import A_CHECK, Switch
 from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step
@@ -90,7 +92,7 @@ class Fit:
         self.clock.start(trainer)
         if trainer.global_step == 0:
             self._journal.start_anew()
-        self.probe = self._plain = probe = self._chosen(trainer)
+        self.probe = self._plain = probe = self._chosen(trainer, module)
         if probe is None:
             return
         give_back(probe.images)
@@ -177,20 +179,25 @@ class Fit:
 
     # ---- looking -----------------------------------------------------------------------------------------------------
 
-    def _chosen(self, trainer: Any) -> Probe | None:
+    def _chosen(self, trainer: Any, module: Any) -> Probe | None:
         """The probe of this fit. None where nothing can be looked at, the same in every process."""
         if not has_whole_model(trainer):
             reason = f"{type(trainer.strategy).__name__} shards the model, which is not supported"
             self.switch.never_on(trainer, reason, run=self._run(trainer))
             return None
-        return self._options.probe or self._drawn(trainer)
+        return self._options.probe or self._drawn(trainer, module)
 
-    def _drawn(self, trainer: Any) -> Probe | None:
+    def _drawn(self, trainer: Any, module: Any) -> Probe | None:
         """None where the data are of a task that cannot be looked at."""
         say = print_progress if self._options.verbose else None
         self._is_of_training = draws_from_training(trainer)
+        draw = partial(drawn_in_every_process, trainer, fallback=self.comparison.size, say=say)
         try:
-            return drawn_in_every_process(trainer, self._options.drawing, self.comparison.size, say=say)
+            probe = draw(self._options.drawing)
+            if gives_values(module, probe, self._options.forward):
+                self._failures.say_once("task", READ_AS_VALUES)
+                probe = draw(replace(self._options.drawing, task=VALUES))
+            return probe
         except NoProbeError as error:
             if self._options.on_error == "raise":
                 raise

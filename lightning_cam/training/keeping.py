@@ -79,7 +79,7 @@ class Keeping:
 
     def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
         """The surest mistakes on all validation images, in the first process; all have to call this."""
-        if probe.labels is not None:  # of several labels an image has several answers
+        if probe.task.asks:  # of several labels an image has several answers, and of values none is a mistake
             return None
         gathered = self._mistakes.gathered()
         if gathered is None or not gathered.goes_with(observer.logged):

@@ -18,6 +18,7 @@ from ..attribution.self_check import self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
+from ..probe.task import VALUES
 from ..verdict import RunningVerdict, Verdict, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
@@ -211,13 +212,19 @@ class Observer:
         # A probe of one class has fewer class names than the model has scores, which says nothing about the scores.
         may_be_another = not report.learned and not report.has_one_class
         width = report.head.remark if report.head is not None and may_be_another else ""
-        accuracy = self.logged.contradicts(report.logits, self._targets) if self.logged else ""
+        logged = self._logged_for(report)
+        accuracy = logged.contradicts(report.logits, self._targets) if logged else ""
         doubt = self.doubt or accuracy or width or self._unconfirmed(report)
         return withheld(verdict, doubt) if doubt else verdict
 
+    def _logged_for(self, report: Report) -> Logged | None:
+        """The accuracy that the user logs; of values there is none, whatever has that name."""
+        return None if report.task is not None and report.task.kind == VALUES else self.logged
+
     def _unconfirmed(self, report: Report) -> str:
         """Why the class scores may be others, where there are several and no accuracy of the user's own agrees."""
-        is_confirmed = self.logged is not None and self.logged.agrees(report.logits, self._targets)
+        logged = self._logged_for(report)
+        is_confirmed = logged is not None and logged.agrees(report.logits, self._targets)
         guess = self._guess or (report.head.remark if report.head is not None and report.head.is_guess else "")
         return "" if is_confirmed or report.has_one_class else guess
 
@@ -238,7 +245,8 @@ class Observer:
     def can_listen(self) -> bool:
         """Whether the class scores can be told apart in what the user's own step computes."""
         is_known = self.forward is None or isinstance(self.forward, Replay)
-        return is_known and self.head is not None and not self.doubt and not self._guess
+        gives_classes = self.head is not None and self.head.kind != "values"
+        return is_known and gives_classes and not self.doubt and not self._guess
 
     @property
     def way(self) -> Replay | None:

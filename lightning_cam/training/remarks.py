@@ -7,7 +7,15 @@ from .failures import warn
 
 OF_TRAINING = "there is no validation data yet, so the probe is drawn from the training data"
 UNCALLED = "the model is not called with images alone, so that a batch of yours has to show how."
-SUBJECT = "lightning_cam looks at networks that give class scores for images and have a layer with a map of the image."
+SUBJECT = (
+    "lightning_cam looks at networks that give class scores or values for images, and have a layer with a map of the "
+    "image."
+)
+READ_AS_VALUES = (
+    "the targets are whole numbers and the model gives one number for each picture, so they are read as values to "
+    'predict; if they are classes, pass CAMCallback(Probe.from_dataset(dataset, task="classes"), forward=lambda '
+    "module, images: class_scores)"
+)
 
 
 def refusal(error: str) -> str:

@@ -13,6 +13,7 @@ from ..datasets.tasks import FormError
 from ..origins import calling, is_ours, raised
 from ..probe import Probe
 from ..probe.drawn import ArgumentError
+from ..probe.task import Kind
 from ..sinks.places import local_folder
 from ..text import shortened
 from .batches import loaders_in
@@ -22,8 +23,8 @@ from .ranks import from_everyone
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
 _OTHER_FORM = (
-    "lightning_cam looks at classifiers with one class per image, or with 0/1 labels. If your items hold an image and "
-    "its class in another form, pass CAMCallback(read=lambda item: (image, class_index))."
+    "lightning_cam looks at models that give one class per image, 0/1 labels, or values. If your items hold an image "
+    "and its class in another form, pass CAMCallback(read=lambda item: (image, class_index))."
 )
 _OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."
 _SECOND_LOADER = "To look at the data of another loader, pass CAMCallback(Probe.from_dataset(its_dataset))."
@@ -71,11 +72,13 @@ class Drawing:
         read: Item of the data set to ``(image, target)`` or ``(image, target, mask)``; None knows the usual ones.
         size: ``(height, width)`` of the images; None leaves them as they are.
         preprocess: Pixels to model input; None finds it.
+        task: As in `Probe.from_dataset`.
     """
 
     read: Callable[[Any], Any] | None = None
     size: tuple[int, int] | None = None
     preprocess: Callable[[Tensor], Tensor] | None = None
+    task: Kind | None = None
 
     def items_of(self, dataset: Any) -> Any:
         """The data set as a probe reads it."""
@@ -86,7 +89,9 @@ class Drawing:
     def probe_of(self, loader: Any, fallback: tuple[int, int] | None, say: Say) -> Probe:
         """A probe of the loader's data; images of several sizes are made as large as ``fallback``."""
         items = self.items_of(loader.dataset)
-        draw = partial(Probe.from_dataset, items, None, preprocess=self.preprocess, loader=loader, say=say)
+        draw = partial(
+            Probe.from_dataset, items, None, preprocess=self.preprocess, loader=loader, task=self.task, say=say
+        )
         try:
             return draw(size=self.size)
         except ValueError as error:

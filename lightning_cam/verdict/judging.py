@@ -11,6 +11,7 @@ from ..cues import cue_named
 from ..examination import Report
 from ..intervention import Reliance, Trial
 from ..probe import GUESS
+from ..probe.task import VALUES
 from . import hiding, reasons
 from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
@@ -137,7 +138,6 @@ class RunningVerdict:
 
 
 def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convicts: bool) -> Finding:
-    ranked = sorted(reliance.by_class, key=lambda name: -reliance.by_class[name][0])
     return Finding(
         cue=reliance.cue,
         outcome=FAIL if convicts else WARN,
@@ -145,12 +145,20 @@ def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convi
         low=reliance.low,
         high=reliance.high,
         p_value=p_value,
-        classes=tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA) or tuple(reliance.hanging),
+        classes=_classes(reliance),
         remedy=cue_named(reliance.cue).remedy.at(size),
         text=reasons.measured(reliance),
         accuracy_own=reliance.accuracy_own,
         accuracy_other=reliance.accuracy_other,
     )
+
+
+def _classes(reliance: Reliance) -> tuple[str, ...]:
+    """The classes that rely on a cue, the strongest first; the halves of a single value are no classes."""
+    if reliance.kind == VALUES and not reliance.label:
+        return ()
+    ranked = sorted(reliance.by_class, key=lambda name: -reliance.by_class[name][0])
+    return tuple(name for name in ranked if reliance.by_class[name][1] < ALPHA) or tuple(reliance.hanging)
 
 
 def _outcome(

@@ -6,19 +6,15 @@ from collections.abc import Mapping, Sequence
 from ..cues import CUES, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
+from ..probe.task import CLASSES, VALUES
 from ..statistics import FEWEST, is_below_chance
 from ..text import percent
+from .phrases import PHRASES
 from .record import FAIL, PASS, Finding
 
 _MOST_LABELS = 6  # in a sentence
 _MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
 
-_ONE_CLASS = (
-    "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more: if the "
-    "validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset))"
-)
-_NOT_LEARNED = "the model does not tell the probe's classes apart better than by chance, so there is nothing to judge"
-_NO_LABEL = "the model tells none of the probe's labels better than by chance, so there is nothing to judge"
 REVERSED = (
     "labels or scores may be in another order, or belong to another task; if your step changes the labels, pass "
     "CAMCallback(read=lambda item: (image, class_index)), and if it changes the scores, "
@@ -38,15 +34,22 @@ def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
         report: What was measured.
         most: The most that each cue may lead to.
     """
+    phrases = PHRASES[_kind(report)]
     if report.has_one_class:
-        return _ONE_CLASS
+        return phrases.alike
     if not report.learned:
-        return _reversed(report) or (_NO_LABEL if report.labels else _NOT_LEARNED)
+        return _reversed(report) or phrases.unlearned
     return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _TOO_FEW
 
 
+def _kind(report: Report) -> str:
+    return CLASSES if report.task is None else report.task.kind
+
+
 def _reversed(report: Report) -> str:
-    """Why a model is right far more seldom than by chance; empty where it is not."""
+    """Why a model is right far more seldom than by chance; empty where it is not, or where values have no order."""
+    if _kind(report) == VALUES:
+        return ""
     if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
         return ""
     right = report.logits.argmax(1) == report.targets
@@ -71,6 +74,8 @@ def relies(findings: Sequence[Finding]) -> str:
 
 def measured(reliance: Reliance) -> str:
     """How much a model relies on one cue."""
+    if reliance.kind == VALUES:
+        return _moved(reliance)
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
     figures = f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
     right = (
@@ -83,6 +88,17 @@ def measured(reliance: Reliance) -> str:
     return f"{reliance.cue}: with {what} of another class instead of its own, {lost}"
 
 
+def _moved(reliance: Reliance) -> str:
+    """How far predictions of a value move with one cue."""
+    what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
+    way = f"{percent(reliance.mean)} of the way to that value"
+    interval = f"95 % interval {percent(reliance.low)} to {percent(reliance.high)}"
+    moves = f"the prediction{f' of {reliance.label!r}' if reliance.label else ''} moves {way} ({interval})"
+    right = PHRASES[VALUES].right.format(share=f"{percent(other)} of the pictures, not {percent(own)}")
+    also = "" if math.isnan(own) else f"; {right}"
+    return f"{reliance.cue}: when pictures get only {what} of others with another value, {moves}{also}"
+
+
 def _worst_class(reliance: Reliance) -> str:
     """The class that hangs on a cue most surely, where the others do less; empty without one."""
     if not reliance.hanging:
@@ -93,10 +109,10 @@ def _worst_class(reliance: Reliance) -> str:
 
 def apart(reliance: Reliance) -> str:
     """Why no PASS is given where a cue of the own class already turns answers."""
-    what = cue_named(reliance.cue).words
+    what, phrases = cue_named(reliance.cue).words, PHRASES[reliance.kind]
+    right = phrases.right.format(share=f"{percent(reliance.apart)} fewer of the pictures")
     return (
-        f"with {what} of another picture of the same class, the model is right on "
-        f"{percent(reliance.apart)} fewer of the pictures than with their own, pasted in the same way; so the answer "
+        f"with {what} of {phrases.donor}, {right} than with their own, pasted in the same way; so the answer "
         f"hangs on how object and {reliance.cue} go together, or on single pictures, which a swap between classes does "
         "not tell; look at the evidence"
     )
@@ -105,7 +121,7 @@ def apart(reliance: Reliance) -> str:
 def of_single_classes(counted: Sequence[Reliance], n_classes: int) -> str:
     """An addition to PASS: the classes for which it is not settled. A mean over classes says little about each."""
     names = list(dict.fromkeys(name for reliance in counted for name in reliance.unsettled))
-    if not names:
+    if not names or counted[0].kind == VALUES:
         return ""
     more = len(names) - _MOST_LABELS
     listed = ", ".join(map(repr, names[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
@@ -115,28 +131,32 @@ def of_single_classes(counted: Sequence[Reliance], n_classes: int) -> str:
 
 def labels(report: Report, findings: Sequence[Finding]) -> str:
     """An addition where images have several labels: which ones rely on a cue, and of which ones nothing is known."""
-    relying = list(dict.fromkeys(name for finding in findings for name in finding.classes)) if report.labels else []
-    words = f"; it does so for {_names(relying)}" if relying else ""
+    if len(report.labels) < 2:
+        return ""
+    relying = list(dict.fromkeys(name for finding in findings for name in finding.classes))
+    words = f"; it does so for {_names(relying, _kind(report))}" if relying else ""
     if not report.unlearned:
         return words
+    unknown = _names(report.unlearned, _kind(report))
     return (
-        f"{words}; nothing is known of {_names(report.unlearned)}: the model does not tell such pictures from others "
-        "yet, or the probe has too few of them"
+        f"{words}; nothing is known of {unknown}: the model does not tell such pictures from others yet, or the probe "
+        "has too few of them"
     )
 
 
-def _names(labels: Sequence[str]) -> str:
+def _names(labels: Sequence[str], kind: str) -> str:
+    noun = "value" if kind == VALUES else "label"
     more = len(labels) - _MOST_LABELS
     listed = ", ".join(map(repr, labels[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
-    return f"the label {listed}" if len(labels) == 1 else f"the labels {listed}"
+    return f"the {noun} {listed}" if len(labels) == 1 else f"the {noun}s {listed}"
 
 
 def below_margin(counted: Sequence[Reliance]) -> str:
     """What was tested and found to be small."""
-    lost = f"costs the right class {MARGIN:.2f} of its probability or more"
+    loses = PHRASES[counted[0].kind].loses.format(bound=MARGIN, share=percent(MARGIN))
     if len(counted) == 1:
-        return f"no swap of the {counted[0].cue} {lost}"
-    return f"none of {len(counted)} cues that were swapped {lost}: {', '.join(reliance.cue for reliance in counted)}"
+        return f"no swap of the {counted[0].cue} {loses}"
+    return f"none of {len(counted)} cues that were swapped {loses}: {', '.join(reliance.cue for reliance in counted)}"
 
 
 def not_tested(measured: Sequence[Reliance]) -> str:
@@ -150,7 +170,7 @@ def context(report: Report) -> str:
     """An addition where nothing is found: a property of the object that the model goes by, which judges nothing."""
     own = [r for r in report.reliances if cue_named(r.cue).owner == "object" and r.mean > MARGIN and r.low > 0]
     return "".join(
-        f"; as context: with the {r.cue} of another class the right class loses {r.mean:.2f} of its probability; "
+        f"; as context: with the {r.cue} of {PHRASES[r.kind].did.format(mean=r.mean, share=percent(r.mean))}; "
         f"that is no finding, since {r.cue} belongs to the object; it is a shortcut if light or processing differ"
         for r in own
     )
@@ -182,10 +202,11 @@ def hidden(reliances: Sequence[Reliance], left: float) -> str:
     """
     cues = " or ".join(reliance.cue for reliance in reliances)
     most = max(0.01, math.ceil(100 * max(reliance.high for reliance in reliances)) / 100)
+    stays = PHRASES[reliances[0].kind].stays.format(bound=most, share=percent(most))
     return (
-        f"the masks cover {percent(1 - left)} of a picture, and nothing under them was swapped; on the rest the right "
-        f"class loses less than {most:.2f} of its probability, which does not rule out that the model relies on "
-        f"{cues}; for PASS, make the masks tighter on the page of lightning-cam masks, or pass masks of objects alone"
+        f"the masks cover {percent(1 - left)} of a picture, and nothing under them was swapped; on the rest {stays}, "
+        f"which does not rule out that the model relies on {cues}; for PASS, make the masks tighter on the page of "
+        "lightning-cam masks, or pass masks of objects alone"
     )
 
 

@@ -102,15 +102,6 @@ class Tokens(nn.Module):
         return self.head(self.table(batch["input_ids"] if isinstance(batch, dict) else batch).mean(1))
 
 
-class Ages(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = conv(1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.body(images).squeeze(1)
-
-
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -191,8 +182,6 @@ TASKS = {
     ),
     "detection": Task(Boxes, box_loss, detected(2), ("detection",), pair),
     "detection of one object": Task(Boxes, box_loss, detected(1), ("class scores", "0.boxes of shape (1, 4)"), pair),
-    "regression": Task(Ages, squares, TensorDataset(IMAGES, randomly(N)), ("regression",)),
-    "regression of whole numbers": Task(Ages, squares, TensorDataset(IMAGES, whole(90, N).float()), ("regression",)),
     "keypoints": Task(
         lambda: nn.Sequential(conv(10), nn.Unflatten(1, (5, 2))),
         squares,

@@ -119,7 +119,7 @@ def _changed(
         features, logits = _answered(subject, names, probe, graded.change(probe.images[positions], grade))
         moved = [(after - before).norm(dim=1) for after, before in zip(features, plain, strict=True)]
         distances.append(torch.stack(moved).cpu())
-        scores = logits if probe.labels is None else asked(logits, targets)
+        scores = asked(logits, targets) if probe.task.asks else logits
         probabilities.append(own(scores.softmax(1)).cpu())
     return torch.stack(distances, 1), torch.stack(probabilities)
 

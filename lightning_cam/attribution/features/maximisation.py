@@ -107,7 +107,9 @@ def _asking(
     bound = None if forward is None else partial(forward, model)
     with untouched(model):
         if layer is None:
-            scores = class_scores(model, placed(model, probe.prepare(probe.images[:32])), probe.n_scores, bound)
+            scores = class_scores(
+                model, placed(model, probe.prepare(probe.images[:32])), probe.n_scores, bound, task=probe.task
+            )
             yield lambda pixels: as_logits(inference.explained(lambda: scores(_input(model, probe, pixels))))
         else:
             name = check_layer(model, layer)

@@ -53,7 +53,7 @@ def grad_cam_of(model: nn.Module, probe: Probe, forward: ScoresOf | None, batch_
 
 def answers_of(probe: Probe, logits: Tensor) -> Tensor:
     """Of several labels those of the one that each image is asked for."""
-    return logits if probe.labels is None else asked(logits, probe.targets)
+    return asked(logits, probe.targets) if probe.task.asks else logits
 
 
 def own_chance(probe: Probe, logits: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def adversarial(
 
 
 def _loss_of(probe: Probe) -> Target:
-    return own_loss(probe.targets, are_labels=probe.labels is not None)
+    return own_loss(probe.targets, asks=probe.task.asks)
 
 
 def _scores_of(subject: Subject, probe: Probe, pixels: Tensor) -> Tensor:

@@ -1,0 +1,83 @@
+"""What differs between tasks once a model has answered: what it has learned, how good it is, what a reliance is of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..intervention import Reliance, weigh, weigh_labels
+from ..probe import Probe
+from ..probe.task import CLASSES, VALUES
+from ..statistics import correlates, has_learned, tells_apart
+
+
+def learned(logits: Tensor, probe: Probe) -> set[int]:
+    """The labels or values that a model tells better than by chance, among the images that are asked for each.
+
+    Of classes it is 0 if they are told apart, and nothing if not.
+    """
+    if probe.task.kind == CLASSES:
+        return {0} if has_learned(logits.argmax(1) == probe.targets, probe.targets) else set()
+    odds = _odds(logits, probe.targets)
+    return {asked for asked, rows in _groups(probe.targets).items() if _is_told(probe, asked, odds[rows], rows)}
+
+
+def _is_told(probe: Probe, asked: int, odds: Tensor, rows: Tensor) -> bool:
+    if probe.values is not None:
+        return correlates(odds, probe.values[rows, asked])
+    return tells_apart(odds, probe.targets[rows] % 2 == 1)
+
+
+def quality(logits: Tensor, probe: Probe) -> dict[str, float]:
+    """How good the answers are: the share of right ones, and of values how predictions go along with the truth.
+
+    ``probe_correlation`` is Pearson's, the mean of all values; NaN where all predictions are the same. Right is a
+    prediction of a value that lies in the right half.
+    """
+    accuracy = {"probe_accuracy": float((logits.argmax(1) == probe.targets).float().mean())}
+    if probe.values is None:
+        return accuracy
+    odds = _odds(logits, probe.targets).double()
+    each = [_correlation(odds[rows], probe.values[rows, asked]) for asked, rows in _groups(probe.targets).items()]
+    return accuracy | {"probe_correlation": float(torch.stack(each).nanmean())}
+
+
+def weighed(effects: Mapping[str, Tensor], probe: Probe) -> tuple[Reliance, ...]:
+    """The reliances of a probe: over its classes or halves or, of several labels or values, that of the surest one."""
+    if probe.task.n_scores == 1 or probe.task.kind == CLASSES:
+        reliances = weigh(effects, probe.targets, probe.classes)
+    else:
+        names: Sequence[str] = [name for name in probe.task.names for _ in range(2)]
+        reliances = weigh_labels(effects, probe.targets, names if probe.task.kind == VALUES else probe.classes)
+    return tuple(replace(each, kind=probe.task.kind) for each in reliances)
+
+
+def predicted_values(logits: Tensor, probe: Probe) -> Tensor:
+    """The value ``(N,)`` that is predicted where each image is asked for one, in the units of the targets."""
+    odds = _odds(logits, probe.targets)
+    values = torch.empty_like(odds)
+    for asked, rows in _groups(probe.targets).items():
+        values[rows] = probe.task.value(odds[rows], asked)
+    return values
+
+
+def true_values(probe: Probe) -> Tensor:
+    """The value ``(N,)`` that each image is asked for."""
+    assert probe.values is not None
+    return probe.values.gather(1, probe.targets[:, None] // 2)[:, 0]
+
+
+def _odds(logits: Tensor, answers: Tensor) -> Tensor:
+    """Odds ``(N,)`` for the label or value that each image is asked for."""
+    return (logits.gather(1, (answers | 1)[:, None]) - logits.gather(1, (answers & ~1)[:, None]))[:, 0]
+
+
+def _groups(answers: Tensor) -> dict[int, Tensor]:
+    return {asked: answers // 2 == asked for asked in sorted(set((answers // 2).tolist()))}
+
+
+def _correlation(one: Tensor, other: Tensor) -> Tensor:
+    pair = torch.stack([one.double(), other.double()])
+    pair = pair - pair.mean(1, keepdim=True)
+    return (pair[0] * pair[1]).sum() / pair.square().sum(1).prod().sqrt()

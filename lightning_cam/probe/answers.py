@@ -1,0 +1,72 @@
+"""What is right for each image of a probe, whatever its targets are: checked, and as answers to the model's task."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..datasets.questions import answer_names, questions_of_all
+from ..datasets.values import Scale, answers_of, are_fractions, half_names, value_names
+from .checks import checked_classes, checked_label_names, checked_labels, checked_targets, checked_values
+from .task import Task, task_of_targets
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The right answers for images.
+
+    Attributes:
+        targets: ``(N,)`` classes or, of labels and values, answers to the questions for one of them.
+        classes: Names of the answers.
+        labels: ``(N, K)`` marks; None where the targets are none.
+        values: ``(N, D)`` float32; None where the targets are none.
+        task: What is asked.
+    """
+
+    targets: Tensor
+    classes: tuple[str, ...]
+    labels: Tensor | None
+    values: Tensor | None
+    task: Task
+
+    @classmethod
+    def of(
+        cls,
+        targets: Tensor,
+        n_images: int,
+        classes: Sequence[str] | None,
+        *,
+        labels: Tensor | None,
+        values: Tensor | None,
+        task: Task | None,
+    ) -> "Answers":
+        """As a user gives targets; or, beside ``labels`` or ``values``, as they were answered already.
+
+        Raises:
+            ValueError: The message names the problem and the solution.
+        """
+        numbers = _values_in(targets, n_images) if values is None else checked_values(values, n_images)
+        marks = None if numbers is not None else checked_labels(targets if labels is None else labels, n_images)
+        scales = tuple(Scale.of(column) for column in numbers.T) if numbers is not None else ()
+        if marks is not None and labels is None:
+            targets, classes = questions_of_all(marks), answer_names(checked_label_names(classes, marks))
+        elif numbers is not None and not _are_answers(targets, classes, 2 * len(scales)):
+            targets, classes = answers_of(numbers, scales), half_names(value_names(classes, len(scales)), scales)
+        answers = checked_targets(targets, n_images)
+        names = checked_classes(classes, answers)
+        return cls(answers, names, marks, numbers, task or task_of_targets(names, marks, scales))
+
+
+def _values_in(targets: Tensor, n_images: int) -> Tensor | None:
+    """Values ``(N, D)`` where the targets can be nothing else."""
+    if not isinstance(targets, Tensor) or targets.ndim not in (1, 2) or not targets.is_floating_point():
+        return None
+    rows = targets.detach().as_subclass(Tensor).cpu().reshape(len(targets), -1)
+    are_values = bool(len(rows)) and any(are_fractions(row) for row in rows.tolist())
+    return checked_values(targets, n_images) if are_values else None
+
+
+def _are_answers(targets: Tensor, classes: Sequence[str] | None, n: int) -> bool:
+    """Whether targets are ``n`` answers with their names already, as in a probe that was saved."""
+    return classes is not None and len(classes) == n and getattr(targets, "dtype", None) == torch.int64

@@ -1,0 +1,81 @@
+"""What a model is asked about an image: its class, one of several labels, or one of several values.
+
+Labels and values are asked one by one: answer ``2 k`` says that the label is absent or the value below the middle, and
+``2 k + 1`` the contrary. So both are trials of two answers, and differ in what a score is, see `Task.odds`, and in what
+the floors above make of it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ..datasets.values import FROM, Scale
+
+Kind: TypeAlias = Literal["classes", "labels", "values"]
+CLASSES: Kind = "classes"
+LABELS: Kind = "labels"
+VALUES: Kind = "values"
+
+_STEEPNESS = 4.0  # of the odds of "in the upper half" over a way: their sigmoid then rises as a share of the way does
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the numbers of a model are about.
+
+    Attributes:
+        kind: What is asked.
+        n_scores: How many numbers a model gives for an image.
+        scales: Of each value; empty for other kinds.
+        names: Of the labels or the values; empty for classes.
+    """
+
+    kind: Kind
+    n_scores: int
+    scales: tuple[Scale, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """Whether each image is asked for one of several labels or values, so that scores come in pairs."""
+        return self.kind != CLASSES
+
+    @property
+    def noun(self) -> str:
+        """What there are ``n_scores`` of."""
+        return "value" if (self.kind, self.n_scores) == (VALUES, 1) else self.kind
+
+    def odds(self, numbers: Tensor) -> Tensor:
+        """Log odds ``(N, K)`` of labels, from the model's numbers; of values that each lies in the upper half."""
+        if self.kind != VALUES:
+            return numbers
+        return _STEEPNESS * (numbers - self._column(numbers, "centre")) / self._column(numbers, "way")
+
+    def value(self, odds: Tensor, asked: int) -> Tensor:
+        """What is predicted of one value, in the units of the targets, from its `odds` of any shape."""
+        return odds / _STEEPNESS * self.scales[asked].way + self.scales[asked].centre
+
+    def shares(self, odds: Tensor) -> Tensor:
+        """How far predictions are on the way from the mean of the lower half, 0, to that of the upper one, 1."""
+        return 0.5 + odds / _STEEPNESS
+
+    def explained(self, targets: Tensor) -> Tensor:
+        """The score that is explained: of values the value itself, whichever half it lies in."""
+        return targets | 1 if self.kind == VALUES else targets
+
+    def has_place(self, targets: Tensor) -> Tensor:
+        """Which images ``(N,)`` have a right place to look at: for a label that is absent there is none."""
+        return targets % 2 == 1 if self.kind == LABELS else torch.ones_like(targets, dtype=torch.bool)
+
+    def _column(self, numbers: Tensor, name: str) -> Tensor:
+        return torch.tensor([getattr(scale, name) for scale in self.scales], dtype=numbers.dtype, device=numbers.device)
+
+
+def task_of_targets(classes: Sequence[str], marks: Tensor | None, scales: Sequence[Scale]) -> Task:
+    """The task of a probe, whose answers are named by ``classes``."""
+    if scales:
+        return Task(VALUES, len(scales), tuple(scales), tuple(name.rsplit(FROM, 1)[0] for name in classes[1::2]))
+    return Task(CLASSES, len(classes)) if marks is None else Task(LABELS, marks.shape[1], (), tuple(classes[1::2]))
