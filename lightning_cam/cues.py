@@ -94,6 +94,7 @@ BACKGROUND = Cue(
     needs_masks_to_convict=True,
     facts=("alpha", "hidden colour", "background pixels"),
     shows_as=("border", "corner", "region", "cast", "contrast", "frequency", "tone"),
+    felt_in=("patch", "style"),
 )
 BORDER = Cue(
     "border",
@@ -132,6 +133,7 @@ CAST = Cue(
     needs_masks_to_convict=True,
     facts=("mean colour",),
     object_facts=("mean colour",),
+    felt_in=("background", "border", "corner", "region"),
 )
 CONTRAST = Cue(
     "contrast",
@@ -141,6 +143,7 @@ CONTRAST = Cue(
     needs_masks_to_convict=True,
     facts=("contrast",),
     object_facts=("contrast",),
+    felt_in=("style", "background", "border"),
 )
 CODEC = Cue(
     "codec",
@@ -163,6 +166,7 @@ CODEC = Cue(
         "blockiness",
     ),
     object_facts=("bits per pixel", "file bytes"),
+    felt_in=("resolution", "frequency"),
 )
 RESOLUTION = Cue(
     "resolution",
@@ -235,7 +239,7 @@ STYLE = Cue(
         "transform = v2.Compose([to_floats, jitter, v2.Lambda(random_style)])",
     ),
     needs_masks_to_convict=True,
-    felt_in=("background", "border", "corner", "region", "cast", "contrast", "resolution", "frequency"),
+    felt_in=("background", "border", "corner", "region", "cast", "resolution", "frequency"),
 )
 
 FILE = Cue(

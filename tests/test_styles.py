@@ -71,6 +71,30 @@ def test_noise_can_be_added_and_not_taken_away() -> None:
     assert 0.05 < brought.std() < 0.15
 
 
+def test_a_striped_stamp_is_no_shift_of_rows() -> None:
+    """Diagonal stripes look like every other row shifted, and their contrast is higher than that of all else."""
+    images, stripes = scenes(), (torch.arange(7)[:, None] + torch.arange(7)) % 4 < 2
+    images[LABELS == 1, :, 14:21, 14:21] = stripes.float()
+    images[LABELS == 0, :, 14:21, 14:21] = stripes.flip(1).float()
+
+    assert not style_levels(images, MASKS, LABELS).changes.any()
+
+
+def test_a_sharp_background_is_no_noise() -> None:
+    """Objects of this class are rougher, too, but neither has noise: their detail goes on in larger blocks."""
+    generator = torch.Generator().manual_seed(0)
+    rough = torch.rand(N, 3, 20, 20, generator=generator).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    images = (scenes() + 0.3 * (LABELS == 1)[:, None, None, None] * (rough - 0.5)).clamp(0, 1)
+
+    assert not style_levels(images, MASKS, LABELS).changes.any()
+
+
+def test_noise_behind_the_objects_alone_is_no_style() -> None:
+    images = torch.where(MASKS[:, None], scenes(), of_class_1("noise"))
+
+    assert not style_levels(images, MASKS, LABELS).changes.any()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_classes_of_one_style_are_left_alone(channels: int) -> None:
     levels = style_levels(scenes(channels), MASKS, LABELS)

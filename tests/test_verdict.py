@@ -900,7 +900,9 @@ def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_b
         pytest.param({"background": 0.3, "cast": 0.8}, {"cast": ("background",)}, id="a cast seen on the background"),
         pytest.param({"style": 0.9, "background": 0.7, "border": 0.6}, {"style": ("background", "border")}, id="style"),
         pytest.param({"background": 0.9, "style": 0.3}, {"background": ("style",)}, id="not the whole picture"),
-        pytest.param({"patch": 0.5, "background": 0.5}, {"patch": ("background",)}, id="a stamp"),
+        pytest.param({"patch": 0.7, "background": 0.5}, {"patch": ("background",)}, id="a stamp"),
+        pytest.param({"patch": 0.5, "background": 0.9}, {"background": ("patch",)}, id="a corner with a stamp"),
+        pytest.param({"codec": 0.9, "resolution": 0.5}, {"codec": ("resolution",)}, id="blocks look sharp"),
         pytest.param({"codec": 0.9, "background": 0.9}, {"codec": (), "background": ()}, id="two causes"),
         pytest.param({"background": 0.5, "position": 0.9}, {"background": (), "position": ()}, id="nothing alike"),
     ],
@@ -915,11 +917,18 @@ def test_findings_that_are_one_cause_have_one_remedy(found: dict[str, float], ex
     assert verdict.findings[0].is_cause
 
 
-def test_a_warning_is_no_cause_of_a_conviction() -> None:
-    verdict = judge(report(strong("background", 0.4), strong("frequency", 0.9)))
+def test_an_unsure_finding_is_no_cause_of_a_conviction() -> None:
+    verdict = judge(report(strong("border"), reliance("background", 0.6, 0.05, 0.9, p_value=0.2)))
 
-    assert verdict.causes == {"background": (), "frequency": ()}
+    assert verdict.causes == {"border": (), "background": ()}
+
+
+def test_a_conviction_is_named_by_its_cause_even_where_that_alone_would_only_warn() -> None:
+    verdict = judge(report(strong("contrast", 0.9), strong("style", 0.8)))
+
     assert verdict.outcome == "FAIL"
+    assert verdict.reason.startswith("the model relies on something that is not the object: contrast; ")
+    assert verdict.findings[0].remedy == remedy_for("contrast").at((0, 0))
 
 
 def test_a_verdict_names_the_cause_and_what_is_seen_through_it() -> None:

@@ -46,7 +46,6 @@ class Alarm:
             raise ShortcutError(verdict)
         else:
             trainer.should_stop = trainer.should_stop or self._on_shortcut == "stop"
-            cues = " and ".join(
-                finding.cue for finding in verdict.findings if finding.outcome == FAIL and finding.is_cause
-            )
+            failing = (finding.cause or finding.cue for finding in verdict.findings if finding.outcome == FAIL)
+            cues = " and ".join(dict.fromkeys(failing))
             warn(f"the verdict above is {verdict.outcome}, because of {cues}" if is_printed else str(verdict))

@@ -65,7 +65,8 @@ def _reversed(report: Report) -> str:
 def relies(findings: Sequence[Finding]) -> str:
     """On what the model relies, beyond doubt or perhaps, and what is likely seen through that."""
     causes = [finding for finding in findings if finding.is_cause]
-    failing = [finding.cue for finding in causes if finding.outcome == FAIL]
+    behind_failing = {finding.cause or finding.cue for finding in findings if finding.outcome == FAIL}
+    failing = [finding.cue for finding in causes if finding.cue in behind_failing]
     verb, cues = ("relies", failing) if failing else ("may rely", [finding.cue for finding in causes])
     effects = [f.cue for f in findings if not f.is_cause and f.cause in cues]
     through = f"; likely the same cause: {', '.join(effects)}" if effects else ""
