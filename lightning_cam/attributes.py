@@ -93,6 +93,13 @@ class AttributeReading:
         return next((group for group in self.groups if group.n >= FEWEST_IN_GROUP), None)
 
 
+def read_attributes(
+    attributes: Mapping[str, Sequence[str]], labels: Sequence[int], is_right: Sequence[bool], classes: Sequence[str]
+) -> tuple[AttributeReading, ...]:
+    """A reading of every attribute, from its value for each picture; see `read_attribute`."""
+    return tuple(read_attribute(name, values, labels, is_right, classes) for name, values in attributes.items())
+
+
 def read_attribute(
     attribute: str, values: Sequence[str], labels: Sequence[int], is_right: Sequence[bool], classes: Sequence[str]
 ) -> AttributeReading:

@@ -1,16 +1,27 @@
 """Attributes that a user knows: where they come from, what a probe keeps, and what a group of pictures loses."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from lightning_cam import Probe
+from house.reports import report
+from lightning_cam import Probe, Report, Verdict, judge
 from lightning_cam.attributes import AttributeReading, association, corrected, read_attribute
+from lightning_cam.examination import examine
+from lightning_cam.intervention import Reliance
+from lightning_cam.sinks import alone
+from lightning_cam.sinks.consistency import contradiction_in
+from lightning_cam.sinks.page_words import verdict_entry
+from lightning_cam.sinks.reading_back import verdict_of
+from lightning_cam.sinks.wording import closing, lines, markdown
+from lightning_cam.text import percent
 
 # where values come from
 
@@ -223,3 +234,86 @@ def test_association_is_one_where_each_tells_the_other_and_nan_where_there_is_on
     assert association(np.array([[30, 0, 0], [0, 30, 0], [0, 0, 30]]))[0] == pytest.approx(1)
     assert association(np.array([[15, 15], [15, 15]])) == (0.0, 1.0)
     assert np.isnan(association(np.array([[3, 4]]))).all()
+
+
+# the verdict
+
+
+def reliance(mean: float = 0.0) -> Reliance:
+    return Reliance("border", mean, mean - 0.05, mean + 0.05, 1e-9 if mean else 1.0, {}, 8)
+
+
+def judged(
+    reading: AttributeReading, *swapped: Reliance, learned: bool = True, expected: tuple[str, ...] = ()
+) -> Verdict:
+    return judge(replace(report(*swapped, learned=learned), attributes=(reading,)), expected)
+
+
+@pytest.mark.parametrize(
+    ("swapped", "outcome", "cues"),
+    [
+        pytest.param([], "WARN", ["attribute place"], id="nothing swapped"),
+        pytest.param([reliance()], "WARN", ["attribute place"], id="no other cue"),
+        pytest.param([reliance(0.6)], "FAIL", ["border", "attribute place"], id="another cue"),
+    ],
+)
+def test_a_group_that_loses_warns_names_the_attribute_and_never_fails(
+    swapped: list[Reliance], outcome: str, cues: list[str]
+) -> None:
+    verdict = judged(read(WATERBIRDS), *swapped)
+
+    assert (verdict.outcome, [finding.cue for finding in verdict.findings]) == (outcome, cues)
+    finding = verdict.findings[-1]
+    assert (finding.outcome, finding.classes) == ("WARN", ("land",))
+    assert "33 % of the 6 pictures with place 'sea', and on 98 % of the others" in finding.text
+    assert "refit_head(model, dataset, values)" in finding.remedy.code
+    assert "'place'" in verdict.reason
+
+
+def test_what_is_expected_not_learned_or_unproven_leaves_the_verdict_as_it_is() -> None:
+    harmless = read({(y, a): (57, 60) for y in (0, 1) for a in ("land", "sea")})
+
+    assert judged(harmless, reliance()).outcome == "PASS"
+    assert judged(read(WATERBIRDS), reliance(), expected=("attribute place",)).outcome == "PASS"
+    assert judged(read(WATERBIRDS), reliance(), learned=False).outcome == "INCONCLUSIVE"
+
+
+@pytest.mark.parametrize("counts", [WATERBIRDS, {}, {(0, "a"): (1, 1)}], ids=["groups", "none", "one picture"])
+def test_a_verdict_with_groups_is_kept_read_back_and_put_in_words(counts: Any) -> None:
+    verdict = judged(read(counts), reliance())
+
+    kept = verdict_of(json.loads(json.dumps(verdict.as_json(), allow_nan=False)))
+
+    assert repr(kept.attributes) == repr(verdict.attributes)
+    assert contradiction_in(kept) is None
+    words = ["\n".join(closing(kept)), "\n".join(lines(kept)), markdown(kept)]
+    assert all("place: " in text for text in words)
+    (entry,) = verdict_entry(kept)["attributes"] or [{"rows": []}]
+    assert [row["right"] for row in entry["rows"]] == [percent(group.accuracy) for group in kept.attributes[0].groups]
+
+
+def test_a_report_counts_right_answers_by_group_and_logs_the_worst() -> None:
+    images = torch.rand(24, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    targets, sites = torch.arange(24) % 2, ["a", "a", "b", None] * 6
+    images[:, 0] = torch.where((targets == 1) & (torch.arange(24) % 8 != 1), 1.0, 0.0)[:, None, None]
+    probe = Probe(images, targets, attributes={"site": sites})
+
+    seen: Report = examine(ByRed(), probe, trials=(), layer="red")
+
+    groups = {(group.class_name, group.value): (group.n, group.accuracy) for group in seen.attributes[0].groups}
+    assert groups == {("0", "a"): (6, 1.0), ("0", "b"): (6, 1.0), ("1", "a"): (6, 0.5)}
+    assert seen.scalars["worst_group_accuracy/site"] == 0.5
+    assert "Groups by site" in alone.report_html(seen)
+
+
+class ByRed(nn.Module):
+    """Class 1 where the picture is red."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.red = nn.Conv2d(3, 2, 1, bias=False)
+        self.red.weight.data = torch.tensor([[-1.0, 0, 0], [1, 0, 0]])[:, :, None, None]
+
+    def forward(self, images: Tensor) -> Tensor:
+        scores: Tensor = self.red(images - 0.5).mean((2, 3))
+        return scores

@@ -535,7 +535,7 @@ def test_verdict_is_json() -> None:
 
     said = json.loads(json.dumps(verdict.as_json(), allow_nan=False))
 
-    assert set(said) == {"outcome", "score", "findings", "measured", "reason"}
+    assert set(said) == {"outcome", "score", "findings", "measured", "reason", "attributes"}
     assert (said["outcome"], said["score"], said["reason"]) == ("FAIL", 0.4, verdict.reason)
     assert [f["cue"] for f in said["findings"]] == ["cast", "codec"]
     assert said["findings"][0]["classes"] == ["cats"]

@@ -1,5 +1,6 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from ..attributes import AttributeReading, read_attributes
 from ..attribution import cams, measures
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
@@ -69,6 +71,7 @@ class Report:
         unlearned: Those that the model does not tell apart better than chance, or that no image has or none lacks;
             nothing is judged of them.
         task: What the model was asked.
+        attributes: Right answers by group, for every attribute of the probe that the user knows.
     """
 
     layer: str
@@ -97,6 +100,7 @@ class Report:
     labels: tuple[str, ...] = ()
     unlearned: tuple[str, ...] = ()
     task: Task | None = None
+    attributes: tuple[AttributeReading, ...] = ()
 
     @property
     def maps(self) -> Tensor:
@@ -208,6 +212,8 @@ def report_on(
         changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
     reliances = tasks.weighed(changes, probe)
+    is_right = seen.logits.argmax(1) == probe.targets
+    attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)
     return Report(
         layer=seen.layer,
         method=getattr(method, "__name__", type(method).__qualname__),
@@ -223,7 +229,8 @@ def report_on(
         scalars=_scalars(values, seen, has_place)
         | tasks.quality(seen.logits, probe)
         | _reliance_scalars(reliances)
-        | _summaries(seen.context),
+        | _summaries(seen.context)
+        | {f"worst_group_accuracy/{r.attribute}": r.worst.accuracy if r.worst else math.nan for r in attributes},
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
@@ -238,6 +245,7 @@ def report_on(
         labels=task.names,
         unlearned=tuple(name for asked, name in enumerate(task.names) if asked not in learned),
         task=task,
+        attributes=attributes,
     )
 
 

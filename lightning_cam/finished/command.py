@@ -106,8 +106,9 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         with _explained():
             report = examine(model, probe, layer=options.layer, forward=forward)
             verdict = _verdict(report, options.expect)
-            cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if options.out else []
-            evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in cues]
+            cues = [finding.cue for finding in verdict.findings if finding.cue in report.effects]
+            shown = cues[:MAX_EVIDENCE] if options.out else []
+            evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in shown]
         kept = []
         if options.out:
             scalars = {**report.scalars, "shortcut_score": verdict.score}

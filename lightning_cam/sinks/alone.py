@@ -25,7 +25,7 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
     """
     if report.probe is None:
         raise ValueError("this report has no probe, so there are no pictures to show; examine(model, probe) keeps it")
-    judged = judge(report) if verdict is None and report.reliances else verdict
+    judged = judge(report) if verdict is None and (report.reliances or report.attributes) else verdict
     run = RunPage()
     run.add(_page(report, report.probe, judged))
     right = int((report.logits.argmax(1) == report.targets).sum())

@@ -8,6 +8,7 @@ from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
+from .groups import attribute_entries
 from .wording import effects_of, most_in, phrases_of, to_do, why_no_finding
 
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
@@ -23,7 +24,15 @@ NOT_JUDGED = "No verdict: no cue was swapped"
 def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
     """A verdict in the words of the page."""
     if verdict is None:
-        return {"outcome": "", "headline": NOT_JUDGED, "reasons": [], "findings": [], "cues": [], "untested": []}
+        return {
+            "outcome": "",
+            "headline": NOT_JUDGED,
+            "reasons": [],
+            "findings": [],
+            "cues": [],
+            "untested": [],
+            "attributes": [],
+        }
     found = {finding.cue for finding in verdict.findings}
     measured = [reliance for reliance in verdict.measured if reliance.cue in verdict.tested]
     return {
@@ -35,6 +44,7 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "figure": phrases_of(verdict).figure,
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
         "untested": untested(verdict),
+        "attributes": attribute_entries(verdict),
     }
 
 

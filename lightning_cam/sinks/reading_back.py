@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ..attributes import AttributeReading, Group, Loss
 from ..cues import Remedy
 from ..intervention import Reliance
 from ..text import printable
@@ -24,7 +25,7 @@ CONTRADICTION = 5  # exit code of a verdict that contradicts itself
 MOST_BYTES = 10_000_000  # of a verdict, which has some kB, or some hundred with a thousand classes
 PICTURES = ("report.html", "evolution.png", "evidence_*.png", "step_*", "summary.md")
 
-Record = TypeVar("Record", Finding, Reliance, Remedy, Verdict)
+Record = TypeVar("Record", AttributeReading, Finding, Group, Loss, Reliance, Remedy, Verdict)
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,20 @@ def verdict_of(entry: Mapping[str, Any]) -> Verdict:
     if entry["outcome"] not in EXIT_CODES:
         raise ValueError(f"the outcome is {entry['outcome']!r}, not one of {', '.join(EXIT_CODES)}")
     measured = tuple(_reliance(reliance) for reliance in entry["measured"])
-    return _record(Verdict, entry, findings=tuple(map(_finding, entry["findings"])), measured=measured)
+    return _record(
+        Verdict,
+        entry,
+        findings=tuple(map(_finding, entry["findings"])),
+        measured=measured,
+        attributes=tuple(map(_attribute, entry.get("attributes", ()))),
+    )
+
+
+def _attribute(entry: Mapping[str, Any]) -> AttributeReading:
+    loss = entry["loss"] and _record(Loss, entry["loss"], group=_record(Group, entry["loss"]["group"]))
+    return _record(
+        AttributeReading, entry, groups=tuple(_record(Group, group) for group in entry["groups"]), loss=loss or None
+    )
 
 
 def _reliance(entry: Mapping[str, Any]) -> Reliance:

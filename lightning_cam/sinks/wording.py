@@ -11,6 +11,7 @@ from ..probe.task import CLASSES
 from ..text import escape, printable
 from ..verdict import FAIL, Finding, Verdict
 from ..verdict.phrases import PHRASES, Phrases
+from .groups import group_lines
 
 MOST_CLASSES = 6  # that are named: more are no help to a reader; the strongest come first
 WHY_NO_FINDING = {
@@ -44,6 +45,7 @@ def closing(verdict: Verdict) -> list[str]:
     heads = ("cue", phrases_of(verdict).head, "95 % interval", "")
     text = [*_opening(verdict), *_aligned([heads, *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
+    text += [f"  {line}" for line in group_lines(verdict)]
     for finding in verdict.findings[:1]:
         text += [
             f"  {line}" for line in (finding.text, most_in(finding, verdict), effects_of(finding, verdict)) if line
@@ -91,6 +93,7 @@ def markdown(verdict: Verdict) -> str:
             *rows,
             *([""] if notes else []),
             *notes,
+            *(["", *(f"- {_prose(line)}" for line in group_lines(verdict))] if verdict.attributes else []),
         ]
     )
 
@@ -104,6 +107,7 @@ def lines(verdict: Verdict) -> list[str]:
         if verb:
             text += [f"    {verb}: {finding.remedy.what}"]
             text += [f"      {line}" for line in finding.remedy.code.splitlines()]
+    text += [f"  {line}" for line in group_lines(verdict)]
     return [printable(line) for line in text]
 
 

@@ -60,7 +60,9 @@ class Keeping:
         if probe is None or not history:
             return False
         shows_findings = verdict and self._gallery.is_open and self._options.log_images
-        cues = [finding.cue for finding in verdict.findings[:MAX_EVIDENCE]] if verdict and shows_findings else []
+        swapped = {} if observer.judged is None else observer.judged.effects
+        found = [finding.cue for finding in verdict.findings if finding.cue in swapped] if verdict else []
+        cues = found[:MAX_EVIDENCE] if shows_findings else []
         evidence = observer.evidence(module, probe, cues)
         mistakes: SurestMistakes | None = None
         with self._failures.surviving("the mistakes of the validation"):

@@ -7,12 +7,13 @@ import torch
 
 from .. import statistics
 from ..audit import AuditResult
-from ..cues import cue_named
+from ..cues import ATTRIBUTE, cue_named
 from ..examination import Report
 from ..intervention import Reliance, Trial
 from ..probe import GUESS
 from ..probe.task import VALUES
 from . import hiding, reasons
+from .attributes import with_attributes
 from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
 
@@ -24,18 +25,18 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
 
     Args:
         trials: What is put to the test.
-        expected_cues: Cues that the user declares legitimate.
+        expected_cues: Cues that the user declares legitimate; attributes as "attribute site".
         audited_cues: Cues from which the labels of the data set can be predicted: none of these is just the object's.
 
     Raises:
         ValueError: An expected cue is none of the trials'.
     """
     cues = [trial.cue for trial in trials]
-    unknown = [cue for cue in expected_cues if cue not in cues]
+    unknown = [cue for cue in expected_cues if cue not in cues and not cue.startswith(ATTRIBUTE)]
     if isinstance(expected_cues, str) or (unknown and cues):
         raise ValueError(f"expected_cues must be a list of names out of {cues}, got {expected_cues!r}")
     declared = dict.fromkeys(audited_cues, FAIL) | dict.fromkeys(expected_cues, PASS)
-    return {cue: most for cue, most in declared.items() if cue in cues}
+    return {cue: most for cue, most in declared.items() if cue in cues or cue.startswith(ATTRIBUTE)}
 
 
 def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult | None = None) -> Verdict:
@@ -53,7 +54,12 @@ def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult 
 
 
 def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None = None) -> Verdict:
-    """The verdict on one check.
+    """The verdict on one check: on the cues that were swapped, and on attributes; see `_on_cues`."""
+    return with_attributes(_on_cues(report, limits, shown), report, limits)
+
+
+def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None) -> Verdict:
+    """The verdict on the cues that were swapped.
 
     Args:
         report: What `examine` measured.

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from ..attributes import AttributeReading
 from ..cues import CUES, Remedy
 from ..intervention import Reliance
 from ..text import printable
@@ -23,7 +24,8 @@ class Finding:
     Attributes:
         cue: Name of the cue.
         outcome: "FAIL" or "WARN": what this finding alone leads to.
-        reliance: Own-class probability lost when only the cue is swapped, -1 to 1.
+        reliance: Own-class probability lost when only the cue is swapped, -1 to 1; for an attribute, right answers
+            that a group lacks.
         low: Lower end of the 95 % interval of the reliance.
         high: Upper end.
         p_value: Of a reliance of at most `MARGIN`, after Holm's correction for the number of cues.
@@ -73,6 +75,7 @@ class Verdict:
             the same causes, see `causes`.
         measured: Every cue that was put to the test, whether it counts or not.
         reason: Why this outcome, in a sentence or two.
+        attributes: Right answers by group, for every attribute of the probe that the user knows.
     """
 
     outcome: Outcome
@@ -80,6 +83,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     measured: tuple[Reliance, ...]
     reason: str
+    attributes: tuple[AttributeReading, ...] = ()
 
     def __repr__(self) -> str:
         return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"

@@ -1,0 +1,79 @@
+"""What groups of pictures say: an attribute that the user knows may be what a model relies on.
+
+No picture is edited, so this is weaker than a trial and leads to "WARN" at most: pictures of a group may be harder for
+another reason. That reason must be of this class alone, since what the value costs other classes is taken off.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..attributes import AttributeReading, Loss, corrected
+from ..cues import ATTRIBUTE, cue_named
+from ..examination import Report
+from ..text import percent
+from .record import FAIL, PASS, WARN, Finding, Verdict
+
+_LEVEL = 0.05  # chance of any false finding over all groups of all attributes, if none loses more than the margin
+
+
+def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str]) -> Verdict:
+    """The verdict, with a finding for each attribute of which a group is answered worse beyond doubt.
+
+    Args:
+        verdict: On what the trials measured.
+        report: With the readings of attributes.
+        limits: The worst outcome that cues may lead to, where the user declared it.
+    """
+    p_values = corrected(report.attributes)
+    found = [
+        _finding(each, each.loss, p_values[each.attribute], report.size)
+        for each in report.attributes
+        if each.loss is not None and p_values[each.attribute] < _LEVEL
+    ]
+    found = [finding for finding in found if limits.get(finding.cue) != PASS] if report.learned else []
+    if not found:
+        return replace(verdict, attributes=report.attributes)
+    has_failed = verdict.outcome == FAIL
+    return replace(
+        verdict,
+        outcome=FAIL if has_failed else WARN,
+        findings=(*verdict.findings, *found),
+        reason=_reason(verdict, found),
+        attributes=report.attributes,
+    )
+
+
+def _reason(verdict: Verdict, found: Sequence[Finding]) -> str:
+    names = " and ".join(repr(finding.cue.removeprefix(ATTRIBUTE)) for finding in found)
+    if verdict.findings:
+        return f"{verdict.reason}; it may also rely on what goes with {names}"
+    return f"the model may rely on what goes with {names}: a group of pictures is answered worse; {verdict.reason}"
+
+
+def _finding(reading: AttributeReading, loss: Loss, p_value: float, size: tuple[int, int]) -> Finding:
+    cue = f"{ATTRIBUTE}{reading.attribute}"
+    return Finding(
+        cue=cue,
+        outcome=WARN,
+        reliance=loss.lost,
+        low=loss.low,
+        high=loss.high,
+        p_value=p_value,
+        classes=(loss.group.class_name,),
+        remedy=cue_named(cue).remedy.at(size),
+        text=f"{cue}: {_measured(reading, loss)}",
+        accuracy_own=loss.accuracy_own,
+        accuracy_other=loss.group.accuracy,
+        cause=cue,
+    )
+
+
+def _measured(reading: AttributeReading, loss: Loss) -> str:
+    group = loss.group
+    elsewhere = round(100 * loss.elsewhere)
+    costs = f"costs the other classes {elsewhere} points" if elsewhere > 0 else "costs the other classes nothing"
+    return (
+        f"of class {group.class_name!r}, the model is right on {percent(group.accuracy)} of the {group.n} pictures "
+        f"with {reading.attribute} {group.value!r}, and on {percent(loss.accuracy_own)} of the others; {group.value!r} "
+        f"{costs}. No picture was edited for this, so it may warn and never fail"
+    )
