@@ -149,7 +149,7 @@ def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: floa
         pictures = probe.images.expand(len(group), *probe.images.shape).clone()
         for picture, (rows, columns) in zip(pictures, group, strict=True):
             picture[..., rows, columns] = fill
-        logits = subject.logits(probe.prepare(pictures.flatten(0, 1)))
+        logits = subject.logits(probe.prepare(pictures.flatten(0, 1), torch.arange(len(probe)).repeat(len(group))))
         yield from logits.view(len(group), len(probe), -1)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..probe import Probe
+from ..probe.rest import carrying
 from .engine import Capture, Forward, capture, placed, predict_inside
 from .guard import untouched
 from .heads import class_scores
@@ -66,6 +67,7 @@ def looking(
 ) -> Iterator[Subject]:
     """The model in evaluation mode, the same before and after."""
     model = unwrapped(model)
+    forward = carrying(forward, probe.rest)
     bound = None if forward is None else partial(forward, model)
     with untouched(model):
         inputs = placed(model, probe.prepare(probe.images))

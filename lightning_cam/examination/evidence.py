@@ -12,6 +12,7 @@ from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
 from ..intervention import in_parts
 from ..probe import Probe
+from ..probe.rest import carrying
 from ..probe.task import VALUES
 from .look import ScoresOf, bound
 from .report import Report
@@ -66,7 +67,7 @@ def collect_evidence(
     trial = next(trial for trial in report.trials if trial.cue == cue)
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
     model = unwrapped(model)
-    run = bound(forward, model)
+    run = bound(carrying(forward, probe.rest), model)
     scores = run if report.head is None else ClassScores(run or model, report.head, probe.task)
     n_donors, parts = report.donors.same.shape[1], []
     for view in views_of(probe, report.donors):
@@ -76,7 +77,7 @@ def collect_evidence(
             pictures = torch.stack(
                 [probe.images[chosen[some]], *trial.swap.pictures(view.material, places[some], r)], 1
             )
-            inputs = probe.prepare(pictures.flatten(0, 1))
+            inputs = probe.prepare(pictures.flatten(0, 1), chosen[some].repeat_interleave(3))
             logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
             own = _of_own_class(view, logits, view.material.targets[places[some]])
             parts.append((r, some, _small(pictures), own, _values(view, logits, like=own)))

@@ -17,6 +17,7 @@ from ..attribution.heads import ClassScores, Head, class_scores
 from ..attribution.outputs import asked
 from ..intervention import Donors, Session, Trial, answers, context, in_parts
 from ..probe import Probe
+from ..probe.rest import carrying
 from ..probe.task import VALUES
 from .views import View, donors_of, views_of
 
@@ -83,13 +84,14 @@ def look(
 
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
     """
-    model = layers.unwrapped(model)
+    model, forward = layers.unwrapped(model), carrying(forward, probe.rest)
     donors = donors_of(probe, n_donors) if trials else None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
         parts = in_parts(chosen, probe.images)
-        inputs = probe.prepare(probe.images[chosen[: max(len(parts[0]), 2)]])
+        first = chosen[: max(len(parts[0]), 2)]
+        inputs = probe.prepare(probe.images[first], first)
         scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound(forward, model), task=probe.task)
         subject = _Subject(model, probe, scores, batch_size)
         single = replace(scores, task=None)  # a layer may have as many channels as there are scores
@@ -192,7 +194,7 @@ class _Subject:
         """The fields of `_Maps` for a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
         for part in parts:
-            inputs = first if len(parts) == 1 else probe.prepare(probe.images[part])
+            inputs = first if len(parts) == 1 else probe.prepare(probe.images[part], part)
             for batch, labels in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
                 yield self._batch(batch, labels, names, method)
 
@@ -232,7 +234,10 @@ class _Subject:
         everything = logits
         if self.probe.task.asks and len(chosen) < len(self.probe):  # the rest is of other processes
             everything = torch.cat(
-                [self._predicted(images) for images in torch.split(self.probe.images, self.batch_size)]
+                [
+                    self._predicted(self.probe.images[some], some)
+                    for some in torch.split(torch.arange(len(self.probe)), self.batch_size)
+                ]
             )
         for view in views_of(self.probe, donors):
             places = view.places(chosen)
@@ -242,16 +247,16 @@ class _Subject:
             centre = view.centre_of(everything)
             plain = view.probabilities(logits[are_asked], centre)
             ask = partial(self._probabilities, view, centre)
-            session = Session(view.material, places[are_asked], plain, ask)
+            session = Session(view.material, places[are_asked], plain, ask, ask)
             _put(answers(trials, session), swaps, are_asked)
             _put(_context(session), parts_of_images, are_asked)
         return swaps, parts_of_images
 
-    def _probabilities(self, view: View, centre: float, pixels: Tensor) -> Tensor:
-        return view.probabilities(self._predicted(pixels), centre)
+    def _probabilities(self, view: View, centre: float, pixels: Tensor, places: Tensor | None = None) -> Tensor:
+        return view.probabilities(self._predicted(pixels, None if places is None else view.rows[places]), centre)
 
-    def _predicted(self, pixels: Tensor) -> Tensor:
-        inputs = self.probe.prepare(pixels)
+    def _predicted(self, pixels: Tensor, rows: Tensor | None) -> Tensor:
+        inputs = self.probe.prepare(pixels, rows)
         with self.clock:
             return engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size).cpu()
 
@@ -259,6 +264,12 @@ class _Subject:
 def _both(true_maps: Tensor, predicted_maps: Tensor, *, is_value: bool) -> tuple[Tensor, Tensor]:
     """Maps of the true and of the predicted class; of a value one map, of what raises it and of what lowers it."""
     return (true_maps + predicted_maps,) * 2 if is_value else (true_maps, predicted_maps)
+
+
+def _of_those(session: Session, chosen: Tensor, masks: Tensor | None, pixels: Tensor) -> Tensor:
+    """Answers to pictures of all chosen images, or of those of them that have masks."""
+    are_meant = slice(None) if masks is None or len(pixels) == len(chosen) else masks.any((1, 2))
+    return session.ask(pixels, chosen[are_meant])
 
 
 def _put(found: Mapping[str, Tensor], columns: dict[str, Tensor], rows: Tensor) -> None:
@@ -274,5 +285,6 @@ def _context(session: Session) -> Mapping[str, Tensor]:
     chosen, plain = (in_parts(each, material.images) for each in (session.chosen, session.plain))
     for some, before in zip(chosen, plain, strict=True):
         masks = None if material.masks is None else material.masks[some]
-        parts.append(context(material.images[some], material.targets[some], masks, before, session.probabilities))
+        ask = partial(_of_those, session, some, masks)
+        parts.append(context(material.images[some], material.targets[some], masks, before, ask))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -96,12 +96,18 @@ class Session:
         chosen: ``(n,)`` indices of the images whose cues are swapped.
         plain: ``(n, n_classes)`` probabilities of the chosen images as they are.
         probabilities: Pixels to class probabilities ``(n, n_classes)``, forward only.
+        with_rows: The same, where the model needs to know which of the images ``(n,)`` the pixels are made of.
     """
 
     material: Material
     chosen: Tensor
     plain: Tensor
     probabilities: Callable[[Tensor], Tensor]
+    with_rows: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def ask(self, pictures: Tensor, rows: Tensor) -> Tensor:
+        """Class probabilities of pictures that were made of the images ``rows (n,)``."""
+        return self.probabilities(pictures) if self.with_rows is None else self.with_rows(pictures, rows)
 
     @cached_property
     def _readings(self) -> Readings:

@@ -77,7 +77,7 @@ class DonorSwap:
             previous, pictures = pictures, self._edited(session.material.images, readings, chosen, donor)
             give_back(session.material.images)
             if not torch.equal(pictures, previous):  # some edits change nothing, and a pass costs more than comparing
-                probabilities = session.probabilities(pictures)
+                probabilities = session.ask(pictures, chosen)
             counts = usable[chosen] & usable[donor] & (donor != chosen)
             per_donor.append(_of_classes(probabilities, targets[lenders]).where(counts[:, None, None], torch.nan))
         with_same = torch.stack(per_donor[: len(per_donor) // 2], 1)
@@ -98,7 +98,7 @@ class DonorSwap:
             rows, material = chosen[turned], session.material
             pictures = self._edited(material.images, session.readings_of_part(), rows, rows)
             lenders = material.targets[material.donors.all[rows]]
-            own[turned] = _of_classes(session.probabilities(pictures), lenders)
+            own[turned] = _of_classes(session.ask(pictures, rows), lenders)
         return own
 
     def effects(self, answers: Tensor, material: Material) -> Tensor:
@@ -183,8 +183,8 @@ class LevelSwap:
             probabilities, changes = session.plain.clone(), reached[chosen, :, level].any(1)
             if changes.any():  # an image that is at the level already, or cannot reach it, keeps its plain answer
                 parts = in_parts(chosen[changes], material.images)
-                pictures = (levels.bring(part, torch.full((len(part),), level)) for part in parts)
-                probabilities[changes] = torch.cat([session.probabilities(each) for each in pictures])
+                pictures = ((levels.bring(part, torch.full((len(part),), level)), part) for part in parts)
+                probabilities[changes] = torch.cat([session.ask(*each) for each in pictures])
             of_own, gap = _of_classes(probabilities, own), gaps[chosen, :, level, None]
             total[..., :2] += gap * (of_own - _of_classes(probabilities, others)) / 2
             total[..., 2:] += gap.clamp_min(0) * of_own[..., DECISION:]

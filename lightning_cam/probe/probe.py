@@ -44,6 +44,10 @@ class Probe(Record):
         values: Numbers ``(N,)`` or ``(N, D)`` to predict, where all are whole or ``targets`` are answers already.
         task: As `task` of another probe, whose halves are kept; by default it is read from the targets.
 
+        rest: What the model is given beside each image, ``(N, ...)``: a tensor, several, or several by name. Only
+            images are edited, and the rest stays with its image. The model is called as ``model(images, rest)``, with
+            ``*rest`` of several and ``**rest`` by name; for anything else ``forward=`` is ``(model, images, rest)``.
+
     Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
     and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
     Of values, the answers are the halves below and from the middle on, ``(N, D)`` asked in turn.

@@ -31,6 +31,7 @@ from .checks import (
 )
 from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
+from .rest import Rest, checked_rest, numbered
 from .task import Task
 
 SomeProbe = TypeVar("SomeProbe", bound="Record")
@@ -51,6 +52,7 @@ class Record:
     attributes: Mapping[str, tuple[str, ...]]
     values: Tensor | None
     task: Task
+    rest: Mapping[str, Tensor] | None
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class Record:
         attributes: Mapping[str, Sequence[object]] | None = None,
         values: Tensor | None = None,
         task: Task | None = None,
+        rest: Rest | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
@@ -80,6 +83,7 @@ class Record:
             "mask_sources": checked_sources(mask_sources, regions),
             **vars(right),
             "attributes": checked_attributes(attributes, len(pixels)),
+            "rest": checked_rest(rest, len(pixels)),
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
@@ -97,7 +101,8 @@ class Record:
         size = "x".join(str(length) for length in self.images.shape[1:])
         sources = ", ".join(f"{count} {source}" for source, count in Counter(self.mask_sources).items())
         known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
-        return f"Probe({len(self)} images {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known})"
+        beside = "" if self.rest is None else f", rest: {', '.join(self.rest)}"
+        return f"Probe({len(self)} images {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known}{beside})"
 
     @property
     def n_scores(self) -> int:
@@ -108,13 +113,24 @@ class Record:
         """Model input: ``preprocess(images)``, ``(N, ...)`` on the CPU, without a gradient."""
         return self.prepare(self.images)
 
-    def prepare(self, images: Tensor) -> Tensor:
-        """Model input of other pixels ``(M, C, H, W)`` in [0, 1], such as edited ones."""
+    def prepare(self, images: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Model input of other pixels ``(M, C, H, W)`` in [0, 1], such as edited ones.
+
+        Args:
+            images: The pixels.
+            rows: Of a probe with a `rest`, which of its images ``(M,)`` these are made of; None means all, in order.
+                The number goes along in one more channel, which `rest.carrying` takes off before the model runs.
+        """
         with torch.inference_mode(False), torch.no_grad():
             # A copy: torchvision's Normalize(inplace=True), or a model's first layer, would write into the probe.
             copied = images.clone()
             inputs = copied if self.preprocess is None else self.preprocess(copied)
-        return checked_inputs(inputs, len(images))
+        checked = checked_inputs(inputs, len(images))
+        if self.rest is None:
+            return checked
+        if rows is None and len(images) != len(self):
+            raise ValueError("this cannot be shown of a probe with rest=: it is not known which picture the rest is of")
+        return numbered(checked, torch.arange(len(self)) if rows is None else rows)
 
     @property
     def known_masks(self) -> Tensor | None:
@@ -201,6 +217,10 @@ class Record:
         """The same images with another ``preprocess``."""
         return replace(self, preprocess=preprocess)
 
+    def with_rest(self: SomeProbe, rest: Rest | None) -> SomeProbe:
+        """The same images with something else that the model is given beside them. A saved probe has none."""
+        return replace(self, rest=checked_rest(rest, len(self)))
+
     def with_reviewed(self: SomeProbe, path: str | PathLike[str]) -> SomeProbe:
         """The images that a person kept on the page of ``lightning-cam masks``, with the masks as they were corrected.
 
@@ -227,4 +247,5 @@ class Record:
             labels=None if self.labels is None else self.labels[positions],
             attributes={name: tuple(values[p] for p in positions) for name, values in self.attributes.items()},
             values=None if self.values is None else self.values[positions],
+            rest=None if self.rest is None else {name: values[positions] for name, values in self.rest.items()},
         )

@@ -21,6 +21,7 @@ from ..attribution import engine
 from ..attribution.calls import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
+from ..probe.rest import rows_of
 from .batches import RealBatch, arrives
 from .doubts import missing_step, more_than_images, one_of, other_numbers, takes_no_images
 from .likeness import is_equal, is_of_one_range, overlaps
@@ -114,7 +115,8 @@ def agreed(
     elif given is None and (name := _network_past_forward(batch)):
         doubt = takes_no_images(name)
     else:
-        doubt = missing_step(batch, inputs, expected, arrived, are_same=are_same)
+        shown = rows_of(inputs)[0] if getattr(given, "carries", False) else inputs
+        doubt = missing_step(batch, shown, expected, arrived, are_same=are_same)
     return Agreement(forward=to_scores if isinstance(to_scores, Replay) else None, doubt=doubt)
 
 

@@ -19,6 +19,7 @@ from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
 from ..datasets.streams import FirstItems
 from ..probe import Probe
+from ..probe.rest import carrying
 from ..probe.task import CLASSES
 from .accuracy import Logged, logged_in
 from .agreement import Agreement, ModuleForward, agreed, takes
@@ -152,7 +153,7 @@ class Comparison:
                     inputs,
                     are_same=are_same,
                     are_drawn=drawing is not None,
-                    given=given,
+                    given=carrying(given, probe.rest),
                     n_classes=probe.n_scores,
                     is_steady=partial(self._is_steady, module, loader, batch),
                 )
@@ -167,8 +168,8 @@ class Comparison:
         if drawing is not None:
             self._shares = _shares(Source(loader.dataset).asked)
             batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
-            inputs = _same_items(loader, batch, probe, drawing)
-        return batch, probe.prepare(probe.images[:FEW]) if inputs is None else inputs, inputs is not None
+            inputs = None if probe.rest is not None else _same_items(loader, batch, probe, drawing)
+        return batch, _first_inputs(probe, FEW) if inputs is None else inputs, inputs is not None
 
     def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
         """The batch, or one of items that are known, where that is like what has really arrived.
@@ -205,6 +206,10 @@ class Comparison:
         return logged_in(metrics, self._shares) if self._is_drawn else None
 
 
+def _first_inputs(probe: Probe, n: int) -> Tensor:
+    return probe.prepare(probe.images[:n], torch.arange(len(probe.images[:n])))
+
+
 def _is_as_before(batch: RealBatch | None, before: RealBatch | None) -> bool:
     """Whether the same numbers arrived at the same layer, so that there is nothing new to compare."""
     if batch is None or before is None or batch.at_stem is None or before.at_stem is None:
@@ -218,13 +223,14 @@ def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) 
     If not, the first batch shows how the model is called. A probe whose ``preprocess`` raises goes on to the check,
     which says so.
     """
+    given = carrying(given, probe.rest)
     try:
         forward_of(module, given)
     except NoForwardError:
         return False
     mine = False
     try:
-        inputs = probe.prepare(probe.images[:2])
+        inputs = _first_inputs(probe, 2)
     except Exception:  # whatever the user's code raises
         mine = True
     else:

@@ -31,6 +31,7 @@ def in_step(model: nn.Module, probe: Probe, forward: ScoresOf | None) -> Iterato
         padded = _padded(inputs, most)
         return _rows(module(padded) if forward is None else forward(module, padded), len(inputs), most)
 
+    together.carries = True  # type: ignore[attr-defined] # its inputs are passed on as they are, see `carrying`
     try:
         yield together
     except Exception:
@@ -42,7 +43,8 @@ def in_step(model: nn.Module, probe: Probe, forward: ScoresOf | None) -> Iterato
 def _run_along(model: nn.Module, probe: Probe, forward: ScoresOf | None) -> None:
     while most := max(from_everyone(0)):
         with suppress(Exception):  # nobody misses the result
-            inputs = probe.prepare(_padded(probe.images[:most], most))
+            rows = torch.arange(most).clamp_max(len(probe) - 1)
+            inputs = probe.prepare(probe.images[rows], rows)
             engine.predict(model, inputs, forward=None if forward is None else partial(forward, model), batch_size=most)
 
 

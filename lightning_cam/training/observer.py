@@ -18,6 +18,7 @@ from ..attribution.self_check import self_checked
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
+from ..probe.rest import carrying
 from ..probe.task import VALUES
 from ..verdict import RunningVerdict, Verdict, withheld
 from .accuracy import Logged
@@ -87,11 +88,12 @@ class Observer:
         self._verified: set[tuple[bool, bool]] = (
             set()
         )  # whether checks without (False) and with trials (True) were found to change nothing
-        self._shares = False
+        self._shares = self._has_rest = False
 
     def meet(self, probe: Probe) -> None:
         """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
+        self._has_rest = probe.rest is not None
 
     def adopt(self, forward: Callable[[nn.Module, Tensor], Any] | None, doubt: str, guess: str = "") -> None:
         """How the model is called from now on, and why that gives no verdict. Checks so far convict nobody any more.
@@ -142,7 +144,7 @@ class Observer:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
         # A forward may write to the model from the second epoch on only.
         kind = bool(trials), int(getattr(model, "current_epoch", 0)) > 0
-        with in_step(model, probe, forward_of(model, self.forward)) as run:
+        with in_step(model, probe, forward_of(model, carrying(self.forward, probe.rest))) as run:
             if rank() and not self._shares:
                 return None
             chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
@@ -234,7 +236,7 @@ class Observer:
         If one cannot be made, the verdict still stands.
         """
         collected: list[Evidence] = []
-        forward = forward_of(model, self.forward)
+        forward = forward_of(model, carrying(self.forward, probe.rest))
         with self._failures.surviving("the evidence"), in_step(model, probe, forward) as run:
             if self.judged is not None:
                 collect = partial(collect_evidence, model, probe, self.judged)
@@ -244,7 +246,7 @@ class Observer:
     @property
     def can_listen(self) -> bool:
         """Whether the class scores can be told apart in what the user's own step computes."""
-        is_known = self.forward is None or isinstance(self.forward, Replay)
+        is_known = (self.forward is None and not self._has_rest) or isinstance(self.forward, Replay)
         gives_classes = self.head is not None and self.head.kind != "values"
         return is_known and gives_classes and not self.doubt and not self._guess
 
@@ -257,7 +259,7 @@ class Observer:
         """The maps of other images than the probe's, in the first process; all have to call this."""
         found: Look | None = None
         with self._failures.surviving("maps of further images"):
-            forward = forward_of(model, self.forward)
+            forward = forward_of(model, carrying(self.forward, probe.rest))
             with in_step(model, probe, forward) as run:
                 if rank() == 0:
                     everything = torch.arange(len(probe))

@@ -1,0 +1,98 @@
+"""What a model is given beside each picture: a row of a table, a question, a second picture. It is never edited.
+
+Edits make other pictures of a probe's picture, in any number and order, and the rest has to stay with its picture. So
+model inputs carry which row of the probe they are of, in one more channel that is taken off before the model runs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Rest: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+"""``(N, ...)`` rows of one argument of a model, of several, or of several by name."""
+
+BITS = 16  # of the number of a row: no probe has more pictures than 65536
+
+
+def checked_rest(rest: Rest | None, n_images: int) -> dict[str, Tensor] | None:
+    """Copies of the rows, by the name or the number of the argument. None or empty where there is nothing."""
+    if rest is None:
+        return None
+    given = {"0": rest} if isinstance(rest, Tensor) else rest
+    named = given if isinstance(given, Mapping) else {str(place): each for place, each in enumerate(given)}
+    for name, rows in named.items():
+        if not isinstance(rows, Tensor) or rows.shape[:1] != (n_images,):
+            form = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
+            raise ValueError(
+                f"rest must be tensors with a row for each of the {n_images} images, got {form} for {name!r}; "
+                "torch.stack what belongs to the images, in their order"
+            )
+    return {str(name): rows.detach().cpu().clone() for name, rows in named.items()} or None
+
+
+def numbered(inputs: Tensor, rows: Tensor) -> Tensor:
+    """Model inputs ``(n, C, H, W)`` with one more channel, the numbers ``rows (n,)`` as signs, again and again.
+
+    Signs survive any precision, a mask that is laid over the input, and noise.
+
+    Raises:
+        ValueError: The inputs are no pictures, or too small.
+    """
+    if inputs.ndim != 4 or inputs[0, 0].numel() < BITS:
+        raise ValueError(
+            f"a probe with rest= needs model inputs (N, C, H, W) of at least {BITS} pixels, got {tuple(inputs.shape)}"
+        )
+    inputs = inputs if inputs.is_floating_point() else inputs.float()
+    signs = 2 * (rows[:, None] >> torch.arange(BITS) & 1) - 1
+    height, width = inputs.shape[2:]
+    plane = signs.repeat(1, -(-height * width // BITS))[:, : height * width].to(inputs)
+    return torch.cat([inputs, plane.reshape(-1, 1, height, width)], 1)
+
+
+def rows_of(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """The inputs and the rows that `numbered` was given.
+
+    >>> rows_of(numbered(torch.zeros(2, 3, 5, 5), torch.tensor([7, 300])))[1]
+    tensor([  7, 300])
+    """
+    plane = inputs[:, -1].detach().flatten(1).float()
+    signs = F.pad(plane, (0, -plane.shape[1] % BITS)).reshape(len(plane), -1, BITS).sum(1)
+    return inputs[:, :-1], ((signs > 0).long() << torch.arange(BITS, device=inputs.device)).sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Carrying:
+    """How to get outputs from a model that is given more than images.
+
+    Attributes:
+        forward: ``(model, inputs, rest) -> outputs``, with the rest in the form in which it was given; None calls the
+            model with the images and then the rest.
+        rest: By the name or the number of the argument.
+    """
+
+    forward: Callable[..., Any] | None
+    rest: Mapping[str, Tensor]
+    carries = True
+
+    def __call__(self, model: nn.Module, numbered_inputs: Tensor) -> Any:
+        """The model's output for inputs of `numbered`."""
+        inputs, rows = rows_of(numbered_inputs)
+        beside = {name: _placed(values[rows.cpu()], inputs) for name, values in self.rest.items()}
+        places = [name for name in beside if name.isdigit()]
+        in_order = [beside[name] for name in places]
+        if self.forward is None:
+            return model(inputs, *in_order, **{name: beside[name] for name in beside.keys() - set(places)})
+        return self.forward(model, inputs, beside if not places else in_order if len(places) > 1 else in_order[0])
+
+
+def carrying(forward: Callable[..., Any] | None, rest: Mapping[str, Tensor] | None) -> Callable[..., Any] | None:
+    """``forward`` for the inputs of a probe with such a rest; as it is where there is none, or where it carries it."""
+    return forward if rest is None or getattr(forward, "carries", False) else Carrying(forward, rest)
+
+
+def _placed(rows: Tensor, like: Tensor) -> Tensor:
+    return rows.to(like.device, like.dtype if rows.is_floating_point() else rows.dtype)
