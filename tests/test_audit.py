@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,10 +19,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from lightning_cam.audit import AuditResult, audit_dataset
+from lightning_cam.audit.findings import FactSkill
+from lightning_cam.audit.findings import finding as finding_of
 from lightning_cam.audit.judging import find
 from lightning_cam.audit.pixels import measure
 from lightning_cam.audit.sources import find_source
-from lightning_cam.cues import Remedy, remedy_for
+from lightning_cam.cues import Remedy, cue_of_fact, remedy_for
 from lightning_cam.demo.pictures import write_pictures
 
 Draw = Callable[[np.random.Generator, int], Image.Image]
@@ -444,11 +447,33 @@ def test_the_table_has_a_paragraph_for_each_cause(biased: AuditResult) -> None:
     lines = biased.as_table().splitlines()
 
     assert lines[0] == "read fins 50 of 50, sprouts 50 of 50 pictures"
-    assert lines[2].startswith("strong    codec       skill 1.00 (at least 0.9")
+    assert lines[3].startswith("strong    codec       skill 1.00 (at least 0.9")
     heads = [line for line in lines if "  skill " in line]
     assert [line.split()[1] for line in heads] == list(biased.causes)
     assert "\n      transform = transforms.FlattenAlpha()\n" in biased.as_table()
     assert biased.as_table().count("start with this: ") == 1
+
+
+def told_by(*facts: str) -> AuditResult:
+    """A result with these findings, all of them as clear."""
+    rng, labels = np.random.default_rng(0), np.repeat([0, 1], 8)
+    skills = [FactSkill(fact, cue_of_fact(fact).name, "stars", 0.9, 0.8, 0.001) for fact in facts]
+    findings = tuple(
+        finding_of(skill, 3000 + rng.normal(size=16).round(), labels, ("discs", "stars")) for skill in skills
+    )
+    empty = np.zeros((8, 8))
+    return AuditResult(("discs", "stars"), (8, 8), (8, 8), (), tuple(skills), findings, empty, empty > 0)
+
+
+def test_larger_files_are_an_effect_of_a_stamp_and_another_format_is_not() -> None:
+    assert told_by("file bytes", "repeated patch").causes == {"patch": ("codec",)}
+    assert told_by("format", "file bytes", "repeated patch").causes == {"codec": (), "patch": ()}
+
+
+def test_advice_on_numbers_in_which_the_object_has_a_part_says_so() -> None:
+    assert "to do, if it is not the object itself: send every picture" in told_by("file bytes").as_table()
+    assert "to do: send every picture" in told_by("format").as_table()
+    assert re.search(r"typically (2999|300\d) in", told_by("file bytes").as_table())
 
 
 def test_what_another_background_changes_as_well_is_the_same_cause(biased: AuditResult) -> None:

@@ -32,7 +32,8 @@ def test_the_table_goes_to_standard_output_and_findings_are_exit_code_1(demo: Pa
 
     printed = capsys.readouterr()
     assert code == 1
-    assert printed.out.startswith("read fins 30 of 30, sprouts 30 of 30 pictures\n\nstrong    codec")
+    assert printed.out.startswith("read fins 30 of 30, sprouts 30 of 30 pictures\n\nskill: ")
+    assert "\nstrong    codec" in printed.out
     assert "transforms.FlattenAlpha()" in printed.out
     assert printed.err == ""
 

@@ -116,4 +116,7 @@ def _typical(values: Array) -> str:
     if values.ndim == 2:
         return "({:.0f}, {:.0f}, {:.0f})".format(*np.median(values, axis=0))
     numbers = values[~np.isnan(values.astype(float))]
-    return f"{np.median(numbers):.3g}" if len(numbers) else "undefined"
+    if not len(numbers):
+        return "undefined"
+    typical = float(np.median(numbers))
+    return f"{typical:.0f}" if abs(typical) >= 1000 else f"{typical:.3g}"

@@ -121,13 +121,23 @@ def patches(
 def finding(skill: FactSkill, found: Sequence[RecurringPatch]) -> AuditFinding:
     """The finding, in a sentence that names files."""
     first = next((patch for patch in found if patch.told_apart == skill.told_apart), found[0])
-    more = f"; {len(found)} such patches in all" if len(found) > 1 else ""
     shares = f"{percent(first.share)} of {first.told_apart!r} pictures and {percent(first.elsewhere)} of others"
     files = ", ".join(first.files[:_NAMED])
-    text = f"{shares} show the same small patch, on the object or beside it: {files}{more}"
+    text = f"{shares} show the same small patch, on the object or beside it: {files}{_with_others(first, found)}"
     remedy = remedy_for(PATCH.name)
     severity = severity_of(skill.skill)
     return AuditFinding(**vars(skill), severity=severity, text=text, remedy=remedy.what, code=remedy.code)
+
+
+def _with_others(first: RecurringPatch, found: Sequence[RecurringPatch]) -> str:
+    """A stamp is wider than a patch, and several patches of it recur."""
+    if len(found) < 2:
+        return ""
+    files = {file for patch in found if patch.told_apart == first.told_apart for file in patch.files}
+    share = min(1.0, len(files) * first.share / len(first.files))
+    return (
+        f"; {len(found)} such patches in all, and {percent(share)} of {first.told_apart!r} pictures show one of its own"
+    )
 
 
 def _shown(patch: Patch, classes: Sequence[str], indices: Sequence[int], source: PictureSource) -> RecurringPatch:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cues import FILE, cue_named
+from ..cues import CODEC, FILE, cue_named, cue_of_fact
 from ..text import printable
 from .findings import AuditFinding, FactSkill
 from .recurring import RecurringPatch
@@ -63,17 +63,23 @@ class AuditResult:
         """The cues that need a remedy, clearest first, each with other cues that are likely the same thing.
 
         Another background changes the border, the mean colour and the contrast too. Such a cue is no cause where the
-        one that it shows is as clear: its remedy would leave the background in place.
+        one that it shows is as clear: its remedy would leave the background in place. A size of files that differs
+        may be an effect of whatever else is as clear: a stamp makes files larger.
         """
         skills = {finding.cue: finding.skill for finding in reversed(self.findings)}  # the clearest of each
+        by_size = {CODEC.name} if all(map(_has_object, self._of(CODEC.name))) else set()
 
         def explains(one: str, other: str) -> bool:
-            return other in cue_named(one).shows_as and skills[one] + _AS_CLEAR >= skills[other]
+            may_show = other in cue_named(one).shows_as or (other in by_size and one not in (other, FILE.name))
+            return may_show and skills[one] + _AS_CLEAR >= skills[other]
 
         first = [cue for cue in self.cues if not any(explains(one, cue) for one in self.cues)]
         causes = [cue for cue in self.cues if cue in first or not any(explains(one, cue) for one in first)]
         effects = [cue for cue in self.cues if cue not in causes]
         return {one: tuple(cue for cue in effects if explains(one, cue)) for one in causes}
+
+    def _of(self, cue: str) -> list[AuditFinding]:
+        return [finding for finding in self.findings if finding.cue == cue]
 
     @property
     def ok(self) -> bool:
@@ -117,9 +123,11 @@ class AuditResult:
     def _paragraphs(self, colour: bool) -> Iterator[str]:
         if not self.findings:
             yield f"none of the {len(self.facts)} facts predicts the label"
+        else:
+            yield "skill: how well one fact alone tells a class from the others; 0 is chance, 1 is always right"
         advised: set[str] = set()
         for cue, others in self.causes.items():
-            findings = [finding for finding in self.findings if finding.cue == cue]
+            findings = self._of(cue)
             first, facts = findings[0], ", ".join(finding.fact for finding in findings)
             head = f"{first.severity:<8}  {cue:<10}  skill {first.skill:.2f} (at least {first.bound:.2f})  {facts}"
             yield f"{_COLOURS[first.severity]}{head}\033[0m" if colour else head
@@ -128,8 +136,13 @@ class AuditResult:
                 yield f"  likely the same cause: {', '.join(others)}"
             if first.remedy not in advised:
                 verb = "to do" if advised or len(self.causes) < 2 else "start with this"
-                yield "\n      ".join([f"  {verb}: {first.remedy}", *first.code.splitlines()])
+                doubt = ", if it is not the object itself" if all(map(_has_object, findings)) else ""
+                yield "\n      ".join([f"  {verb}{doubt}: {first.remedy}", *first.code.splitlines()])
             advised.add(first.remedy)
+
+
+def _has_object(finding: AuditFinding) -> bool:
+    return finding.fact in cue_of_fact(finding.fact).object_facts
 
 
 def _more(listed: "list[Any] | tuple[Any, ...]") -> str:
