@@ -2,7 +2,9 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from lightning_cam.training.accuracy import Logged, logged_in
 from lightning_cam.training.agreement import agreed
 from lightning_cam.training.batches import first_items
 from lightning_cam.training.likeness import overlaps
+from lightning_cam.training.observer import Observer
+from lightning_cam.verdict import Verdict, qualified
 
 LABELS = torch.arange(64) % 2
 
@@ -48,6 +52,39 @@ def test_an_accuracy_far_below_the_users_is_said_with_both_numbers() -> None:
 )
 def test_accuracies_that_go_together_are_no_news(own: float, shares: dict[int, float], logits: Tensor) -> None:
     assert Logged("val_acc", own, shares).contradicts(logits, LABELS) == ""
+
+
+def test_a_probe_that_is_clearly_harder_is_said() -> None:
+    logged = Logged("val_acc", 0.97, {})
+
+    assert logged.contradicts(scores(52), LABELS) == ""
+    assert "right on 81 % of the probe's pictures, and on 97 % by your own 'val_acc'" in logged.harder(
+        scores(52), LABELS
+    )
+    assert logged.harder(scores(57), LABELS) == ""
+    assert logged.harder(scores(64), LABELS) == ""
+    assert logged.harder(scores(2, 8), LABELS[:8]) == ""
+    assert Logged("val_acc", 0.6, {}).harder(scores(30), LABELS) == ""  # three standard errors of 64 are 0.18
+
+
+def test_a_verdict_on_a_harder_probe_says_so() -> None:
+    observer = SimpleNamespace(doubt="", _targets=LABELS, _unconfirmed=lambda _: "", _logged_for=lambda _: known)
+    report, verdict = SimpleNamespace(learned=True, head=None), Verdict("PASS", 0.0, (), (), "as it is")
+
+    known = Logged("val_acc", 0.97, {})
+    report.logits = scores(52)
+    assert "may lack a shortcut" in Observer._doubted(observer, verdict, report).reason  # type: ignore[arg-type]  # a stub
+    report.logits = scores(32)
+    assert Observer._doubted(observer, verdict, report).outcome == "INCONCLUSIVE"  # type: ignore[arg-type]  # a stub
+
+
+@pytest.mark.parametrize("outcome", ["PASS", "WARN", "INCONCLUSIVE"])
+def test_what_a_verdict_leaves_open_is_added_to_its_reason(outcome: str) -> None:
+    verdict = Verdict(outcome, 0.0, (), (), "as it is")  # type: ignore[arg-type]  # one of three literals
+
+    assert qualified(verdict, "but").reason == "as it is; but"
+    assert qualified(verdict, "") == verdict
+    assert qualified(replace(verdict, outcome="FAIL"), "but").reason == "as it is"
 
 
 def test_where_the_shares_are_not_known_an_accuracy_may_be_of_images_or_of_classes() -> None:

@@ -20,7 +20,7 @@ from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
 from ..probe.task import VALUES
-from ..verdict import RunningVerdict, Verdict, withheld
+from ..verdict import RunningVerdict, Verdict, qualified, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
 from .failures import Failures
@@ -215,9 +215,9 @@ class Observer:
         may_be_another = not report.learned and not report.has_one_class
         width = report.head.remark if report.head is not None and may_be_another else ""
         logged = self._logged_for(report)
-        accuracy = logged.contradicts(report.logits, self._targets) if logged else ""
+        accuracy, harder = logged.compared(report.logits, self._targets) if logged else ("", "")
         doubt = self.doubt or accuracy or width or self._unconfirmed(report)
-        return withheld(verdict, doubt) if doubt else verdict
+        return withheld(verdict, doubt) if doubt else qualified(verdict, harder)
 
     def _logged_for(self, report: Report) -> Logged | None:
         """The accuracy that the user logs; of values there is none, whatever has that name."""

@@ -1,7 +1,7 @@
 """WHAT it means: reliances on cues become a verdict, with what convicts, what only warns, and what was not measured."""
 
 from .judging import RunningVerdict, judge, limits
-from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, ShortcutError, Verdict, withheld
+from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, ShortcutError, Verdict, qualified, withheld
 
 __all__ = [
     "FAIL",
@@ -15,5 +15,6 @@ __all__ = [
     "Verdict",
     "judge",
     "limits",
+    "qualified",
     "withheld",
 ]

@@ -128,6 +128,12 @@ def withheld(verdict: Verdict, reason: str) -> Verdict:
     return replace(verdict, outcome=INCONCLUSIVE, score=0.0, findings=(), reason=reason)
 
 
+def qualified(verdict: Verdict, addition: str) -> Verdict:
+    """The verdict with what it leaves open; a conviction leaves nothing open."""
+    is_open = addition and verdict.outcome != FAIL
+    return replace(verdict, reason=f"{verdict.reason}; {addition}") if is_open else verdict
+
+
 class ShortcutError(RuntimeError):
     """Raised by ``CAMCallback(on_shortcut="raise")``; ``verdict`` says why."""
 
