@@ -96,7 +96,7 @@ def test_every_edited_picture_comes_with_its_own_rest(batch_size: int) -> None:
     n, given = 24, []
     greys, images = torch.linspace(0.05, 0.95, n), torch.rand(n, 3, 24, 24)
     masks = torch.zeros(n, 24, 24, dtype=torch.bool)
-    masks[:, 8:16, 8:16] = True
+    masks[::2, 8:16, 8:16] = masks[1::2, 7:15, 9:17] = True
     made = Probe(
         torch.where(masks[:, None], greys[:, None, None, None], images), torch.arange(n) % 2, masks=masks, rest=greys
     )

@@ -244,8 +244,8 @@ def gives_values(module: nn.Module, probe: Probe, given: ModuleForward | None) -
     mine = False
     if probe.task.kind == CLASSES and len(set(probe.targets.tolist())) > 2:
         with suppress(Exception), self_checked(module):  # where it cannot be called yet, the first check says so
-            run = forward_of(module, given)
-            inputs = probe.prepare(probe.images[:FEW])
+            run = forward_of(module, carrying(given, probe.rest))
+            inputs = _first_inputs(probe, FEW)
             mine = class_scores(module, inputs, None, None if run is None else partial(run, module)).head.width == 1
     return all(from_everyone(mine))
 
