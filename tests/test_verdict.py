@@ -420,6 +420,18 @@ def test_a_warning_about_what_lies_off_the_object_says_that_only_masks_would_tel
     assert "only masks would tell" not in with_masks.reason
 
 
+def test_a_warning_about_what_may_be_the_object_says_how_to_allow_it() -> None:
+    trials = (TRIALS["border"], replace(TRIALS["patch"], at_most="WARN"))
+
+    verdict = judge(report(reliance("patch", 0.4, 0.3, 0.5, 1e-9), trials=trials))
+    beside = judge(report(reliance("border", 0.4, 0.3, 0.5, 1e-9), trials=trials))
+
+    assert verdict.outcome == "WARN"
+    assert "patch may be part of the object itself" in verdict.reason
+    assert "if patch belongs to the object, pass expected_cues=['patch']" in verdict.reason
+    assert "part of the object" not in beside.reason
+
+
 def test_masks_are_not_missing_where_no_image_found_donors() -> None:
     """A single class, or one image of each: `examine` measures nothing then."""
     verdict = judge(report(trials=STANDARD))

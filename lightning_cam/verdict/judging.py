@@ -95,6 +95,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         + reasons.labels(report, findings)
         + (reasons.context(report) if not findings else "")
         + reasons.perhaps_object(doubtful)
+        + reasons.of_object(_at_most_warn(findings, most, [*doubtful, *uncertain]) if outcome == WARN else [])
         + reasons.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
         + reasons.without_masks(missing),
     )
@@ -207,6 +208,15 @@ def _on_uncertain_masks(report: Report, cues: Sequence[str]) -> list[str]:
         return []
     by_masks = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
     return [cue for cue in cues if cue in by_masks]
+
+
+def _at_most_warn(findings: Sequence[Finding], most: Mapping[str, str], masked: Sequence[str]) -> list[str]:
+    """Causes that cannot fail, since the object may have a part in them; not those for which masks are what lacks."""
+    return [
+        finding.cue
+        for finding in findings
+        if finding.is_cause and most.get(finding.cue) == WARN and finding.cue not in masked
+    ]
 
 
 def _doubtful(report: Report, findings: Sequence[Finding]) -> list[str]:

@@ -216,6 +216,17 @@ def perhaps_object(cues: Sequence[str]) -> str:
     return f"; the object itself may be what was swapped ({' and '.join(cues)}): only masks would tell" if cues else ""
 
 
+def of_object(cues: Sequence[str]) -> str:
+    """An addition to WARN where cues may belong to the object, which the user knows."""
+    if not cues:
+        return ""
+    these = "these belong" if len(cues) > 1 else f"{cues[0]} belongs"
+    return (
+        f"; {' and '.join(cues)} may be part of the object itself, so it does not lead to FAIL; look at the evidence, "
+        f"and if {these} to the object, pass expected_cues={list(cues)}"
+    )
+
+
 def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
     """An addition where masks were guessed, or cannot be right, which proves nothing of these cues."""
     if not cues:
