@@ -35,6 +35,8 @@ from lightning_cam.training import reviewing
 SIDE, N_OF_CLASS = 64, 12
 TOP, BOTTOM = 18, 46  # of the objects, in columns 18 to 46 as well
 HALF = 32
+# Of the outline after each key: tighter, wider, undone, wider; and of the next picture after "right".
+SIZES = [(12, 26), (14, 28), (12, 26), (14, 28), (14, 28)]
 
 
 def picture(kind: int, seed: int) -> Image.Image:
@@ -192,6 +194,52 @@ def test_a_box_is_drawn_without_a_mouse(data: Path, tmp_path: Path) -> None:
     assert (looked["nameless"], looked["focus"]) == (0, True)
     assert looked["tile"].endswith("corrected; correct it")
     assert dataset_of(dom, "back") == looked["tile"]
+
+
+KEYS = """
+  const rest = (ms) => new Promise((done) => setTimeout(done, ms));
+  const blobs = [], real = URL.createObjectURL.bind(URL);
+  URL.createObjectURL = (blob) => { blobs.push(blob); return real(blob); };
+  (async () => {
+    await rest(50);
+    const views = [...document.querySelectorAll(".probe button.view")], log = [];
+    const said = () => document.querySelector("dialog [aria-live]").textContent.replaceAll("\u00a0", " ");
+    const press = (key) => { document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); log.push(said()); };
+    const button = (text, within) => [...within.querySelectorAll("button")].find((each) => each.textContent === text).click();
+    views[0].click();
+    for (const key of "twuwr") press(key);
+    press("o");
+    document.querySelector("dialog [aria-label=close]").click();
+    const [a, b] = document.querySelectorAll("section[aria-label]");
+    button("All of this class are right", b);
+    button("All tighter", b);
+    button("All of this class are right", b);
+    [...document.querySelectorAll("button")].find((each) => each.textContent.includes("save masks.json")).click();
+    const labels = views.map((each) => each.getAttribute("aria-label").split(": ")[1].split(";")[0]);
+    document.body.dataset.seen = JSON.stringify({ log, labels, headings: [a, b].map((each) => each.querySelector("h2").textContent),
+      said: document.querySelector(".saving p").textContent });
+    document.body.dataset.saved = await blobs[0].text();
+  })();
+"""  # noqa: E501 - lines of another language
+
+
+@pytest.mark.slow
+@in_chromium
+def test_masks_are_reviewed_by_keys_and_by_whole_classes(data: Path, tmp_path: Path) -> None:
+    file = tmp_path / "masks.html"
+    file.write_text(driven(page(data, 6, as_annotations(tmp_path / "masks")), KEYS))
+    dom, console = opened(file)
+    shares = [f"The object takes {round(100 * height * width / SIDE**2)} % of the picture." for height, width in SIZES]
+
+    looked, saved = json.loads(dataset_of(dom, "seen")), json.loads(dataset_of(dom, "saved"))
+    assert console == []
+    assert looked["log"] == [*shares, "This picture is left out."]
+    assert looked["headings"] == ["a: 3 pictures", "b: 3 pictures"]
+    assert looked["labels"] == ["right", "left out", "from a folder of masks", "right", "right", "right"]
+    assert looked["said"].startswith("5 of 6 pictures will be used: 4 corrected, 1 left out, 0 without a mask.")
+    assert looked["said"].endswith("You called 4 right.")
+    inside = {entry["file"][0]: sum(entry["counts"][1::2]) for entry in saved["pictures"] if entry["file"][0] == "b"}
+    assert inside == {"b": SIZES[0][0] * SIZES[0][1]}
 
 
 def review(data: Path, **changes: Any) -> dict[str, Any]:

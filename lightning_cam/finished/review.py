@@ -64,6 +64,7 @@ def _entry(probe: Probe, position: int, file: str, size: Size) -> dict[str, obje
     mask = None if probe.masks is None else probe.masks[position]
     return {
         "file": file,
+        "label": probe.classes[int(probe.targets[position])],
         "source": probe.mask_sources[position],
         "size": list(size),
         "grid": list(grid),

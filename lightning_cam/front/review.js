@@ -32,6 +32,27 @@ function withBox(mask, [height, width], [left, top, right, bottom]) {
   return added;
 }
 
+/* A mask whose outline lies further out, or in where `steps` is below 0. Beyond the picture all is inside. */
+const STEP = 0.015; // of the shorter side: one pixel of 64
+
+function moved(mask, [height, width], steps) {
+  const inside = steps > 0 ? 1 : 0;
+  let now = mask;
+  for (let n = Math.max(1, Math.round(STEP * Math.min(height, width))) * Math.abs(steps); n > 0; n -= 1) {
+    const before = now;
+    now = before.map((value, i) => {
+      const x = i % width, y = Math.floor(i / width);
+      for (let row = Math.max(y - 1, 0); row <= Math.min(y + 1, height - 1); row += 1) {
+        for (let column = Math.max(x - 1, 0); column <= Math.min(x + 1, width - 1); column += 1) {
+          if (before[row * width + column] === inside) return inside;
+        }
+      }
+      return value;
+    });
+  }
+  return now.includes(1) ? now : mask;
+}
+
 /* Outside dark, and a line on two grounds around the inside. */
 function paintMask(canvas, mask, [height, width]) {
   canvas.width = width;
@@ -56,23 +77,30 @@ function pressed(text, act, attributes = {}) {
 
 /* A picture with its mask, as a tile. */
 function reviewTile(picture, i, open) {
-  const state = { mask: unpack(picture.counts, picture.grid), before: [], isOut: false };
+  const state = { mask: unpack(picture.counts, picture.grid), before: [], isOut: false, isRight: false };
   const { view, canvas } = layered(picture, "button");
   const said = make("p"), item = make("li", { class: "probe" }, view, make("p", { class: "name", title: picture.file }, picture.file), said);
   const hasMask = () => state.mask.includes(1);
   function show() {
     canvas.hidden = !hasMask();
     if (!canvas.hidden) paintMask(canvas, state.mask, picture.grid);
-    const word = state.isOut ? "left out" : !hasMask() ? "no mask: draw a box" : state.before.length ? "corrected" : sourceWord(picture.source);
+    const word = state.isOut ? "left out" : !hasMask() ? "no mask: draw a box" : state.isRight ? "right" : state.before.length ? "corrected" : sourceWord(picture.source);
     item.classList.toggle("wrong", !state.isOut && !hasMask());
     item.classList.toggle("out", state.isOut);
+    item.classList.toggle("right", state.isRight && !state.isOut && hasMask());
     said.textContent = word;
     view.setAttribute("aria-label", `${picture.file}: ${word}; correct it`);
   }
   view.setAttribute("type", "button");
   view.addEventListener("click", () => open(i));
+  function change(mask) {
+    state.before.push(state.mask);
+    state.mask = mask;
+    state.isRight = false;
+    show();
+  }
   show();
-  return { item, view, picture, state, hasMask, show };
+  return { item, view, picture, state, hasMask, show, change };
 }
 
 function layered(picture, tag) {
@@ -90,9 +118,10 @@ function reviewDialog(tiles, changed) {
   const dialog = make("dialog", { class: "review" },
     make("div", { class: "head" }, title, pressed("‹", () => turn(-1), { "aria-label": "the picture before" }),
       pressed("›", () => turn(1), { "aria-label": "the next picture" }), pressed("✕", shut, { "aria-label": "close" })),
-    make("p", {}, "Drag a box over each part of the object that lies outside the line."), stage, said,
-    make("div", { class: "options" }, pressed("Undo", undo), pressed("Draw it anew", () => change(new Uint8Array(tile().state.mask.length))),
-      make("label", {}, out, " leave this picture out")),
+    make("p", {}, "Drag a box over each part of the object that lies outside the line. If there is room around the object, make the line tighter."), stage, said,
+    make("div", { class: "options" }, pressed("Right, next", right), pressed("Tighter", () => move(-1)), pressed("Wider", () => move(1)), pressed("Undo", undo),
+      pressed("Draw it anew", () => change(new Uint8Array(tile().state.mask.length))), make("label", {}, out, " leave this picture out")),
+    make("p", { class: "how" }, "Keys: R right, T tighter, W wider, U undo, O leave out, ← and → the picture before and the next."),
     make("details", {}, make("summary", {}, "A box without a mouse"),
       make("div", { class: "options typed" }, ...sides.map((input, i) => make("label", {}, ["left ", "top ", "right ", "bottom "][i], input, " %")), pressed("Add the box", typed))));
   let at = 0, canvas = null;
@@ -101,12 +130,26 @@ function reviewDialog(tiles, changed) {
     open((at + by + tiles.length) % tiles.length);
   }
   function change(mask) {
-    tile().state.before.push(tile().state.mask);
-    tile().state.mask = mask;
+    tile().change(mask);
     show();
+  }
+  function move(steps) {
+    change(moved(tile().state.mask, tile().picture.grid, steps));
   }
   function undo() {
     if (tile().state.before.length) tile().state.mask = tile().state.before.pop();
+    tile().state.isRight = false;
+    show();
+  }
+  function right() {
+    tile().state.isRight = tile().hasMask();
+    tile().state.isOut = false;
+    show();
+    if (at < tiles.length - 1) turn(1);
+    else shut();
+  }
+  function leaveOut() {
+    tile().state.isOut = !tile().state.isOut;
     show();
   }
   function typed() {
@@ -138,15 +181,15 @@ function reviewDialog(tiles, changed) {
     if (!dialog.open) dialog.showModal();
     title.focus();
   }
-  out.addEventListener("change", () => { tile().state.isOut = out.checked; show(); });
+  out.addEventListener("change", leaveOut);
   function shut() { // the event may come later than a person goes on
     dialog.close();
     tile().view.focus();
   }
   dialog.addEventListener("close", () => tile().view.focus()); // the Escape key
   dialog.addEventListener("keydown", (event) => {
-    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-    if (by && event.target.tagName !== "INPUT") turn(by);
+    const act = { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), r: right, t: () => move(-1), w: () => move(1), u: undo, o: leaveOut }[event.key];
+    if (act && event.target.type !== "number" && !(event.ctrlKey || event.metaKey || event.altKey)) act();
   });
   return { dialog, open };
 }
@@ -181,18 +224,33 @@ function dragged(element, box, act) {
   });
 }
 
+/* The pictures of a class, and what can be done with all of them at once. */
+function ofClass(label, tiles, changed) {
+  const each = (act) => () => {
+    for (const tile of tiles.filter((one) => one.hasMask() && !one.state.isOut)) { act(tile); tile.show(); }
+    changed();
+  };
+  const all = (steps) => each((tile) => tile.change(moved(tile.state.mask, tile.picture.grid, steps)));
+  const sheet = make("ul", { class: "probes sheet" }, ...tiles.map((tile) => tile.item));
+  return make("section", { "aria-label": label }, make("h2", {}, `${label}: ${tiles.length === 1 ? "1 picture" : `${tiles.length} pictures`}`),
+    make("div", { class: "options" }, pressed("All of this class are right", each((tile) => { tile.state.isRight = true; })),
+      pressed("All tighter", all(-1)), pressed("All wider", all(1))), sheet);
+}
+
 function reviewed(element, source) {
-  const ordered = [...source.pictures].sort((a, b) => (a.counts.length > 0) - (b.counts.length > 0)); // without a mask first
+  const labels = [...new Set(source.pictures.map((picture) => picture.label))];
+  const order = (picture) => 2 * labels.indexOf(picture.label) + (picture.counts.length > 0); // without a mask first
+  const ordered = [...source.pictures].sort((a, b) => order(a) - order(b));
   const tiles = ordered.map((picture, i) => reviewTile(picture, i, (at) => dialog.open(at)));
   const state = make("p", { "aria-live": "polite" }), next = make("section", { hidden: "" });
   const dialog = reviewDialog(tiles, count);
   const kept = () => tiles.filter((tile) => tile.hasMask() && !tile.state.isOut);
-  const sheet = make("ul", { class: "probes sheet" });
+  const sheets = labels.map((label) => ofClass(label, tiles.filter((tile) => tile.picture.label === label), count));
   let isSaved = true;
   function count() {
     const without = tiles.filter((tile) => !tile.hasMask()).length, n = tiles.filter((tile) => tile.state.before.length).length;
-    const out = tiles.filter((tile) => tile.state.isOut).length;
-    state.textContent = `${kept().length} of ${tiles.length} pictures will be used: ${n} corrected, ${out} left out, ${without} without a mask.`;
+    const out = tiles.filter((tile) => tile.state.isOut).length, right = kept().filter((tile) => tile.state.isRight).length;
+    state.textContent = `${kept().length} of ${tiles.length} pictures will be used: ${n} corrected, ${out} left out, ${without} without a mask.${right ? ` You called ${right} right.` : ""}`;
     isSaved = false;
   }
   function save() {
@@ -206,8 +264,7 @@ function reviewed(element, source) {
   next.append(make("h2", {}, "Then"), make("p", {}, "Judge the model again with these masks. It is not trained anew:"),
     make("pre", { tabindex: 0 }, `lightning-cam examine CHECKPOINT --model package.module:Net --data ${source.folder} --masks masks.json`),
     make("p", {}, "For a training: Probe.from_folder(folder, masks=\"masks.json\")."));
-  sheet.append(...tiles.map((tile) => tile.item));
-  element.append(make("div", { class: "bar saving" }, state, pressed("No object is outside: save masks.json", save)), sheet, next, dialog.dialog);
+  element.append(make("div", { class: "bar saving" }, state, pressed("No object is outside: save masks.json", save)), ...sheets, next, dialog.dialog);
   window.addEventListener("beforeunload", (event) => { if (!isSaved) event.preventDefault(); });
   count();
   isSaved = true;
