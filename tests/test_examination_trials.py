@@ -90,6 +90,15 @@ def test_every_standard_cue_has_effects_reliance_and_scalars() -> None:
         assert scalars == pytest.approx([reliance.mean, reliance.low, reliance.high], rel=0, abs=0, nan_ok=True)
 
 
+def test_a_mean_of_too_few_images_for_an_interval_is_no_scalar() -> None:
+    report = look(Reader(MIDDLE), probe(n=6), trials=(BORDER,))
+
+    (reliance,) = report.reliances
+    assert math.isfinite(reliance.mean)
+    assert math.isnan(reliance.low)
+    assert all(math.isnan(report.scalars[f"reliance/border{end}"]) for end in ("", "_low", "_high"))
+
+
 def test_without_trials_nothing_is_swapped() -> None:
     report = look(Reader(MIDDLE), probe(), trials=())
 

@@ -165,7 +165,6 @@ def test_tensorboard_gets_charts_of_what_matters(tmp_path: Path, writer: Summary
         {
             "cam: first": {
                 "shortcut score: the largest loss that is certain": ["what_it_uses/cam/shortcut_score$"],
-                "probability lost with another ...": ["what_it_uses/cam/reliance/tone$"],
             },
             "cam: each cue with its interval": {
                 "lost with another tone": [
@@ -176,6 +175,17 @@ def test_tensorboard_gets_charts_of_what_matters(tmp_path: Path, writer: Summary
             },
         }
     ]
+
+
+def test_a_cue_has_a_chart_once_it_has_a_point(tmp_path: Path, writer: SummaryWriter) -> None:
+    sink, ends = TensorBoardSink(writer), ("", "_low", "_high")
+    for step, cast in enumerate((math.nan, math.nan, 0.2, 0.2), start=1):
+        points = {f"reliance/{cue}{end}": at for cue, at in (("tone", 0.1), ("cast", cast)) for end in ends}
+        sink.write(check(step, **points))
+    writer.flush()
+
+    charted = [list(each["cam: each cue with its interval"]) for each in layouts(tmp_path)]
+    assert charted == [["lost with another tone"], ["lost with another cast", "lost with another tone"]]
 
 
 def test_charts_of_the_user_stay(tmp_path: Path, writer: SummaryWriter) -> None:

@@ -278,9 +278,14 @@ def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) ->
 
 
 def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
-    ends = (("", "mean"), ("_low", "low"), ("_high", "high"))
+    """Each mean with both ends of its interval, or none of the three: TensorBoard draws no band with a point less."""
     lost = {f"accuracy_lost/{r.cue}": r.accuracy_lost for r in reliances}
-    return {f"reliance/{r.cue}{end}": getattr(r, field) for r in reliances for end, field in ends} | lost
+    return {f"reliance/{r.cue}{end}": value for r in reliances for end, value in _with_interval(r).items()} | lost
+
+
+def _with_interval(reliance: Reliance) -> dict[str, float]:
+    figures = {"": reliance.mean, "_low": reliance.low, "_high": reliance.high}
+    return figures if all(map(math.isfinite, figures.values())) else dict.fromkeys(figures, math.nan)
 
 
 def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:

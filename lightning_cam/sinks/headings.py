@@ -43,9 +43,11 @@ def tag_of(key: str) -> str:
 def layout(name: str, keys: Iterable[str], *, guessed: bool = False) -> Layout:
     """The charts of the tab *Custom Scalars*: first what matters, then each cue with its interval.
 
+    No chart has the lines of several cues: TensorBoard colours lines by run, and names them nowhere near.
+
     Args:
         name: First part of the keys.
-        keys: Those that are logged.
+        keys: Those that have a point: a chart without one stays empty.
         guessed: Whether nobody drew the masks of the objects.
     """
     known = set(keys)
@@ -57,8 +59,6 @@ def layout(name: str, keys: Iterable[str], *, guessed: bool = False) -> Layout:
         "accuracy on the probe": f"{name}/probe_accuracy",
     }
     charts = {title: ["Multiline", [f"{tag_of(key)}$"]] for title, key in first.items() if key in known}
-    if cues:
-        charts["probability lost with another ..."] = ["Multiline", [f"{tag_of(key)}$" for key in cues]]
     bands = {
         f"lost with another {key.rpartition('/')[2]}": ["Margin", [tag_of(key), *(tag_of(key + end) for end in _ENDS)]]
         for key in cues

@@ -36,7 +36,7 @@ WHERE_THE_REST_IS = (
 SO_FAR = "This is a verdict on the training so far. The tab Attention shows its evidence when the fit has ended."
 MOST_SEARCHED = 2**26  # bytes of event files that are searched for a layout
 # TensorBoard takes the last layout of a run, so that of a second callback has to hold the first one's as well.
-_LAYOUTS: WeakKeyDictionary[SummaryWriter, list[headings.Layout]] = WeakKeyDictionary()
+_LAYOUTS: WeakKeyDictionary[SummaryWriter, _Layouts] = WeakKeyDictionary()
 _LAYING_OUT = threading.Lock()  # each callback writes from a thread of its own
 SPARE = 2**20  # bytes that pictures leave to the scalars of the training, which go to the same file
 
@@ -106,17 +106,21 @@ class TensorBoardSink:
             self._add(headings.picture_tag(page.prefix, name), picture, page.step)
 
     def _add_layout(self, page: Page, run: _Run) -> None:
-        """Once, when there are trials. TensorBoard knows one a run: that of the user stays, ours are added up."""
-        if run.has_layout or not any(key.endswith("_low") for key in page.scalars):
+        """When there are trials, and when more has points. TensorBoard knows one: the user's stays, ours add up."""
+        pointed = {key for key, value in page.scalars.items() if math.isfinite(value)}
+        if pointed <= run.pointed or not any(key.endswith("_low") for key in pointed):
             return
-        run.has_layout = True
+        run.pointed |= pointed
+        guessed = page.snapshot is not None and page.snapshot.portraits.is_guessed
+        layout = headings.layout(page.prefix, run.pointed, guessed=guessed)
         with _LAYING_OUT:
             self._writer.flush()
-            ours = _LAYOUTS.setdefault(self._writer, [])
-            if _n_layouts(Path(self._writer.log_dir)) == len(ours):
-                guessed = page.snapshot is not None and page.snapshot.portraits.is_guessed
-                ours.append(headings.layout(page.prefix, page.scalars, guessed=guessed))
-                self._writer.add_custom_scalars({title: charts for each in ours for title, charts in each.items()})
+            ours = _LAYOUTS.setdefault(self._writer, _Layouts())
+            is_new = not layout.items() <= ours.charts.items()
+            if is_new and _n_layouts(Path(self._writer.log_dir)) == ours.n_written:
+                ours.charts |= layout
+                ours.n_written += 1
+                self._writer.add_custom_scalars(ours.charts)
 
     def _add(self, tag: str, image: NDArray[np.uint8], step: int) -> None:
         """What ``add_image`` does, as JPEG."""
@@ -137,12 +141,25 @@ class _Run:
     Attributes:
         series: For the tab.
         n_drawn: Checks with pictures.
-        has_layout: Whether the charts of its scalars are laid out.
+        pointed: Keys of the scalars that have a point in a chart, if they have one.
     """
 
     series: RunSeries = field(default_factory=RunSeries)
     n_drawn: int = 0
-    has_layout: bool = False
+    pointed: set[str] = field(default_factory=set)
+
+
+@dataclass
+class _Layouts:
+    """What was written of the layouts of a writer.
+
+    Attributes:
+        charts: All of ours, by title.
+        n_written: How many layouts of ours its file has.
+    """
+
+    charts: headings.Layout = field(default_factory=dict)
+    n_written: int = 0
 
 
 def _n_layouts(folder: Path) -> float:
