@@ -117,6 +117,41 @@ def test_a_finding_says_on_how_many_pictures_the_model_is_right() -> None:
     )
 
 
+def test_a_finding_says_on_which_part_of_the_pictures_it_was_judged() -> None:
+    effects = columns(0.6, 0.95, 0.98)
+    effects[40:] = math.nan
+
+    (finding,) = judge(report(weighed(effects))).findings
+
+    assert "; judged on 40 of 80 pictures; " in finding.text
+
+
+def test_answers_that_stay_right_are_not_said_to_be_lost() -> None:
+    (finding,) = judge(report(weighed(columns(0.6, 0.0, 1.0)))).findings
+
+    assert "the model is right on 100 % of the pictures as before, and" in finding.text
+
+
+def test_each_cue_without_a_number_has_a_reason() -> None:
+    bare = probe(masks=False)
+    chosen = ["background", "border", Trial("mine", LevelSwap(alike))]
+
+    verdict = judge(examine(Reader(CORNER), bare, layer="conv", trials=chosen))
+
+    assert "border" in verdict.tested
+    assert "No masks" in verdict.why_untested["background"]
+    assert "would change nothing" in verdict.why_untested["mine"]
+    assert "No audit" in verdict.why_untested["region"]
+    (others,) = (cues for why, cues in verdict.untested_by_reason.items() if why.startswith("No trial"))
+    assert {"tone", "corner"} <= set(others)
+    assert {cue for cues in verdict.untested_by_reason.values() for cue in cues} == set(verdict.untested)
+
+
+def alike(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
+    """A cue that no picture has."""
+    return Levels(torch.zeros_like(targets), torch.zeros(len(targets), 1, dtype=torch.bool), lambda chosen, _: chosen)
+
+
 def test_without_decisions_probability_alone_is_judged() -> None:
     """As in the files of earlier versions."""
     (alone,) = weigh({"background": columns(0.02, 1.0, 1.0)[:, 0]}, torch.arange(80) % 2, ["cats", "dogs"])
@@ -200,7 +235,10 @@ def test_pass_says_for_which_classes_it_is_not_settled() -> None:
     verdict = judge(replace(report(of_twenty(effects)), targets=TWENTY))
 
     assert verdict.outcome == "PASS"
-    assert "; not settled for 'class 7' alone: that takes 16 probe images of a class, or more" in verdict.reason
+    assert verdict.reason.endswith(
+        "; not settled for 'class 7' alone: of its 16 pictures, corner could be swapped on 9, and a claim about one "
+        "class takes 16"
+    )
     assert "not settled" not in judge(report(weighed(columns(0.0, 0.0, 1.0)))).reason
 
 

@@ -39,12 +39,15 @@ def test_the_verdict_is_read_without_javascript() -> None:
 
 
 def test_what_was_not_tested_is_named_with_the_reason() -> None:
-    rows = {row["cue"]: row["why"] for row in verdict_entry(convicted())["untested"]}
+    cues = convicted().untested
+    verdict = replace(convicted(), why_untested={**dict.fromkeys(cues, "No trial swaps it"), "background": "No masks"})
+    rows = verdict_entry(verdict)["untested"]
 
-    assert "too few of them" in rows["tone"]
-    assert "masks" in rows["background"]
-    assert set(rows) == set(convicted().untested)
-    assert rows["tone"] in Elements(report(bad_news(1))).text
+    assert [(row["n"], row["why"]) for row in rows] == [(1, "No masks."), (len(cues) - 1, "No trial swaps it.")]
+    assert rows[1]["cues"].startswith("corner, region, cast")
+    text = Elements(report(replace(bad_news(1), verdict=verdict))).text
+    assert text.count("No trial swaps it.") == 1
+    assert f"These are {rows[1]['cues']}." in text
 
 
 def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:

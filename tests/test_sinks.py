@@ -44,6 +44,7 @@ from house.read_back import (
     wandb_summary,
 )
 from house.report_pages import page, portraits
+from lightning_cam.cues import CUES
 from lightning_cam.examination import Reading
 from lightning_cam.intervention import Reliance
 from lightning_cam.probe import Probe
@@ -560,10 +561,12 @@ WITHOUT_DECISIONS = {
     "accuracy_high": None,
     "either_p": None,
     "hanging": {},
-    "unsettled": [],
+    "unsettled": {},
     "apart": None,
     "apart_low": None,
     "kind": "classes",
+    "n": 0,
+    "n_images": 0,
 }
 
 
@@ -624,6 +627,8 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
             },
         ],
         "reason": "the model relies on border",
+        "why_untested": {},
+        "attributes": [],
     }
 
 
@@ -736,13 +741,47 @@ def test_markdown_says_what_was_found_and_what_to_do() -> None:
         "```",
         "",
         "Probability lost: what the right class loses when an image gets the cue of another class instead of another "
-        "image of its own class. 0 means not used, more than 0.10 is too much.",
+        "image of its own class. 0 means not used, more than 0.10 is too much. Right answers: with the cue of another "
+        "picture of the same class, then with the other cue.",
         "",
-        "| cue | probability lost | 95 % interval |",
-        "|---|---:|---:|",
-        "| border | 0.50 | 0.25 to 0.75 |",
-        "| tone | - | not known |",
+        "| cue | right answers | probability lost | 95 % interval |",
+        "| --- | ---: | ---: | ---: |",
+        "| border |  | 0.50 | 0.25 to 0.75 |",
+        "| tone |  | - | not known |",
     ]
+
+
+def test_tables_say_how_often_the_answers_are_right_and_on_how_many_pictures() -> None:
+    counted = {"accuracy_own": 0.98, "accuracy_lost": 0.95, "n_images": 64}
+    measured = tuple(
+        replace(reliance(cue, 0.5, 0.2, 0.8), **counted, n=n) for cue, n in (("border", 64), ("resolution", 31))
+    )
+    verdict = Verdict("WARN", 0.0, (), measured, "perhaps")
+
+    assert wording.markdown(verdict).splitlines()[-5:-3] == [
+        "| border | 98 %, then 3 % | 0.50 | 0.20 to 0.80 |  |",
+        "| resolution | 98 %, then 3 % | 0.50 | 0.20 to 0.80 | on 31 of 64 pictures |",
+    ]
+    assert wording.closing(verdict)[1:4] == [
+        "  cue         right answers   probability lost  95 % interval",
+        "  border      98 %, then 3 %  0.50              0.20 to 0.80   Expected, or not judged.",
+        "  resolution  98 %, then 3 %  0.50              0.20 to 0.80   on 31 of 64 pictures; Expected, or not judged.",
+    ]
+
+
+def test_cues_that_were_not_tested_share_a_line_by_reason() -> None:
+    cues = [cue.name for cue in CUES if cue.name != "background"]
+    why = {"background": "No masks.", **dict.fromkeys(cues, "No trial."), "mine": "No trial."}
+    reason = "nothing; not tested: background, border"  # which the lines below say with their reasons
+    verdict = Verdict("INCONCLUSIVE", 0.0, (), (reliance("mine", *[math.nan] * 3),), reason, why_untested=why)
+    lines = [
+        "not tested: background. No masks.",
+        "not tested: 13 cues (border, corner, region, cast, contrast, codec and 7 more). No trial.",
+    ]
+
+    assert wording.closing(verdict) == ["INCONCLUSIVE: nothing", *(f"  {line}" for line in lines)]
+    assert wording.lines(verdict) == wording.closing(verdict)
+    assert wording.markdown(verdict).splitlines()[-2:] == [f"- N{line[1:]}" for line in lines]
 
 
 def reliance(cue: str, mean: float, low: float, high: float) -> Reliance:
@@ -778,9 +817,9 @@ def test_the_end_of_a_fit_shows_the_cues_that_matter_and_what_to_do_first() -> N
 
     assert text == [
         "FAIL: the model relies on border",
-        "  cue     probability lost  95 % interval",
-        "  border  0.50              0.25 to 0.75   relied on",
-        "  cast    0.02              -0.10 to 0.30",
+        "  cue     right answers  probability lost  95 % interval",
+        "  border                 0.50              0.25 to 0.75   relied on",
+        "  cast                   0.02              -0.10 to 0.30",
         "  and 2 other cues, see the page",
         "  border: loses 0.50 (at least 0.25)",
         "  Most in: cat.",

@@ -547,7 +547,7 @@ def test_verdict_is_json() -> None:
 
     said = json.loads(json.dumps(verdict.as_json(), allow_nan=False))
 
-    assert set(said) == {"outcome", "score", "findings", "measured", "reason", "attributes"}
+    assert set(said) == {"outcome", "score", "findings", "measured", "reason", "attributes", "why_untested"}
     assert (said["outcome"], said["score"], said["reason"]) == ("FAIL", 0.4, verdict.reason)
     assert [f["cue"] for f in said["findings"]] == ["cast", "codec"]
     assert said["findings"][0]["classes"] == ["cats"]
@@ -563,10 +563,12 @@ def test_verdict_is_json() -> None:
         "label": "",
         **dict.fromkeys(["accuracy_own", "accuracy_lost", "accuracy_low", "accuracy_high", "either_p"]),
         "hanging": {},
-        "unsettled": [],
+        "unsettled": {},
         "apart": None,
         "apart_low": None,
         "kind": "classes",
+        "n": 0,
+        "n_images": 0,
     }
     assert said["measured"][2]["low"] is None
 

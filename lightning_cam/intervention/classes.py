@@ -38,15 +38,22 @@ def hanging(effects: Tensor, targets: Tensor) -> dict[int, tuple[float, float, f
     }
 
 
-def unsettled(effects: Tensor, targets: Tensor) -> list[int]:
-    """Classes that are not shown to lose less than `CLASS_MARGIN`, each by itself: mostly those of few images."""
+def unsettled(effects: Tensor, targets: Tensor) -> dict[int, tuple[int, int]]:
+    """Classes that are not shown to lose less than `CLASS_MARGIN`, each by itself: mostly those of few images.
+
+    With each, on how many of its images the cue was swapped, and how many it has.
+    """
 
     def is_settled(label: int) -> bool:
         rows = targets == label
         highs = [statistics.decision_bounds(effects[rows, c], targets[rows])[1] for c in range(RIGHT)]
         return all(high < CLASS_MARGIN for high in highs)
 
-    return [label for label in sorted(set(targets.tolist())) if not is_settled(label)]
+    def counts(label: int) -> tuple[int, int]:
+        of_class = effects[targets == label, 0]
+        return len(of_class) - statistics.n_undefined(of_class), len(of_class)
+
+    return {label: counts(label) for label in sorted(set(targets.tolist())) if not is_settled(label)}
 
 
 def either_p(pooled: float, of_classes: Mapping[int, tuple[float, float, float]]) -> float:

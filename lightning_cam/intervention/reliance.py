@@ -40,12 +40,15 @@ class Reliance:
             single class more than `CLASS_MARGIN`.
         hanging: Classes that lose more than `CLASS_MARGIN` beyond doubt, the surest first: share of right answers with
             the cue of the own class, the same with that of another, and the p value among all classes.
-        unsettled: Classes that are not shown to lose less than `CLASS_MARGIN`.
+        unsettled: Classes that are not shown to lose less than `CLASS_MARGIN`: on how many of their images the cue was
+            swapped, and how many they have.
         apart: Share of right answers that the cue of another image of the *same* class takes away, against the image's
             own cue through the same edit. NaN where that was not tried.
         apart_low: Lower bound of that loss at 97.5 %.
         kind: Of the task. Of values, `mean` is the share of the way to a donor's value that predictions move, and a
             right answer is a prediction on the right side of the middle.
+        n: Images on which the cue was swapped: all figures are of these. 0 in files of earlier versions.
+        n_images: Images that were there. A swap leaves out an image in which it changes nothing.
     """
 
     cue: str
@@ -62,10 +65,17 @@ class Reliance:
     accuracy_high: float = math.nan
     either_p: float = math.nan
     hanging: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
-    unsettled: tuple[str, ...] = ()
+    unsettled: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     apart: float = math.nan
     apart_low: float = math.nan
     kind: str = "classes"
+    n: int = 0
+    n_images: int = 0
+
+    @property
+    def reach(self) -> str:
+        """On how many images the figures rest, where these are a part of the probe; else empty."""
+        return f"{self.n} of {self.n_images} pictures" if 0 < self.n < self.n_images else ""
 
     @property
     def accuracy_other(self) -> float:
@@ -160,10 +170,9 @@ def _of_surest(cue: str, of_labels: Mapping[str, tuple[Tensor, Tensor]], names: 
 
 def _of_label(cue: str, columns: tuple[Tensor, Tensor], names: Sequence[str], label: str) -> Reliance:
     """The reliance of one label alone; it needs more images where the swap reaches a part of them only."""
-    reliance, n = _weigh(cue, *columns, names), len(columns[0])
-    n_reached = n - statistics.n_undefined(columns[0] if columns[0].ndim == 1 else columns[0][:, PROBABILITY])
-    needed_n = reliance.needed_n * n / max(n_reached, 1)
-    return replace(reliance, label=label, needed_n=needed_n, hanging={}, unsettled=())
+    reliance = _weigh(cue, *columns, names)
+    needed_n = reliance.needed_n * reliance.n_images / max(reliance.n, 1)
+    return replace(reliance, label=label, needed_n=needed_n, hanging={}, unsettled={})
 
 
 def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -> Reliance:
@@ -183,7 +192,7 @@ def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -
         accuracy_high=high,
         either_p=single.either_p(statistics.joint_p(effects[:, : DECISION + 1], targets, margin=MARGIN), hanging),
         hanging={classes[label]: figures for label, figures in hanging.items()},
-        unsettled=tuple(classes[label] for label in single.unsettled(effects, targets)),
+        unsettled={classes[label]: counts for label, counts in single.unsettled(effects, targets).items()},
         apart=statistics.stratified_mean(effects[:, APART], targets),
         apart_low=statistics.decision_bounds(effects[:, APART], targets)[0],
     )
@@ -195,7 +204,8 @@ def _in_probability(cue: str, effects: Tensor, targets: Tensor, classes: Sequenc
     p_value = statistics.sign_flip_p(effects, targets, margin=MARGIN)
     p_by_class = statistics.gatekept(effects, targets, p_value, margin=MARGIN, alpha=_LEVEL)
     by_class = {classes[k]: (float(effects[targets == k].nanmean()), p) for k, p in p_by_class.items()}
-    return Reliance(cue, mean, low, high, p_value, by_class, _needed_n(effects, targets, mean))
+    needed_n, n = _needed_n(effects, targets, mean), len(effects) - statistics.n_undefined(effects)
+    return Reliance(cue, mean, low, high, p_value, by_class, needed_n, n=n, n_images=len(effects))
 
 
 def _needed_n(effects: Tensor, targets: Tensor, mean: float) -> float:

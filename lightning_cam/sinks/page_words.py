@@ -1,6 +1,5 @@
 """What the page of a run says, as JSON: the verdict, its findings and cues, and the audit of the data."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..audit import AuditResult
@@ -8,8 +7,9 @@ from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
+from .figures import interval, lost, reach, right_answers, why_no_finding
 from .groups import attribute_entries
-from .wording import effects_of, most_in, phrases_of, to_do, why_no_finding
+from .wording import effects_of, most_in, phrases_of, to_do
 
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
 HEADLINES = {
@@ -38,12 +38,16 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
     return {
         "outcome": verdict.outcome,
         "headline": HEADLINES[verdict.outcome],
-        "reasons": [_sentence(part) for part in verdict.reason.split("; ")],
+        "reasons": [_sentence(part) for part in verdict.reasons],
         "findings": [_finding(finding, verb, verdict) for finding, verb in to_do(verdict)],
         "head": phrases_of(verdict).head.capitalize(),
         "figure": phrases_of(verdict).figure,
+        "donor": phrases_of(verdict).donor,
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
-        "untested": untested(verdict),
+        "untested": [
+            {"cues": ", ".join(map(printable, cues)), "n": len(cues), "why": _sentence(why)}
+            for why, cues in verdict.untested_by_reason.items()
+        ],
         "attributes": attribute_entries(verdict),
     }
 
@@ -89,9 +93,9 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
     """A row of the table, with the places of its picture in per cent of the width."""
     return {
         "name": printable(reliance.cue),
-        "text": "{:.2f} ({:.2f} to {:.2f})".format(
-            *(round(value, 2) + 0.0 for value in (reliance.mean, reliance.low, reliance.high))
-        ),
+        "right": right_answers(reliance),
+        "text": f"{lost(reliance)} ({interval(reliance)})",
+        "reach": reach(reliance),
         "note": "" if is_found else why_no_finding(reliance) or _context(reliance),
         "is_found": is_found,
         **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
@@ -113,17 +117,3 @@ def place(value: float) -> float:
     (0.0, 100.0, 100.0)
     """
     return round(100 * min(max((value - WORST) / (BEST - WORST), 0.0), 1.0), 2)
-
-
-def untested(verdict: Verdict) -> list[dict[str, str]]:
-    """The cues of which nothing is known, and why."""
-    tried = {reliance.cue for reliance in verdict.measured}
-    return [{"cue": cue, "why": _why_untested(cue, tried)} for cue in verdict.untested]
-
-
-def _why_untested(cue: str, tried: Sequence[str] | set[str]) -> str:
-    if cue in tried:
-        return "The probe's pictures do not differ in it by what a swap can bring about, or too few of them do."
-    if cue == "background":
-        return "It was not swapped: that takes masks of the objects, and trials that name it."
-    return "No trial of this run swaps it."

@@ -218,11 +218,13 @@ def verdict_of(entry: Mapping[str, Any]) -> Verdict:
     if entry["outcome"] not in EXIT_CODES:
         raise ValueError(f"the outcome is {entry['outcome']!r}, not one of {', '.join(EXIT_CODES)}")
     measured = tuple(_reliance(reliance) for reliance in entry["measured"])
+    why_untested = {str(cue): str(why) for cue, why in entry.get("why_untested", {}).items()}
     return _record(
         Verdict,
         entry,
         findings=tuple(map(_finding, entry["findings"])),
         measured=measured,
+        why_untested=why_untested,
         attributes=tuple(map(_attribute, entry.get("attributes", ()))),
     )
 
@@ -236,7 +238,12 @@ def _attribute(entry: Mapping[str, Any]) -> AttributeReading:
 
 def _reliance(entry: Mapping[str, Any]) -> Reliance:
     hanging = {str(name): tuple(figures) for name, figures in entry.get("hanging", {}).items()}
-    return _record(Reliance, entry, hanging=hanging, unsettled=tuple(map(str, entry.get("unsettled", ()))))
+    unsettled = entry.get("unsettled", {})
+    if isinstance(unsettled, list):  # as an earlier version wrote it, without numbers
+        unsettled = dict.fromkeys(unsettled, (0, 0))
+    counts = {str(name): (int(n), int(n_all)) for name, (n, n_all) in unsettled.items()}
+    n, n_images = int(entry.get("n", 0)), int(entry.get("n_images", 0))
+    return _record(Reliance, entry, hanging=hanging, unsettled=counts, n=n, n_images=n_images)
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:

@@ -1,33 +1,19 @@
 """A verdict in words: markdown for dashboards, plain lines for a terminal."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..probe.task import CLASSES
 from ..text import escape, printable
 from ..verdict import FAIL, Finding, Verdict
 from ..verdict.phrases import PHRASES, Phrases
+from .figures import interval, lost, reach, right_answers, why_no_finding
 from .groups import group_lines
 
 MOST_CLASSES = 6  # that are named: more are no help to a reader; the strongest come first
-WHY_NO_FINDING = {
-    "object": "Context: the object has this property itself, so a model may use it; only an audit makes it a finding.",
-    "shared": "The object has a part in this, so a model may use it; it leads to a warning at most.",
-}
 MOST_ROWS = 6  # of cues at the end of a fit; all of them are on the page
-
-
-def why_no_finding(reliance: Reliance) -> str:
-    """Why a cue above the margin is not found; empty for one that is not above."""
-    if not reliance.mean > MARGIN:
-        return ""
-    # Only a cue that the user expects is no finding where its interval excludes 0.
-    doubt = "Expected, or not judged." if reliance.low > 0 else "Not beyond doubt with so few images."
-    return WHY_NO_FINDING.get(cue_named(reliance.cue).owner, doubt)
 
 
 def closing(verdict: Verdict) -> list[str]:
@@ -38,12 +24,11 @@ def closing(verdict: Verdict) -> list[str]:
         key=lambda each: (each.cue not in found, -each.mean),
     )[:MOST_ROWS]
     rows = [
-        (each.cue, _number(each.mean), _interval(each), found.get(each.cue) or why_no_finding(each))
+        (each.cue, *_cells(each), "; ".join(filter(None, [reach(each), found.get(each.cue) or why_no_finding(each)])))
         for each in mattering
     ]
     n_more = len(verdict.measured) - len(rows)
-    heads = ("cue", phrases_of(verdict).head, "95 % interval", "")
-    text = [*_opening(verdict), *_aligned([heads, *rows] if rows else [])]
+    text = [*_opening(verdict), *_aligned([_heads(phrases_of(verdict)), *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
     text += [f"  {line}" for line in group_lines(verdict)]
     for finding in verdict.findings[:1]:
@@ -51,6 +36,7 @@ def closing(verdict: Verdict) -> list[str]:
             f"  {line}" for line in (finding.text, most_in(finding, verdict), effects_of(finding, verdict)) if line
         ]
         text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
+    text += [f"  {line}" for line in _untested(verdict)]
     return [printable(line) for line in text]
 
 
@@ -59,10 +45,38 @@ def phrases_of(verdict: Verdict) -> Phrases:
     return PHRASES[next((reliance.kind for reliance in verdict.measured), CLASSES)]
 
 
+def _untested(verdict: Verdict, escaped: Callable[[str], str] = printable) -> list[str]:
+    """The cues of which nothing is known, a line for each reason. Earlier versions kept no reasons."""
+    by_reason = verdict.untested_by_reason if verdict.why_untested else {}
+    return [
+        f"not tested: {escaped(_named(cues))}. {escaped(why.removesuffix('.'))}." for why, cues in by_reason.items()
+    ]
+
+
+def _named(cues: Sequence[str]) -> str:
+    n_more = len(cues) - MOST_CLASSES
+    few = cues if n_more <= 1 else cues[:MOST_CLASSES]
+    listed = ", ".join(few) + (f" and {n_more} more" if n_more > 1 else "")
+    return f"{len(cues)} cues ({listed})" if len(cues) > 1 else listed
+
+
 def _opening(verdict: Verdict) -> list[str]:
     """The outcome and why, a line for each part of the reason."""
-    first, *others = verdict.reason.split("; ")
+    first, *others = verdict.reasons
     return [f"{verdict.outcome}: {first}", *(f"  {part}" for part in others)]
+
+
+def _heads(phrases: Phrases) -> tuple[str, ...]:
+    return "cue", "right answers", phrases.head, "95 % interval", ""
+
+
+def _legend(phrases: Phrases) -> str:
+    counted = f"Right answers: with the cue of {phrases.donor}, then with the other cue."
+    return f"{phrases.legend.format(margin=MARGIN)} {counted}"
+
+
+def _cells(reliance: Reliance) -> tuple[str, str, str]:
+    return right_answers(reliance), lost(reliance), interval(reliance)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -76,23 +90,21 @@ def markdown(verdict: Verdict) -> str:
     """The outcome, every cause with its remedy, and what was measured."""
     findings = [line for finding, verb in to_do(verdict) for line in _finding(finding, verb, verdict)]
     cues = {finding.cue for finding in verdict.findings}
-    rows = [_row(reliance) for reliance in verdict.measured]
     why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
     above = f"is above {MARGIN:.2f} and no finding"
     notes = [f"- {escape(cue)} {above}. {_prose(note.removesuffix('.'))}." for cue, note in why if note]
     phrases = phrases_of(verdict)
-    columns = [f"| cue | {phrases.head} | 95 % interval |", "|---|---:|---:|"]
-    head = ["", phrases.legend.format(margin=MARGIN), "", *columns]
+    unknown = [f"- {line[:1].upper()}{line[1:]}" for line in _untested(verdict, _prose)]
     return "\n".join(
         [
             f"## Verdict: {verdict.outcome}",
             "",
-            _prose(verdict.reason),
+            _prose("; ".join(verdict.reasons)),
             *findings,
-            *(head if rows else []),
-            *rows,
-            *([""] if notes else []),
+            *(["", _legend(phrases), "", *_table(verdict.measured, phrases)] if verdict.measured else []),
+            *([""] if notes or unknown else []),
             *notes,
+            *unknown,
             *(["", *(f"- {_prose(line)}" for line in group_lines(verdict))] if verdict.attributes else []),
         ]
     )
@@ -108,6 +120,7 @@ def lines(verdict: Verdict) -> list[str]:
             text += [f"    {verb}: {finding.remedy.what}"]
             text += [f"      {line}" for line in finding.remedy.code.splitlines()]
     text += [f"  {line}" for line in group_lines(verdict)]
+    text += [f"  {line}" for line in _untested(verdict)]
     return [printable(line) for line in text]
 
 
@@ -175,16 +188,12 @@ def _weight(finding: Finding) -> str:
     return "relied on" if finding.outcome == FAIL else "perhaps relied on"
 
 
-def _row(reliance: Reliance) -> str:
-    return f"| {escape(reliance.cue)} | {_number(reliance.mean)} | {_interval(reliance)} |"
-
-
-def _interval(reliance: Reliance) -> str:
-    return f"{_number(reliance.low)} to {_number(reliance.high)}" if math.isfinite(reliance.low) else "not known"
-
-
-def _number(value: float) -> str:
-    return f"{value:.2f}" if math.isfinite(value) else "-"
+def _table(measured: Sequence[Reliance], phrases: Phrases) -> list[str]:
+    """As markdown. A last column says on how many images, where that is not on all."""
+    rows = [(escape(each.cue), *_cells(each), reach(each)) for each in measured]
+    n_columns = len(_heads(phrases)) - (not any(row[-1] for row in rows))
+    ruled = ["---", "---:", "---:", "---:", "---"]
+    return [f"| {' | '.join(row[:n_columns])} |" for row in [_heads(phrases), ruled, *rows]]
 
 
 def _prose(text: str) -> str:

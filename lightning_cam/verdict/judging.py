@@ -16,6 +16,7 @@ from . import hiding, reasons
 from .attributes import with_attributes
 from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
+from .untested import reasons_by_cue
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
 
@@ -73,7 +74,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
     if not report.learned or not counted:
         of_labels = reasons.labels(report, ()) if report.learned else ""
         reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing)
-        return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason)
+        return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason, why_untested=reasons_by_cue(report))
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
     found = [
@@ -98,6 +99,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         + reasons.of_object(_at_most_warn(findings, most, [*doubtful, *uncertain]) if outcome == WARN else [])
         + reasons.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
         + reasons.without_masks(missing),
+        why_untested=reasons_by_cue(report),
     )
 
 

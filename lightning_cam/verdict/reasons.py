@@ -11,8 +11,11 @@ from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .phrases import PHRASES
 from .record import FAIL, PASS, Finding
+from .untested import LISTED
 
 _MOST_LABELS = 6  # in a sentence
+_MOST_CLASSES = 3  # each with its cues, in a sentence
+_OF_ONE_CLASS = 16  # images of one class; 11 rule out `CLASS_MARGIN` if none of them loses anything
 _MOST_NAMED = 10_000  # images; whoever needs more is not helped by the number
 
 REVERSED = (
@@ -79,13 +82,12 @@ def measured(reliance: Reliance) -> str:
         return _moved(reliance)
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
     figures = f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
-    right = (
-        "" if math.isnan(own) else f"the model is right on {percent(other)} of the pictures, not {percent(own)}, and "
-    )
+    right = "" if math.isnan(own) else f"{_right(own, other)}, and "
+    reach = f"; judged on {reliance.reach}" if reliance.reach else ""
     if reliance.label:
-        differing = f"pictures that differ in {reliance.label!r}"
-        return f"{reliance.cue}: with {what} of {differing}, {right}the right answer for that label loses {figures}"
-    lost = f"{right}the right class loses {figures}{_worst_class(reliance)}"
+        differing, lost = f"pictures that differ in {reliance.label!r}", "the right answer for that label loses"
+        return f"{reliance.cue}: with {what} of {differing}, {right}{lost} {figures}{reach}"
+    lost = f"{right}the right class loses {figures}{reach}{_worst_class(reliance)}"
     return f"{reliance.cue}: with {what} of another class instead of its own, {lost}"
 
 
@@ -97,7 +99,15 @@ def _moved(reliance: Reliance) -> str:
     moves = f"the prediction{f' of {reliance.label!r}' if reliance.label else ''} moves {way} ({interval})"
     right = PHRASES[VALUES].right.format(share=f"{percent(other)} of the pictures, not {percent(own)}")
     also = "" if math.isnan(own) else f"; {right}"
+    also += f"; judged on {reliance.reach}" if reliance.reach else ""
     return f"{reliance.cue}: when pictures get only {what} of others with another value, {moves}{also}"
+
+
+def _right(own: float, other: float) -> str:
+    """How often the model is right with the cue of another class, and with that of its own."""
+    if percent(own) == percent(other):
+        return f"the model is right on {percent(own)} of the pictures as before"
+    return f"the model is right on {percent(other)} of the pictures, not {percent(own)}"
 
 
 def _worst_class(reliance: Reliance) -> str:
@@ -122,12 +132,27 @@ def apart(reliance: Reliance) -> str:
 def of_single_classes(counted: Sequence[Reliance], n_classes: int) -> str:
     """An addition to PASS: the classes for which it is not settled. A mean over classes says little about each."""
     names = list(dict.fromkeys(name for reliance in counted for name in reliance.unsettled))
-    if not names or counted[0].kind == VALUES:
+    if counted and counted[0].kind == VALUES:
         return ""
-    more = len(names) - _MOST_LABELS
-    listed = ", ".join(map(repr, names[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
-    which = "any single class" if len(names) >= n_classes else f"{listed} alone"
-    return f"; not settled for {which}: that takes 16 probe images of a class, or more"
+    small = [name for name in names if all(r.unsettled.get(name, (0, 0))[1] < _OF_ONE_CLASS for r in counted)]
+    which = "any single class" if len(small) >= n_classes else f"{_listed(small)} alone"
+    text = f"; not settled for {which}: that takes {_OF_ONE_CLASS} probe images of a class, or more" if small else ""
+    large = [name for name in names if name not in small]
+    text += "".join(f"; not settled for {name!r} alone: {_open_cues(counted, name)}" for name in large[:_MOST_CLASSES])
+    more = len(large) - _MOST_CLASSES
+    return f"{text}; not settled for {more} more classes alone either" if more > 0 else text
+
+
+def _open_cues(counted: Sequence[Reliance], name: str) -> str:
+    """What leaves a class open that has images enough: cues that reach few of them, or losses in some."""
+    open_ = {reliance.cue: reliance.unsettled[name] for reliance in counted if name in reliance.unsettled}
+    few = {cue: counts for cue, counts in open_.items() if counts[0] < _OF_ONE_CLASS}
+    reached = " and ".join(f"{cue} on {n}" for cue, (n, _) in few.items()).replace(" on ", " could be swapped on ", 1)
+    reached = f"of its {max(n for _, n in open_.values())} pictures, {reached}"
+    parts = [f"{reached}, and a claim about one class takes {_OF_ONE_CLASS}"] if few else []
+    lost = " or ".join(cue for cue in open_ if cue not in few)
+    parts += [f"some of its pictures lose by the swap of {lost}, which may be chance"] if lost else []
+    return " and ".join(parts)
 
 
 def labels(report: Report, findings: Sequence[Finding]) -> str:
@@ -147,9 +172,12 @@ def labels(report: Report, findings: Sequence[Finding]) -> str:
 
 def _names(labels: Sequence[str], kind: str) -> str:
     noun = "value" if kind == VALUES else "label"
-    more = len(labels) - _MOST_LABELS
-    listed = ", ".join(map(repr, labels[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
-    return f"the {noun} {listed}" if len(labels) == 1 else f"the {noun}s {listed}"
+    return f"the {noun} {_listed(labels)}" if len(labels) == 1 else f"the {noun}s {_listed(labels)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_LABELS
+    return ", ".join(map(repr, names[:_MOST_LABELS])) + (f" and {more} more" if more > 0 else "")
 
 
 def below_margin(counted: Sequence[Reliance]) -> str:
@@ -164,7 +192,7 @@ def not_tested(measured: Sequence[Reliance]) -> str:
     """An addition to PASS: the cues of the table of which nothing is known."""
     tested = {reliance.cue for reliance in measured if not math.isnan(reliance.low)}
     names = [cue.name for cue in CUES if cue.name not in tested]
-    return f"; not tested: {', '.join(names)}" if names else ""
+    return f"; {LISTED}{', '.join(names)}" if names else ""
 
 
 def context(report: Report) -> str:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from ..attributes import AttributeReading
-from ..cues import CUES, Remedy
+from ..cues import Remedy
 from ..intervention import Reliance
 from ..text import printable
+from . import untested
 
 Outcome: TypeAlias = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
 PASS: Literal["PASS"] = "PASS"
@@ -76,6 +77,7 @@ class Verdict:
         measured: Every cue that was put to the test, whether it counts or not.
         reason: Why this outcome, in a sentence or two.
         attributes: Right answers by group, for every attribute of the probe that the user knows.
+        why_untested: For each cue without a number, why there is none. Empty in files of earlier versions.
     """
 
     outcome: Outcome
@@ -84,6 +86,7 @@ class Verdict:
     measured: tuple[Reliance, ...]
     reason: str
     attributes: tuple[AttributeReading, ...] = ()
+    why_untested: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"
@@ -105,8 +108,19 @@ class Verdict:
 
     @property
     def untested(self) -> tuple[str, ...]:
-        """The cues of the table for which there is no number: nothing is known of them."""
-        return tuple(cue.name for cue in CUES if cue.name not in self.tested)
+        """The cues for which there is no number, of the table or of the user's own: nothing is known of them."""
+        return tuple(cue for cue in untested.names_of_all(self.measured) if cue not in self.tested)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The parts of the reason, but for the list of what was not tested: `untested_by_reason` says more."""
+        parts = self.reason.split("; ")
+        return tuple(part for part in parts if not (self.why_untested and part.startswith(untested.LISTED)))
+
+    @property
+    def untested_by_reason(self) -> dict[str, list[str]]:
+        """The same by the reason that they share, which is a sentence."""
+        return untested.grouped(self.untested, self.why_untested)
 
     def __str__(self) -> str:
         texts = (f"  {'' if one.is_cause else 'likely the same cause: '}{one.text}" for one in self.findings)

@@ -1,0 +1,65 @@
+"""Why there is no number for a cue, in sentences that several cues may share."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ..cues import CUES, REGION
+from ..examination import Report
+from ..intervention import Reliance, Trial
+
+_NO_TRIAL = "No trial of this run swaps it; leave trials=None to swap all."
+_NO_REGION = (
+    "No audit names a part of the pictures that gives the class away; CAMCallback(audit=audit_dataset(folder)) looks "
+    "for one."
+)
+_NO_MASKS = "No masks of the objects were given; Probe.from_dataset(dataset, masks=masks) takes them."
+_ONE_CLASS = "All pictures of the probe are of one class, so no picture can lend anything of another class."
+_TOO_ALIKE = "The probe's pictures of different classes do not differ in it, so a swap would change nothing."
+_TOO_FEW = "Too few of the probe's pictures differ in it, so it was swapped on too few to judge."
+LISTED = "not tested: "  # begins the part of a reason that lists such cues
+# For verdicts of earlier versions, which do not say why.
+UNKNOWN = "It was not swapped in this run, or on too few pictures."
+
+
+def reasons_by_cue(report: Report) -> dict[str, str]:
+    """A sentence for each cue without a number: of the table, and of the report's own trials."""
+    measured = {reliance.cue: reliance for reliance in report.reliances}
+    trials = {trial.cue: trial for trial in report.trials}
+    unknown = [cue for cue in names_of_all(report.reliances, report.trials) if not has_number(measured.get(cue))]
+    return {cue: _why(report, trials.get(cue), measured.get(cue), cue) for cue in unknown}
+
+
+def names_of_all(reliances: Sequence[Reliance], trials: Sequence[Trial] = ()) -> list[str]:
+    """The cues of the table, and those of the user's own."""
+    return list(
+        dict.fromkeys(
+            [*(cue.name for cue in CUES), *(trial.cue for trial in trials), *(reliance.cue for reliance in reliances)]
+        )
+    )
+
+
+def has_number(reliance: Reliance | None) -> bool:
+    """Whether anything can be said of a cue."""
+    return reliance is not None and not math.isnan(reliance.low)
+
+
+def grouped(cues: Sequence[str], why: Mapping[str, str]) -> dict[str, list[str]]:
+    """The cues by the reason that they share.
+
+    >>> grouped(["a", "b", "c"], {"a": "x", "b": "y", "c": "x"})
+    {'x': ['a', 'c'], 'y': ['b']}
+    """
+    groups: dict[str, list[str]] = {}
+    for cue in cues:
+        groups.setdefault(why.get(cue, UNKNOWN), []).append(cue)
+    return groups
+
+
+def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: str) -> str:
+    if trial is None:
+        return _NO_REGION if cue == REGION.name else _NO_TRIAL
+    if report.has_one_class:
+        return _ONE_CLASS
+    if trial.swap.needs_masks and cue not in report.effects:
+        return _NO_MASKS
+    return _TOO_FEW if reliance is not None and reliance.n else _TOO_ALIKE
