@@ -71,6 +71,11 @@ def test_a_plain_loop_is_judged_and_leaves_the_folder_of_a_run(tmp_path: Path) -
 
 
 @pytest.mark.slow
+def test_a_model_of_picture_and_table_relies_on_a_ruler(tmp_path: Path) -> None:
+    assert re.search(r"^FAIL .*(corner|patch|border|background)", run("two_inputs.py", tmp_path), re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path) -> None:
     printed = run("multi_label.py", tmp_path)
 

@@ -1,5 +1,6 @@
 """Models that are given more than images: the rest stays with its picture, and only pictures are edited."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -273,3 +274,41 @@ def test_a_step_that_such_a_probe_lacks_is_noticed(tmp_path: Path) -> None:
 
     assert watch.verdict is not None
     assert watch.verdict.outcome == "INCONCLUSIVE"
+
+
+def test_a_probe_is_drawn_with_the_rest_of_each_item() -> None:
+    items = in_dicts(32, 1, planted=False)
+    drawn = Probe.from_dataset(Listed([{**item, "rest": {"flag": item["flag"]}} for item in items.items]), 16)
+    plain = Probe.from_dataset(items, 16)
+    flag_of = {image.numpy().tobytes(): flag for image, flag in zip(*pictures(32, 1, planted=False)[:2], strict=True)}
+
+    assert torch.equal(drawn.rest["flag"], torch.stack([flag_of[image.numpy().tobytes()] for image in drawn.images]))
+    assert plain.rest is None
+
+
+@pytest.mark.parametrize(
+    ("rests", "words"),
+    [([torch.zeros(3), torch.zeros(4)], "one form in all items"), (["a question", "one"], "numbers or tensors")],
+)
+def test_a_rest_that_cannot_be_carried_is_refused_in_a_sentence(rests: list[Any], words: str) -> None:
+    items = [{"image": torch.rand(3, 8, 8), "label": i % 2, "rest": rests[i % 2]} for i in range(8)]
+    with pytest.raises(ValueError, match=words):
+        Probe.from_dataset(Listed(items))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:lightning_cam. FAIL")
+@pytest.mark.parametrize(("planted", "outcome"), [(True, "FAIL"), (False, "PASS")])
+def test_one_line_says_what_to_paste_and_that_line_judges(planted: bool, outcome: str, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"trials": ("background",), "max_overhead": 1, "sinks": [], "verbose": False}
+    plain = CAMCallback(**options)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained(tmp_path, plain, planted=planted, epochs=1)
+    pasted = CAMCallback(read=lambda item: {**item, "rest": {"flag": item["flag"]}}, **options)
+    weights = trained(tmp_path, pasted, planted=planted, epochs=12).state_dict()
+
+    assert any("'rest': {'flag': item['flag']}" in str(message.message) for message in caught)
+    assert pasted.verdict is not None
+    assert pasted.verdict.outcome == outcome, str(pasted.verdict)
+    assert digest(weights) == digest(trained(tmp_path, planted=planted, epochs=12).state_dict())

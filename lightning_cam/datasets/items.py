@@ -30,6 +30,7 @@ from .values import are_fractions, values_of
 IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
 MASK_KEYS = ("mask", "masks")
 SEGMENTATION_KEYS = ("seg", "segmentation", "segmentation_mask")  # of MONAI and Hugging Face; they may number classes
+REST_KEY = "rest"
 _NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
@@ -52,6 +53,7 @@ class Item:
         marks: Of several labels, see `questions`; empty where the target is one class.
         attributes: Values of the reader's attributes, in their order.
         values: Numbers to predict, if the target may be such; see `values`.
+        rest: What the model is given beside the image, by the name or the number of the argument.
     """
 
     image: Tensor
@@ -62,6 +64,7 @@ class Item:
     marks: tuple[int, ...] = ()
     attributes: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    rest: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Reader:
         try:
             known = values_at(self.attributes, raw, index)
             item = self._item(image, label, extras, index)
-            item = replace(item, marks=marks, values=values, attributes=known)
+            item = replace(item, marks=marks, values=values, attributes=known, rest=_rest_of(raw))
             return ItemReading(label, item, marks, values)
         except ValueError as error:
             return ItemReading(label, str(error), marks, values)
@@ -204,6 +207,19 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
             target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
     raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
+
+
+def _rest_of(item: Any) -> dict[str, Tensor]:
+    """What the model is given beside the image: under the key "rest" of an item, a tensor, several, or by name."""
+    rest = item.get(REST_KEY) if isinstance(item, Mapping) else None
+    if rest is None:
+        return {}
+    several = rest if isinstance(rest, (Mapping, tuple, list)) else [rest]
+    named = several if isinstance(several, Mapping) else {str(place): each for place, each in enumerate(several)}
+    try:
+        return {str(name): torch.as_tensor(value).detach().cpu() for name, value in named.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"the rest of an item must be numbers or tensors, got {form_of(rest)}") from error
 
 
 def _check_single(image: Any, target: Any) -> None:

@@ -30,6 +30,7 @@ class Drawn:
     labels: Tensor | None = None
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     values: Tensor | None = None
+    rest: Mapping[str, Tensor] | None = None
 
 
 def assemble(
@@ -59,7 +60,17 @@ def assemble(
         labels=checked_marks([item.marks for item in masked]) if has_several else None,
         attributes={name: [item.attributes[place] for item in masked] for place, name in enumerate(attributes)},
         values=torch.tensor([item.values for item in masked]) if has_values else None,
+        rest=_stacked([item.rest for item in masked]),
     )
+
+
+def _stacked(rests: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """What the model is given beside images, in rows."""
+    forms = {tuple((name, tuple(value.shape)) for name, value in rest.items()) for rest in rests}
+    if len(forms) > 1:
+        first, second = sorted(map(str, forms))[:2]
+        raise ValueError(f"the rest must have one form in all items, got {first} and {second}; pad it in read=")
+    return {name: torch.stack([rest[name] for rest in rests]) for name in rests[0]}
 
 
 class ArgumentError(ValueError):

@@ -57,7 +57,8 @@ class CAMCallback(Callback):
         forward: ``(module, inputs) -> class scores``, for modules whose ``forward`` gives something else.
         preprocess: Pixels in [0, 1] to model input, for a probe that has none. None finds it for a drawn probe: in the
             data set's transform, and by a comparison with the first validation batch that reaches the model.
-        read: Item of the data set to ``(image, target)`` or ``(image, target, mask)``, for a drawn probe.
+        read: Item of the data set to ``(image, target)``, to ``(image, target, mask)`` or, for models of more than
+            images, to a dict with "image", "label" and "rest", as in `Probe`. For a drawn probe.
         size: ``(height, width)`` of the images of a drawn probe; None leaves them as they are.
         batch_size: Probe images in one forward pass.
 

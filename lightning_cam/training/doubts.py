@@ -91,8 +91,13 @@ def more_than_images(replay: Replay, others: list[str]) -> str:
     return (
         f"The class scores depend on more than the images: your step also gives {names} to {in_code(replay.name)}. "
         "The probe has only images. Say what to use for it: "
-        f"CAMCallback(forward=lambda module, images: {replay.sketch()})."
+        f"CAMCallback(forward=lambda module, images: {replay.sketch()}). Or have each picture keep its own: "
+        f"CAMCallback(read=lambda item: {{'image': image, 'label': label, 'rest': {{{_rest_sketch(others)}}}}})."
     )
+
+
+def _rest_sketch(others: list[str]) -> str:
+    return ", ".join(f"{name!r}: item[{name!r}]" for name in others)
 
 
 def _described(images: Tensor) -> str:
