@@ -210,6 +210,25 @@ def test_other_pictures_are_two_samples_with_a_wider_interval(pair: tuple[Path, 
     assert "as two samples, with wider intervals: they looked at other pictures" in compare(pair[0], other).remarks[0]
 
 
+@pytest.mark.parametrize("first", [0, 1000], ids=["the same pictures", "other pictures"])
+def test_effects_that_almost_agree_are_not_shown_to_be_the_same_by_few_pictures(tmp_path: Path, first: int) -> None:
+    """Of 32 pictures, a tenth may be unlike and have gone unseen."""
+    effects = [{"border": spread(0.08, seed=seed, sd=0.002, n=32)} for seed in (0, 1)]
+    change = compare(keep(tmp_path / "a", effects[0], n=32), keep(tmp_path / "b", effects[1], n=32, first=first))
+
+    border, right = change.changes[0]["border"], change.changes[0]["right on the probe"]
+    assert border.direction == "open"
+    assert border.high - border.low > 0.2
+    assert right.low < -0.05 < 0.05 < right.high
+
+
+def test_two_samples_have_a_wider_interval_than_their_pairs(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    other = compare(pair[0], keep(tmp_path / "other", CLEAN, first=1000)).changes[0]
+    paired = compare(*pair).changes[0]
+
+    assert all(other[what].high - other[what].low > paired[what].high - paired[what].low for what in ("border", "tone"))
+
+
 @pytest.mark.parametrize(
     "values",
     [

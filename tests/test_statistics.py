@@ -516,11 +516,27 @@ def test_scipy_is_not_asked_about_means_without_spread(
 
 
 def test_pairs_that_move_together_have_a_narrow_interval() -> None:
-    before = torch.linspace(-0.5, 0.5, 32).repeat_interleave(2)
-    after = before + 0.1 + 0.01 * torch.arange(64).sin()
-    low, high = statistics.paired_interval(before, after, torch.arange(64) % 2, level=0.99)
+    before = torch.linspace(-0.5, 0.5, 512).repeat_interleave(2)
+    after = before + 0.1 + 0.01 * torch.arange(1024).sin()
+    low, high = statistics.paired_interval(before, after, torch.arange(1024) % 2, level=0.99)
 
     assert 0.09 < low < 0.1 < high < 0.11
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 2e-3, 1e-2], ids=str)
+def test_runs_that_differ_a_little_are_not_surer_the_same_than_runs_that_do_not(spread: float) -> None:
+    change, strata = spread * torch.arange(32).sin(), torch.arange(32) % 2
+    low, high = statistics.paired_interval(torch.zeros(32), change, strata, level=0.99)
+
+    assert low < -0.14
+    assert high > 0.14
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-4, 2e-3, 1e-2], ids=str)
+def test_few_effects_that_almost_agree_do_not_show_that_all_are_small(spread: float) -> None:
+    effects = spread * torch.arange(32).sin()
+
+    assert statistics.bca_interval(effects, torch.arange(32) % 2)[1] > 0.089
 
 
 def test_the_ends_of_two_samples_add_up_as_errors_do() -> None:

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from torch import Tensor
 
 from .. import statistics
-from ..intervention import MARGIN, Reliance
+from ..intervention import MARGIN
 from ..sinks.per_image import PerImage
 from .runs import ComparedRun, shared_rows
 
@@ -111,8 +111,8 @@ def changes_from(baseline: ComparedRun, others: Sequence[ComparedRun]) -> tuple[
     """Of each other run, by cue; and remarks. The intervals are widened for the number of them all (Bonferroni)."""
     found = [pairs_of(baseline, other) for other in others]
     counts = [
-        len(baseline.measured.keys() & other.measured.keys()) + (pairs is not None)
-        for other, (pairs, _) in zip(others, found, strict=True)
+        len(baseline.measured.keys() & other.measured.keys()) + (None not in (baseline.images, other.images))
+        for other in others
     ]
     level = 1 - (1 - LEVEL) / max(sum(counts), 1)
     changes = [_changes(baseline, other, pairs, level) for other, (pairs, _) in zip(others, found, strict=True)]
@@ -121,18 +121,30 @@ def changes_from(baseline: ComparedRun, others: Sequence[ComparedRun]) -> tuple[
 
 def _changes(baseline: ComparedRun, other: ComparedRun, pairs: Pairs | None, level: float) -> dict[str, Change]:
     cues = dict.fromkeys([*baseline.measured, *other.measured])
-    changes = {cue: _change(cue, pairs, baseline.measured.get(cue), other.measured.get(cue), level) for cue in cues}
-    if pairs is not None:
-        return {**changes, ACCURACY: pairs.change(ACCURACY, level)}
-    return {**changes, ACCURACY: Change(ACCURACY, baseline.accuracy, other.accuracy, math.nan, math.nan)}
+    changes = {cue: _change(cue, pairs, baseline, other, level) for cue in cues}
+    accuracy = _accuracy(baseline, other, level) if pairs is None else pairs.change(ACCURACY, level)
+    return {**changes, ACCURACY: accuracy}
 
 
-def _change(cue: str, pairs: Pairs | None, one: Reliance | None, other: Reliance | None, level: float) -> Change:
+def _accuracy(baseline: ComparedRun, other: ComparedRun, level: float) -> Change:
+    """Of two samples; without an interval where the answers of one run are not known."""
+    before, after = baseline.accuracy, other.accuracy
+    if baseline.images is None or other.images is None:
+        return Change(ACCURACY, before, after, math.nan, math.nan)
+    one, two = (
+        (share, *statistics.wilson_interval(share, n))
+        for share, n in ((before, len(baseline.images.names)), (after, len(other.images.names)))
+    )
+    return Change(ACCURACY, before, after, *statistics.unpaired_interval(one, two, level=level))
+
+
+def _change(cue: str, pairs: Pairs | None, baseline: ComparedRun, other: ComparedRun, level: float) -> Change:
     """In pairs where there are enough, else of two samples; unknown where one run has not measured the cue."""
-    if one is None or other is None:
-        before, after = (math.nan if reliance is None else reliance.mean for reliance in (one, other))
+    one, two = baseline.measured.get(cue), other.measured.get(cue)
+    if one is None or two is None:
+        before, after = (math.nan if reliance is None else reliance.mean for reliance in (one, two))
         return Change(cue, before, after, math.nan, math.nan)
     if pairs is not None and not math.isnan((change := pairs.change(cue, level)).low):
         return change
-    ends = [(reliance.mean, reliance.low, reliance.high) for reliance in (one, other)]
-    return Change(cue, one.mean, other.mean, *statistics.unpaired_interval(ends[0], ends[1], level=level))
+    interval = statistics.unpaired_interval(baseline.ends(one), other.ends(two), level=level)
+    return Change(cue, one.mean, two.mean, *interval)

@@ -18,6 +18,7 @@ from ..text import printable
 from ..verdict import INCONCLUSIVE, WARN, Verdict
 
 MOST_RUNS = 26  # one letter each
+_UNKNOWN_N = 64  # images, where a file does not say it: of a probe that nobody sized
 _ROUNDING = 1e-3  # effects are kept with four decimals
 
 
@@ -71,6 +72,13 @@ class ComparedRun:
     def measured(self) -> dict[str, Reliance]:
         """Reliances with an interval, by cue."""
         return {reliance.cue: reliance for reliance in self.verdict.measured if not math.isnan(reliance.low)}
+
+    def ends(self, reliance: Reliance) -> tuple[float, float, float]:
+        """Mean, low and high of its 95 % interval, which is no narrower than the number of images allows."""
+        images = self.images
+        n = _UNKNOWN_N if images is None else statistics.effective_n(images.effects[reliance.cue], images.targets)
+        interval = (reliance.low, reliance.high)
+        return reliance.mean, *statistics.with_unseen(reliance.mean, interval, n, level=0.95)
 
 
 def read_runs(folders: Sequence[Path]) -> list[ComparedRun]:

@@ -211,8 +211,13 @@ def _in_probability(cue: str, effects: Tensor, targets: Tensor, classes: Sequenc
 def _needed_n(effects: Tensor, targets: Tensor, mean: float) -> float:
     n = len(effects) - statistics.n_undefined(effects)
     sd = statistics.standard_error(effects, targets) * math.sqrt(n)
-    agreeing = _needed_agreeing(mean) if sd < statistics.NO_SPREAD else 0
-    return max(statistics.needed_n(sd, mean, MARGIN, _LEVEL), agreeing)
+    least = _needed_agreeing(mean) if sd < statistics.NO_SPREAD else _needed_unseen(mean)
+    return max(statistics.needed_n(sd, mean, MARGIN, _LEVEL), least)
+
+
+def _needed_unseen(mean: float) -> float:
+    """Images of which a share of `MARGIN` would not have gone unseen, below which no interval ends: 29."""
+    return 0 if mean >= MARGIN else math.ceil(math.log(_LEVEL) / math.log(1 - MARGIN))
 
 
 def _needed_agreeing(mean: float) -> float:

@@ -15,9 +15,11 @@ from .intervals import (
     equivalent,
     paired_interval,
     unpaired_interval,
+    wilson_interval,
     wilson_lower,
+    with_unseen,
 )
-from .means import FEWEST, n_undefined, rank_correlation, standard_error, stratified_mean
+from .means import FEWEST, effective_n, n_undefined, rank_correlation, standard_error, stratified_mean
 from .significance import check_level, differ, gatekept, holm, joint_p, needed_n, sign_flip_p
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "correlates",
     "decision_bounds",
     "differ",
+    "effective_n",
     "equivalent",
     "gatekept",
     "has_learned",
@@ -44,5 +47,7 @@ __all__ = [
     "stratified_mean",
     "tells_apart",
     "unpaired_interval",
+    "wilson_interval",
     "wilson_lower",
+    "with_unseen",
 ]

@@ -30,6 +30,17 @@ def defined(effects: Tensor, strata: Tensor) -> tuple[Values, Labels, Values]:
     return effects.detach().cpu().double().numpy()[kept], labels[kept], weights / weights.sum()
 
 
+def effective_n(effects: Tensor, strata: Tensor) -> float:
+    """Images of equal weight that say no more than these: a class of few images counts as much as one of many.
+
+    >>> import torch
+    >>> effective_n(torch.zeros(64), torch.arange(64) // 62)
+    4.0
+    """
+    _, _, weights = defined(effects, strata)
+    return float(round(1 / weights.max())) if len(weights) else math.nan
+
+
 def samples_of(values: Values, labels: Labels, weights: Values) -> tuple[list[Values], list[float]]:
     """What is resampled together: the images of a class, sorted, so that their order does not matter; and its weight.
 
