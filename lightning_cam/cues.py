@@ -227,7 +227,7 @@ PATCH = Cue(
 
 STYLE = Cue(
     "style",
-    "the style of the whole picture (shifts of colours and rows, saturation, noise)",
+    "the style of the whole picture (shifts of colours and rows, saturation, noise, patterns)",
     Remedy(
         "pass all pictures through the same processing; else shift channels, vary saturation and add noise at random",
         f"import torch\n{_V2}# image is (3, H, W), from 0 to 1\ndef random_style(image):\n"

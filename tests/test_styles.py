@@ -95,6 +95,37 @@ def test_noise_behind_the_objects_alone_is_no_style() -> None:
     assert not style_levels(images, MASKS, LABELS).changes.any()
 
 
+def waves(n: int = N) -> Tensor:
+    """Faint waves of a period of five pixels that begin anywhere, ``(n, 1, 1, SIDE)``."""
+    phases = 6.28 * torch.rand(n, 1, 1, 1, generator=torch.Generator().manual_seed(2))
+    return 0.05 * torch.sin(2 * torch.pi * torch.arange(SIDE) / 5 + phases)
+
+
+def of_waves(image: Tensor) -> float:
+    return float(torch.fft.rfft2(image.mean(0))[0, SIDE // 5].abs())
+
+
+def test_a_pattern_over_whole_pictures_is_brought_and_taken_away() -> None:
+    images = scenes() + waves() * (LABELS == 1)[:, None, None, None]
+    levels = style_levels(images, MASKS, LABELS)
+
+    to_1, to_0 = (levels.bring(torch.tensor([one]), torch.tensor([1 - one]))[0] for one in (0, 1))
+
+    assert levels.changes[torch.arange(N), 1 - LABELS].all()
+    assert not levels.changes[torch.arange(N), LABELS].any()
+    assert of_waves(to_1) > 0.5 * of_waves(images[1])
+    assert of_waves(to_0) < 0.2 * of_waves(images[1])
+    assert style_differs_off_object(images, MASKS, LABELS)
+
+
+@pytest.mark.parametrize("place", ["behind", "on the object"])
+def test_a_pattern_in_one_part_of_the_picture_is_no_style(place: str) -> None:
+    inside = MASKS[:, None] if place == "on the object" else ~MASKS[:, None]
+    images = scenes() + waves() * inside * (LABELS == 1)[:, None, None, None]
+
+    assert not style_levels(images, MASKS, LABELS).changes.any()
+
+
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_classes_of_one_style_are_left_alone(channels: int) -> None:
     levels = style_levels(scenes(channels), MASKS, LABELS)

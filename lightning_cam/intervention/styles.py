@@ -1,7 +1,8 @@
 """The style of whole pictures: what a camera, a scanner or a program leaves in all of a picture, object included.
 
-Read are how far colour channels and every other row or column are shifted, how saturated colours are, and how much
-noise there is. Each is brought from class to class where classes surely differ in it, all in one edit.
+Read are how far colour channels and every other row or column are shifted, how saturated colours are, how much noise
+there is, and which patterns lie over all. Each is brought from class to class where classes surely differ in it, all in
+one edit.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from .filters import FLOOR, blurred, by_parts, mean_of
 from .levels import Levels, of_classes, shared_steps
 from .masks import off_object, on_object
 from .parts import hide_object
+from .patterns import patterns_of, with_patterns
 
 _LAGS = (0, 1, -1, 2, -2, 3, -3)  # pixels; the nearest first, so that a flat picture has none. Chosen, not measured.
 _CROP = 128  # side in pixels of the piece in which shifts are read: the whole picture takes longer
@@ -42,17 +44,20 @@ class _Steps:
         shifts: ``(N, classes, 6)`` whole pixels: two channels along rows and columns, every other row and column.
         gains: ``(N, classes)`` logarithm of the gain of saturation.
         noise: ``(N, classes)`` standard deviation of the noise to add; noise cannot be taken away.
+        patterns: ``(classes, H, W // 2 + 1)`` as `patterns_of` finds them.
     """
 
     shifts: Tensor
     gains: Tensor
     noise: Tensor
+    patterns: Tensor
 
 
 def style_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     """Levels of style, one for each class. Classes that do not differ have the same style, and nothing is changed."""
     steps = _steps_of(images, masks, targets)
-    changes = steps.shifts.any(2) | (steps.gains != 0) | (steps.noise > 0)
+    patterned = (steps.patterns[targets][:, None] != steps.patterns).any((2, 3)) if steps.patterns.any() else False
+    changes = steps.shifts.any(2) | (steps.gains != 0) | (steps.noise > 0) | patterned
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         pictures = images[chosen]
@@ -60,17 +65,19 @@ def style_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
             pictures[at] = _shifted(pictures[at], steps.shifts[row, level].tolist())
         gains, noise = (each[chosen, wanted][:, None, None, None] for each in (steps.gains, steps.noise))
         grey = pictures.mean(1, keepdim=True)
-        generator = torch.Generator().manual_seed(0)
-        grain = torch.randn(pictures.shape, generator=generator)
-        return (grey + (pictures - grey) * gains.exp() + grain * noise).clamp(0, 1)
+        grain = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
+        pictures = grey + (pictures - grey) * gains.exp() + grain * noise
+        if steps.patterns.any():
+            pictures = with_patterns(pictures, steps.patterns[wanted])
+        return pictures.clamp(0, 1)
 
     return Levels(targets, changes, bring)
 
 
 def style_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
-    """Whether the classes' backgrounds differ in style by themselves. Gains and noise are read there anyway."""
+    """Whether the classes' backgrounds differ in style by themselves. All but shifts is read there anyway."""
     steps = _steps_of(images, masks, targets)
-    if bool((steps.gains != 0).any() or (steps.noise > 0).any()):
+    if bool((steps.gains != 0).any() or (steps.noise > 0).any() or steps.patterns.any()):
         return True
     behind = by_parts(lambda some, theirs: _shifts_of(hide_object(some, theirs)), images, masks)
     return bool(_shift_steps(behind, targets).any())
@@ -89,9 +96,9 @@ def _steps_of(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
 
 def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
     read = by_parts(_shifts_of, images)
-    shifts = _shift_steps(read, targets)
+    shifts, patterns = _shift_steps(read, targets), patterns_of(images, masks, targets)
     if images.shape[1] != 3 or len(set(targets.tolist())) < 2:
-        return _Steps(shifts, torch.zeros(shifts.shape[:2]), torch.zeros(shifts.shape[:2]))
+        return _Steps(shifts, torch.zeros(shifts.shape[:2]), torch.zeros(shifts.shape[:2]), patterns)
     if shifts.any():  # a shift makes edges coloured and rough, which is neither saturation nor noise
         own = of_classes(read, targets).round()[targets]
         images = torch.stack([_shifted(one, (-by).tolist()) for one, by in zip(images, own, strict=True)])
@@ -104,6 +111,7 @@ def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
         shifts,
         colour.clamp(-_MOST_GAIN, _MOST_GAIN).where(colour.abs() > _LEAST_GAIN, 0.0),
         _noise_steps(noise_off, noise_on, targets),
+        patterns,
     )
 
 
