@@ -304,6 +304,8 @@ def test_the_reason_of_an_inconclusive_verdict_is_said(tmp_path: Path) -> None:
     runs = keep(tmp_path / "a", BIASED, ("border",)), keep(tmp_path / "b", CLEAN, outcome="INCONCLUSIVE")
 
     assert "the verdict of B is INCONCLUSIVE: a reason" in compare(*runs).remarks
+    change(runs[1], reason="a reason; and much more that is on the page of the run")
+    assert "the verdict of B is INCONCLUSIVE: a reason" in compare(*runs).remarks
 
 
 def test_one_run_is_not_enough(pair: tuple[Path, Path]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from house.browser import TELEPHONE, in_chromium, opened, width_on_a_telephone
+from house.browser import TELEPHONE, in_chromium, on_a_telephone, opened
 from house.compared import BIASED, CLEAN, images, verdict
 from house.report_pages import HOSTILE, Elements, driven, page, portraits
 from lightning_cam import cli, compare
@@ -18,11 +18,11 @@ OF_BOTH = ("biased", "remedied")
 
 def run(folder: Path, name: str, steps: tuple[int, ...], of: Portraits) -> Path:
     """A run with maps that differ from those of other names."""
-    sink, effects = FolderSink(folder / name), BIASED if name == OF_BOTH[0] else CLEAN
+    sink, effects = FolderSink(folder / name), BIASED if name.startswith(OF_BOTH[0]) else CLEAN
     for step in steps:
         each = page(step + len(name), of, probe_accuracy=0.5)
         kept = {"step": step, "run": Run(name), "probe": "a probe", "images": images(effects)}
-        found = ("border",) if name == OF_BOTH[0] else ()
+        found = ("border",) if name.startswith(OF_BOTH[0]) else ()
         sink.write(Page(**{**vars(each), **kept, "verdict": verdict(effects, found), "is_final": step == steps[-1]}))
     return folder / name
 
@@ -131,5 +131,22 @@ def test_hostile_names_run_nothing(tmp_path: Path) -> None:
 
 
 @in_chromium
-def test_nothing_is_wider_than_a_telephone(file: Path) -> None:
-    assert width_on_a_telephone(file) <= TELEPHONE
+def test_a_telephone_shows_paths_verdicts_and_whole_numbers(tmp_path: Path) -> None:
+    names = [f"{name}_with_random_backgrounds/lightning_logs/version_0/{name}" for name in OF_BOTH]
+    compare(*(run(tmp_path, name, (0, 4), portraits()) for name in names)).to_html(tmp_path / "compare.html")
+
+    width, standing, numbers = on_a_telephone(tmp_path / "compare.html", SEEN)
+    assert width <= TELEPHONE
+    assert min(standing) > 200
+    assert max(numbers) < 30
+
+
+SEEN = """[
+    page.documentElement.scrollWidth,
+    [...page.querySelectorAll(".compared dd")].map((each) => each.clientWidth),
+    [...page.querySelectorAll(".changes td:nth-child(3), .changes td:nth-child(4)")].map((cell) => {
+        const text = page.createRange();
+        text.selectNodeContents(cell);
+        return text.getBoundingClientRect().height;
+    }),
+]"""

@@ -59,7 +59,8 @@ class ComparedRun:
         """Why its figures may be worth less, a sentence each."""
         interim = f"the fit of {self.letter} had not ended: these are its figures at step {self.kept.step}"
         old = f"the file of {self.letter} does not say whether the fit had ended, since an earlier version wrote it"
-        open_ = f"the verdict of {self.letter} is {self.verdict.outcome}: {self.verdict.reason}"
+        why, _, _ = self.verdict.reason.partition("; ")  # the rest is on the run's own page
+        open_ = f"the verdict of {self.letter} is {self.verdict.outcome}: {why}"
         said = {True: [], False: [interim], None: [old]}[self.kept.is_final]
         return [*said, open_] if self.verdict.outcome in (WARN, INCONCLUSIVE) else said
 

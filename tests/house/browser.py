@@ -29,12 +29,17 @@ def opened(file: Path, address: str = "", *options: str) -> tuple[str, list[str]
 
 
 def width_on_a_telephone(file: Path) -> int:
-    """How wide a page is in a window of `TELEPHONE`. Chromium's own windows are no narrower than 500."""
+    """How wide a page is in a window of `TELEPHONE`."""
+    return int(on_a_telephone(file, "page.documentElement.scrollWidth"))
+
+
+def on_a_telephone(file: Path, expression: str) -> Any:
+    """What JavaScript says of the document ``page`` in a window of `TELEPHONE`. Chromium's own have 500 at least."""
     frame = file.with_name("frame.html")
-    code = "onload = () => { document.title = frames[0].document.documentElement.scrollWidth }"
+    code = f"onload = () => {{ const page = frames[0].document; document.title = JSON.stringify({expression}) }}"
     frame.write_text(f'<iframe src="{file.name}" width="{TELEPHONE}" height="900"></iframe><script>{code}</script>')
     dom, _ = opened(frame, "", "--allow-file-access-from-files")
-    return int(re.findall(r"<title>(\d+)</title>", dom)[0])
+    return json.loads(re.findall(r"<title>(.+?)</title>", dom)[0])
 
 
 KEYS = {"ArrowLeft": 37, "Enter": 13}
