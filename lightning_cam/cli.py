@@ -92,6 +92,13 @@ def _add_audit(commands: "_Commands") -> None:
         metavar="SOURCE",
         help="a folder with one folder per class, or a .csv file with the columns path and label",
     )
+    audit.add_argument(
+        "--attribute",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="a column of the .csv file, such as the site, whose values may give the class away; may be repeated",
+    )
     audit.add_argument("--json", action="store_true", help="print all facts and findings as JSON instead of a table")
     audit.add_argument(
         "--out",
@@ -202,7 +209,8 @@ def _audit(options: argparse.Namespace) -> int:
                 bar.update(n_done - bar.n)
 
             limits = {"per_class": options.per_class, "seed": options.seed, "workers": options.workers}
-            result = audit_dataset(options.source, **limits, progress=show)
+            known = {name: name for name in options.attribute}
+            result = audit_dataset(options.source, **limits, progress=show, attributes=known)
     except (ValueError, OSError) as error:
         print(f"lightning-cam audit: {printable(error)}", file=sys.stderr)
         return UNUSABLE

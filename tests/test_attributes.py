@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
+from torchvision.utils import save_image
 
 from house.reports import report
-from lightning_cam import Probe, Report, Verdict, judge
+from lightning_cam import Probe, Report, Verdict, audit_dataset, cli, judge
 from lightning_cam.attributes import AttributeReading, association, corrected, read_attribute
 from lightning_cam.examination import examine
 from lightning_cam.intervention import Reliance
@@ -270,12 +271,19 @@ def test_a_group_that_loses_warns_names_the_attribute_and_never_fails(
     assert "'place'" in verdict.reason
 
 
-def test_what_is_expected_not_learned_or_unproven_leaves_the_verdict_as_it_is() -> None:
+def test_what_is_expected_or_unproven_leaves_the_verdict_as_it_is() -> None:
     harmless = read({(y, a): (57, 60) for y in (0, 1) for a in ("land", "sea")})
 
     assert judged(harmless, reliance()).outcome == "PASS"
     assert judged(read(WATERBIRDS), reliance(), expected=("attribute place",)).outcome == "PASS"
-    assert judged(read(WATERBIRDS), reliance(), learned=False).outcome == "INCONCLUSIVE"
+
+
+def test_a_model_that_knows_the_value_alone_warns_though_it_is_right_by_chance() -> None:
+    groups = {(y, a): (40 * ((y == 1) == (a == "sea")), 40) for y in (0, 1) for a in ("land", "sea")}
+    constant = {(y, a): (40 * (y == 1), 40) for y in (0, 1) for a in ("land", "sea")}
+
+    assert judged(read(groups), reliance(), learned=False).outcome == "WARN"
+    assert judged(read(constant), reliance(), learned=False).outcome == "INCONCLUSIVE"
 
 
 @pytest.mark.parametrize("counts", [WATERBIRDS, {}, {(0, "a"): (1, 1)}], ids=["groups", "none", "one picture"])
@@ -317,3 +325,61 @@ class ByRed(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         scores: Tensor = self.red(images - 0.5).mean((2, 3))
         return scores
+
+
+# the audit
+
+
+def pictured(share: float) -> tuple[list[tuple[Tensor, int]], list[str]]:
+    """Grain that says nothing, and a site that goes with the class in a share of the pictures."""
+    rng = np.random.default_rng(0)
+    items = [(torch.from_numpy(rng.random((3, 12, 12))).float(), i % 2) for i in range(80)]
+    return items, [f"site {i % 2 if rng.random() < share else 1 - i % 2}" for i in range(80)]
+
+
+@pytest.mark.parametrize("form", ["values", "position", "function"])
+def test_the_audit_tells_how_well_an_attribute_gives_the_class_away(form: str) -> None:
+    items, sites = pictured(0.95)
+    with_sites = [(*item, site) for item, site in zip(items, sites, strict=True)]
+    source: Any = {"values": sites, "position": 2, "function": lambda item: item[2]}[form]
+
+    result = audit_dataset(with_sites, attributes={"site": source})
+
+    (finding,) = result.findings
+    assert (finding.fact, finding.cue, finding.severity) == ("attribute site", "attribute site", "strong")
+    assert "site 1 in 9" in finding.text
+    assert "Cramer's V of this class and the value is 0.85" in finding.text
+    assert "refit_head" in result.as_table()
+    assert not result.ok
+
+
+def test_a_balanced_attribute_is_a_fact_and_no_finding() -> None:
+    items, sites = pictured(0.5)
+
+    result = audit_dataset(items, attributes={"site": sites})
+
+    assert "attribute site" in {fact.fact for fact in result.facts}
+    assert result.ok
+
+
+def test_a_column_of_a_manifest_and_a_function_of_a_path_are_attributes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    items, sites = pictured(0.95)
+    rows = ["path,label,site"]
+    for i, ((image, label), site) in enumerate(zip(items, sites, strict=True)):
+        (tmp_path / str(label)).mkdir(exist_ok=True)
+        save_image(image, tmp_path / str(label) / f"{i}.png")
+        rows.append(f"{label}/{i}.png,{label},{site}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+
+    by_path = audit_dataset(tmp_path, attributes={"site": lambda path: sites[int(path.stem)]})
+
+    assert [finding.fact for finding in by_path.findings] == ["attribute site"]
+    assert cli.main(["audit", str(tmp_path / "list.csv"), "--attribute", "site"]) == 1
+    assert "attribute site alone tells" in capsys.readouterr().out
+    assert cli.main(["audit", str(tmp_path / "list.csv"), "--attribute", "place"]) == 2
+    assert cli.main(["audit", str(tmp_path), "--attribute", "site"]) == 2
+    printed = capsys.readouterr().err
+    assert "no column 'place'" in printed
+    assert "pass a function from a path to a value" in printed

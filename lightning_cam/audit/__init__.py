@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ..cues import ATTRIBUTE
+from ..datasets.attributes import AttributeSources
 from ..datasets.pictures import MAX_PIXELS
 from . import recurring
 from .findings import AuditFinding, FactSkill, clearest_first
@@ -25,6 +27,7 @@ def audit_dataset(
     workers: int | None = None,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
+    attributes: AttributeSources | None = None,
 ) -> AuditResult:
     """Which facts about files and pixels predict the label, and how well.
 
@@ -37,18 +40,26 @@ def audit_dataset(
         workers: Number of threads that read files; by default one for each processor, eight at most.
         progress: A function that is called every few pictures, with the number of pictures read and the total.
         max_pixels: The audit skips larger pictures and does not decode them.
+        attributes: What else is known of pictures, such as ``{"site": values}``: a value for each item of the data set
+            or row of the manifest; a key, field or position of an item, or a column; or a function of an item, or of
+            the path in a folder. Each is one more fact, "attribute site".
 
     Raises:
         ValueError: ``source`` has no pictures or no labels, or the audit can read fewer than two of its classes.
     """
-    pictures = find_source(source, seed=seed, max_pixels=max_pixels)
+    pictures = find_source(source, seed=seed, max_pixels=max_pixels, attributes=attributes)
     sample = pictures.sample(per_class, seed)
     searched = recurring.searched(pictures.labels, sample, seed)
     reading = read_all(pictures, sample, searched, workers or min(8, os.cpu_count() or 1), progress)
     class_indices, labels = np.unique(pictures.labels[reading.readable], return_inverse=True)
     classes = tuple(pictures.classes[index] for index in class_indices)
     check_classes(classes, reading.skipped)
-    facts, findings, cue_map, bounds = find(reading.columns, labels, classes, seed)
+    rows = [pictures.values(index) for index in reading.readable]
+    columns = {
+        f"{ATTRIBUTE}{name}": np.array([row[place] for row in rows], str)
+        for place, name in enumerate(pictures.attributes)
+    }
+    facts, findings, cue_map, bounds = find(reading.columns | columns, labels, classes, seed)
     patches, skill = recurring.patches(reading.windows, pictures, seed)
     if skill is not None:
         facts, findings = (*facts, skill), clearest_first([*findings, recurring.finding(skill, patches)])

@@ -5,7 +5,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..cues import FILE, cue_of_fact, remedy_for
+from ..attributes import association
+from ..cues import ATTRIBUTE, FILE, cue_of_fact, remedy_for
 from ..text import percent
 from .pixels import Array
 
@@ -89,6 +90,9 @@ def _sentence(result: FactSkill, values: Array, inside: Array, classes: tuple[st
     example = (_word_example if values.dtype.kind == "U" else _number_example)(values, inside, one, others)
     caveat = "; the object is part of it and may be the reason" if _has_object(result.fact) else ""
     accuracy = f"with {percent((1 + result.skill) / 2)} balanced accuracy"
+    if result.fact.startswith(ATTRIBUTE):
+        table = np.array([[(values[side] == word).sum() for word in np.unique(values)] for side in (inside, ~inside)])
+        caveat = f"; Cramer's V of this class and the value is {association(table)[0]:.2f}"
     return f"{result.fact} alone tells {one} from {others} pictures {accuracy}: {example}{caveat}"
 
 

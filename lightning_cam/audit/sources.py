@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ..datasets.attributes import AttributeSources, check_sources, values_at
 from ..datasets.items import item_seed, own_seed, parts_of
 from ..datasets.labels import class_names, known_files, known_labels, label_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
@@ -29,6 +30,8 @@ class PictureSource:
         labels: Index into ``classes`` of each picture, ``(N,)``; every class occurs.
         classes: The names of the classes.
         read: Reads the picture at an index.
+        attributes: Names of the attributes that are known.
+        values: Their values for the picture at an index, as text.
         from_files: Whether pictures are files. Several threads may read files at once, and unreadable ones are skipped.
     """
 
@@ -37,6 +40,8 @@ class PictureSource:
     classes: tuple[str, ...]
     read: Callable[[int], PictureFacts]
     from_files: bool
+    attributes: tuple[str, ...] = ()
+    values: Callable[[int], tuple[str, ...]] = lambda _: ()
 
     def sample(self, per_class: int, seed: int) -> list[int]:
         """Sorted indices of at most ``per_class`` pictures of each class."""
@@ -45,20 +50,22 @@ class PictureSource:
         return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
 
 
-def find_source(origin: Any, *, seed: int, max_pixels: int) -> PictureSource:
+def find_source(
+    origin: Any, *, seed: int, max_pixels: int, attributes: AttributeSources | None = None
+) -> PictureSource:
     """The source that a path or a data set stands for."""
     if not isinstance(origin, (str, os.PathLike)):
-        return _from_dataset(origin, seed, max_pixels)
+        return _from_dataset(origin, seed, max_pixels, attributes)
     path = Path(origin)
     if path.is_dir():
-        return _from_folder(path, max_pixels)
+        return _from_folder(path, max_pixels, attributes)
     if path.suffix.lower() == ".csv" and path.is_file():
-        return _from_manifest(path, max_pixels)
+        return _from_manifest(path, max_pixels, attributes)
     is_there = "is neither" if path.exists() else "does not exist"
     raise ValueError(f"expected a folder of class folders or a .csv file, but '{path}' {is_there}; check the path")
 
 
-def _from_folder(root: Path, max_pixels: int) -> PictureSource:
+def _from_folder(root: Path, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
     splits = [folder.name for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if len(splits) > 1:
@@ -66,10 +73,20 @@ def _from_folder(root: Path, max_pixels: int) -> PictureSource:
     files = [(file, folder.name) for folder in folders for file in images_in(folder)]
     if not files:
         raise ValueError(f"no pictures in class folders of '{root}'; expected {root}/<class>/<picture>.png")
-    return _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
+    fields = [word for word in (attributes or {}).values() if isinstance(word, (str, int))]
+    if fields:
+        raise ValueError(f"files have no {fields[0]!r}; for a folder pass a function from a path to a value")
+    found = _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
+    return _with_values(found, attributes, [file for file, _ in files])
 
 
-def _from_manifest(manifest: Path, max_pixels: int) -> PictureSource:
+def _with_values(found: PictureSource, attributes: AttributeSources | None, items: Sequence[Any]) -> PictureSource:
+    """The source with values of attributes, of which each of as many items tells its own."""
+    known = check_sources(attributes, len(items))
+    return replace(found, attributes=tuple(known), values=lambda index: values_at(known, items[index], index))
+
+
+def _from_manifest(manifest: Path, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
     """The pictures of a CSV file with the columns ``path``, relative to the file's folder, and ``label``, any word."""
     columns, rows = _table(manifest)
     if not {"path", "label"} <= set(columns):
@@ -81,8 +98,12 @@ def _from_manifest(manifest: Path, max_pixels: int) -> PictureSource:
             "fill them in or leave them out"
         )
     root = manifest.parent
+    missing = [column for column in (attributes or {}).values() if isinstance(column, str) and column not in columns]
+    if missing:
+        raise ValueError(f"{manifest.name} has no column {missing[0]!r} for an attribute, it has {columns}; name one")
     with said_of(Path(manifest.name)):
-        return _from_files(root, [root / row["path"] for row in rows], [row["label"] for row in rows], max_pixels)
+        files, words = [root / row["path"] for row in rows], [row["label"] for row in rows]
+        return _with_values(_from_files(root, files, words, max_pixels), attributes, rows)
 
 
 def _table(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
@@ -94,7 +115,7 @@ def _table(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise ValueError(f"{manifest.name} cannot be read as CSV ({error}); save it again, in UTF-8") from error
 
 
-def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> PictureSource:
+def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
             f"expected a folder, a manifest or a data set with a length, got {type(dataset).__name__}; "
@@ -106,12 +127,20 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int) -> PictureSource:
     indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: the item has no label
     class_words = class_names(dataset) or ()
     words = [class_words[labels[i]] if labels[i] < len(class_words) else str(labels[i]) for i in indices]
+    known = check_sources(attributes, len(dataset))
+    needs_items = any(isinstance(source, (str, int)) or callable(source) for source in known.values())
+
+    def values(i: int) -> tuple[str, ...]:
+        return values_at(known, _item(dataset, seed, indices[i]) if needs_items else None, indices[i])
+
     files = [file for file in known_files(dataset) or [] if file.suffix.lower() in SUFFIXES]
     if len(files) == len(labels):
         root = Path(os.path.commonpath([file.parent for file in files]))
-        return _from_files(root, [files[i] for i in indices], words, max_pixels)
+        found = _from_files(root, [files[i] for i in indices], words, max_pixels)
+        return replace(found, attributes=tuple(known), values=values)
     names = [f"item {index}" for index in indices]
-    return _labelled(names, words, lambda i: _read_item(dataset, seed, indices[i]), from_files=False)
+    found = _labelled(names, words, lambda i: _read_item(dataset, seed, indices[i]), from_files=False)
+    return replace(found, attributes=tuple(known), values=values)
 
 
 def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> PictureSource:

@@ -19,6 +19,9 @@ _LEVEL = 0.05  # chance of any false finding over all groups of all attributes, 
 def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str]) -> Verdict:
     """The verdict, with a finding for each attribute of which a group is answered worse beyond doubt.
 
+    Also where the model seems to have learned nothing: one that knows the value alone is right by chance on a probe in
+    which values and classes do not go together. One that always gives the same answer has no such group.
+
     Args:
         verdict: On what the trials measured.
         report: With the readings of attributes.
@@ -30,7 +33,7 @@ def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str])
         for each in report.attributes
         if each.loss is not None and p_values[each.attribute] < _LEVEL
     ]
-    found = [finding for finding in found if limits.get(finding.cue) != PASS] if report.learned else []
+    found = [finding for finding in found if limits.get(finding.cue) != PASS]
     if not found:
         return replace(verdict, attributes=report.attributes)
     has_failed = verdict.outcome == FAIL
