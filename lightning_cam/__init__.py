@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from . import maskers, metrics, sinks, transforms
+    from . import maskers, metrics, remedies, sinks, transforms
     from .attribution import cams, features, measures, pixels, trust
     from .audit import AuditResult, audit_dataset
     from .comparing import RunComparison, compare
@@ -45,6 +45,7 @@ __all__ = [
     "measures",
     "metrics",
     "pixels",
+    "remedies",
     "sinks",
     "transforms",
     "trust",
@@ -54,7 +55,7 @@ if not TYPE_CHECKING:
     # Where a name comes from is imported when the name is first used. TensorBoard imports this package at each start to
     # find its tab, and must not wait for torch and Lightning, which take seconds.
     _HOMES = {
-        "": ("maskers", "metrics", "sinks", "transforms"),
+        "": ("maskers", "metrics", "remedies", "sinks", "transforms"),
         "attribution": ("cams", "features", "measures", "pixels", "trust"),
         "audit": ("AuditResult", "audit_dataset"),
         "comparing": ("RunComparison", "compare"),

@@ -39,6 +39,18 @@ def test_own_probe_measures_background_attention_and_examines_without_a_trainer(
 
 
 @pytest.mark.slow
+def test_waterbirds_warns_names_the_place_and_a_new_head_lifts_the_worst_group(tmp_path: Path) -> None:
+    printed = run("waterbirds.py", tmp_path, "--demo")
+
+    before, after = (float(share) for share in re.findall(r"^.*: worst group (\S+)$", printed, re.MULTILINE))
+    assert re.search(r"^WARN: the model may rely on what goes with 'place'", printed, re.MULTILINE)
+    assert "attribute place alone tells 'landbird' from 'waterbird' pictures" in printed
+    assert before < 0.3
+    assert after > before + 0.2
+    assert "head fitted again: INCONCLUSIVE" in printed  # nothing was swapped, and no group stands out any more
+
+
+@pytest.mark.slow
 def test_wandb_offline_leaves_a_run_to_sync(tmp_path: Path) -> None:
     said = run("wandb_offline.py", tmp_path, str(tmp_path))
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor, nn
 from torchvision import tv_tensors
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from lightning_cam import audit_dataset, transforms
+from lightning_cam import audit_dataset, remedies, transforms
 from lightning_cam.cues import CUES, cue_of_fact, remedy_for
 from lightning_cam.demo.pictures import write_pictures
 
@@ -118,3 +119,107 @@ def photo(rng: np.random.Generator, *, encoded: bool) -> Image.Image:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=60)
     return Image.open(file).convert("RGB")
+
+
+# the last layer, fitted again
+
+
+class Weighing(nn.Module):
+    """Two features, of which the last layer weighs the wrong one."""
+
+    def __init__(self, n_scores: int = 2, *, bias: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
+        self.head = nn.Linear(2, n_scores, bias=bias)
+        self.head.weight.data = torch.tensor([[0.0, -1.0], [0.0, 1.0]])[-n_scores:]
+        if bias:
+            self.head.bias.data.zero_()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        scores: Tensor = self.head(self.body(inputs))
+        return scores
+
+
+def birds(n: int = 400, agreement: float = 0.95) -> tuple[list[tuple[Tensor, int]], list[str]]:
+    """Features of the bird, with noise, and of the place: items, and the place of each."""
+    rng = np.random.default_rng(0)
+    kinds = np.arange(n) % 2
+    places = np.where(rng.random(n) < agreement, kinds, 1 - kinds)
+    features = np.stack([kinds - 0.5 + rng.normal(0, 0.25, n), 3 * places + rng.normal(0, 0.1, n)], 1)
+    items = [(torch.tensor(row).float(), int(kind)) for row, kind in zip(features, kinds, strict=True)]
+    return items, [("land", "sea")[place] for place in places]
+
+
+def worst_group(model: nn.Module) -> float:
+    items, places = birds(agreement=0.5)
+    scores = model.eval()(torch.stack([features for features, _ in items]))
+    answers = scores.argmax(1) if scores.shape[1] > 1 else (scores[:, 0] > 0).long()
+    is_right = (answers == torch.tensor([kind for _, kind in items])).numpy()
+    groups = np.array([f"{kind} {place}" for (_, kind), place in zip(items, places, strict=True)])
+    return min(float(is_right[groups == group].mean()) for group in set(groups))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("n_scores", [1, 2])
+def test_a_refitted_head_lifts_the_worst_group_and_the_model_stays_as_it_is(n_scores: int, bias: bool) -> None:
+    model = Weighing(n_scores, bias=bias)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    mended = remedies.refit_head(model, *birds())
+
+    assert worst_group(model) < 0.1
+    assert worst_group(mended) > 0.9
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    model.train()
+    assert [module.training for module in remedies.refit_head(model, *birds()).modules()] == [True] * 5
+
+
+def test_without_weights_by_group_the_head_would_keep_the_place() -> None:
+    items, places = birds()
+
+    alike = remedies.refit_head(Weighing(), items, ["everywhere"] * len(places))
+
+    assert worst_group(alike) < worst_group(remedies.refit_head(Weighing(), items, places)) - 0.1
+
+
+@pytest.mark.parametrize(
+    ("model", "head", "message"),
+    [
+        pytest.param(nn.Sequential(Weighing(), nn.Softmax(1)), None, "does more after '0.head'", id="softmax"),
+        pytest.param(nn.Flatten(), None, "needs a linear last layer", id="no layer"),
+        pytest.param(Weighing(), "body", "needs a linear last layer.*'body'", id="another layer"),
+    ],
+)
+def test_a_model_without_a_linear_end_is_refused(model: nn.Module, head: str | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        remedies.refit_head(model, *birds(8), head=head)
+
+
+def test_items_that_teach_nothing_are_refused() -> None:
+    items, places = birds(8)
+    with pytest.raises(ValueError, match="one for each of 8 items, got 7"):
+        remedies.refit_head(Weighing(), items, places[1:])
+    with pytest.raises(ValueError, match=r"the classes \[0\]"):
+        remedies.refit_head(Weighing(), items[::2], places[::2])
+    with pytest.raises(ValueError, match="as many, got 0"):
+        remedies.balanced_sampler([], [])
+
+
+def test_a_balanced_sampler_draws_every_group_as_often() -> None:
+    targets, values = [0] * 90 + [1] * 10, ["a"] * 80 + ["b"] * 15 + ["a"] * 5
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        drawn = [(targets[i], values[i]) for _ in range(40) for i in remedies.balanced_sampler(targets, values)]
+
+    shares = [drawn.count(group) / len(drawn) for group in set(drawn)]
+    assert shares == pytest.approx([0.25] * 4, abs=0.03)
+
+
+def test_the_remedy_of_an_attribute_runs_as_it_stands() -> None:
+    items, places = birds(40)
+    names: dict[str, Any] = {"model": Weighing(), "dataset": items, "values": places}
+
+    exec(remedy_for("attribute place").code, names)
+
+    assert isinstance(names["model"], Weighing)
