@@ -3,6 +3,7 @@
 To add a cue, add one entry here and one swap to the trials of `intervention`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,12 +14,21 @@ class Remedy:
 
     Args:
         what: One sentence without a full stop, for people.
-        code: Complete Python that defines ``transform``, which takes a picture as `ImageFolder` loads it; empty where
-            code does not help. Put it first, before the transforms that the training uses anyway.
+        code: Complete Python that defines ``transform``, which takes a picture as `ImageFolder` loads it, and its mask
+            where the remedy says so; empty where code does not help. Put it first, before the transforms that the
+            training uses anyway.
+        other: Another way, for pictures with transparency alone.
     """
 
     what: str
     code: str
+    other: "Remedy | None" = None
+
+    def fitting(self, mask_sources: Collection[str]) -> "Remedy":
+        """The way first that fits the pictures: that for transparency where all of them have some."""
+        if self.other is None or set(mask_sources) != {_OF_TRANSPARENCY}:
+            return self
+        return replace(self.other, other=replace(self, other=None))
 
     def at(self, size: tuple[int, int]) -> "Remedy":
         """The same for pictures of that size ``(H, W)``; without it the code has 224 x 224.
@@ -30,7 +40,9 @@ class Remedy:
             return self
         side = max(size)
         sides = f"({max(2 * side // 7, 1)}, {max(side // 2, 1)}, {side})"
-        return replace(self, code=self.code.replace(_SIDES, sides).replace("(224, 224)", str(tuple(size))))
+        other = self.other and self.other.at(size)
+        code = self.code.replace(_SIDES, sides).replace("(224, 224)", str(tuple(size)))
+        return replace(self, code=code, other=other)
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,7 @@ class Cue:
 
 
 _SIDES = "(64, 112, 224)"
+_OF_TRANSPARENCY = "alpha"  # source of a mask that a picture brings along
 _V2 = "from torchvision.transforms import v2\n"
 _OURS = f"{_V2}from lightning_cam import transforms\n"
 
@@ -82,14 +95,19 @@ BACKGROUND = Cue(
     "background",
     "the background",
     Remedy(
-        "put every picture on a random colour; pictures without transparency need masks and RandomBackground for that",
-        f"{_OURS}# pictures with transparency; the loader of ImageFolder would drop it:\n"
-        "# ImageFolder(folder, transform, loader=loader)\n"
-        "transform = transforms.FlattenAlpha()\n"
-        "loader = transforms.keep_alpha\n"
-        "# pictures with masks:\n"
-        "# image, mask = with_mask(image, tv_tensors.Mask(mask))\n"
-        "with_mask = transforms.RandomBackground()",
+        "put every object on a random background, by its mask",
+        "# lightning-cam masks DIR --to MASKS --with rembg:remove draws masks where there are none\n"
+        f"from torchvision import tv_tensors\n{_OURS}flattened = transforms.FlattenAlpha()\n"
+        "on_any_background = transforms.RandomBackground()\n"
+        "# in the __getitem__ of your data set; mask is not 0 on the object\n"
+        "def transform(image, mask):\n"
+        "    return on_any_background(flattened(image), tv_tensors.Mask(mask))[0]",
+        Remedy(
+            "put every picture on a random colour instead of behind its transparency, where all pictures have some",
+            f"{_OURS}# The loader of ImageFolder would drop it: ImageFolder(folder, transform, loader=loader)\n"
+            "transform = transforms.FlattenAlpha()\n"
+            "loader = transforms.keep_alpha",
+        ),
     ),
     needs_masks_to_convict=True,
     facts=("alpha", "hidden colour", "background pixels"),

@@ -1,6 +1,7 @@
 """Remedies: there is one for every cue, its code runs as it stands, and it takes the cue away."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from lightning_cam.demo.pictures import write_pictures
 NAMES = [cue.name for cue in CUES]
 
 
-def pasted(cue: str) -> dict[str, Any]:
+def pasted(cue: str, *sources: str) -> dict[str, Any]:
     """What names the code of a remedy leaves, run with nothing but itself."""
     names: dict[str, Any] = {}
-    exec(remedy_for(cue).code, names)
+    exec(remedy_for(cue).fitting(sources).code, names)
     return names
 
 
@@ -39,7 +40,7 @@ def scene(mode: str = "RGB") -> Image.Image:
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
 @pytest.mark.parametrize("cue", NAMES)
 def test_the_code_of_a_remedy_runs_as_it_stands_and_changes_the_picture(cue: str, mode: str) -> None:
-    transform, picture = pasted(cue)["transform"], scene(mode)
+    transform, picture = pasted(cue, "alpha")["transform"], scene(mode)
 
     given = functional.to_dtype(functional.to_image(picture), torch.float32, scale=True)
     made = functional.to_dtype(functional.to_image(transform(picture)), torch.float32, scale=True)
@@ -52,22 +53,36 @@ def test_the_remedies_work_one_after_the_other_in_a_data_set(tmp_path: Path) -> 
     for name, mode in (("a", "RGB"), ("b", "RGBA")):
         (tmp_path / name).mkdir()
         scene(mode).save(tmp_path / name / "0.png")
-    remedies = [pasted(cue)["transform"] for cue in ("background", "codec", "tone", "frequency", "position", "border")]
+    remedies = [
+        pasted(cue, "alpha")["transform"] for cue in ("background", "codec", "tone", "frequency", "position", "border")
+    ]
 
-    dataset = ImageFolder(str(tmp_path), v2.Compose([*remedies, v2.ToImage()]), loader=pasted("background")["loader"])
+    dataset = ImageFolder(
+        str(tmp_path), v2.Compose([*remedies, v2.ToImage()]), loader=pasted("background", "alpha")["loader"]
+    )
 
     assert [tuple(image.shape) for image, _ in dataset] == [(3, 224, 224)] * 2
 
 
-def test_the_background_remedy_has_one_for_masks() -> None:
-    image = functional.to_image(scene())
+def test_the_background_remedy_goes_by_masks_unless_all_pictures_have_transparency() -> None:
     mask = torch.zeros(60, 90)
     mask[20:40, 30:60] = 1
 
-    changed, _ = pasted("background")["with_mask"](image, tv_tensors.Mask(mask))
+    for sources in ((), ("alpha", "border"), ("given",), ("none",)):
+        changed = functional.to_image(pasted("background", *sources)["transform"](scene(), mask))
+        image = functional.to_image(scene())
+        assert torch.equal(changed[:, mask > 0], image[:, mask > 0])
+        assert not torch.equal(changed, image)
 
-    assert torch.equal(changed[:, mask > 0], image[:, mask > 0])
-    assert not torch.equal(changed, image)
+
+def test_the_way_that_does_not_fit_is_kept_as_the_other() -> None:
+    by_masks, by_transparency = (remedy_for("background").fitting(sources) for sources in (("given",), ("alpha",)))
+
+    assert by_masks.other is not None
+    assert by_transparency.other is not None
+    assert by_masks.at((64, 96)).other == replace(by_transparency.at((64, 96)), other=None)
+    assert by_transparency.other.code == by_masks.code
+    assert remedy_for("codec").fitting(("alpha",)) == remedy_for("codec")
 
 
 def test_cues_that_the_audit_names_have_remedies() -> None:

@@ -16,16 +16,19 @@ import torch
 from house.browser import TELEPHONE, in_chromium, opened, width_on_a_telephone
 from house.pages import bad_news, check, convicted, picture
 from house.report_pages import HOSTILE, Elements, audited, block, driven, page, portraits, random, report, written
+from house.reports import report as made_up
 from house.trainings import Net, loader, probe, trainer
 from lightning_cam import CAMCallback, front
 from lightning_cam.audit.findings import AuditFinding
+from lightning_cam.cues import remedy_for
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import FolderSink, Page
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.page_words import verdict_entry
+from lightning_cam.sinks.reading_back import verdict_of
 from lightning_cam.sinks.report_page import MOST_CHECKS, MOST_OF_MISTAKES, RunPage, read_back
 from lightning_cam.sinks.snapshot import MOST_CELLS, MOST_PROBES, Snapshot, places
-from lightning_cam.verdict import Verdict
+from lightning_cam.verdict import Verdict, judge
 
 
 def test_the_verdict_is_read_without_javascript() -> None:
@@ -48,6 +51,21 @@ def test_what_was_not_tested_is_named_with_the_reason() -> None:
     text = Elements(report(replace(bad_news(1), verdict=verdict))).text
     assert text.count("No trial swaps it.") == 1
     assert f"These are {rows[1]['cues']}." in text
+
+
+@pytest.mark.parametrize(("sources", "first"), [(("alpha",), "FlattenAlpha"), (("given", "alpha"), "RandomBackground")])
+def test_the_remedy_that_fits_the_pictures_comes_first(sources: tuple[str, ...], first: str) -> None:
+    """It also survives the file of the verdict."""
+    measured = Reliance("background", 0.9, 0.8, 1.0, 1e-6, {}, 8.0)
+    verdict = judge(replace(made_up(measured), mask_sources=sources))
+    kept = verdict_of(json.loads(json.dumps(verdict.as_json())))
+    html = report(replace(bad_news(1), verdict=kept))
+
+    assert kept.findings[0].remedy == verdict.findings[0].remedy
+    assert f"transforms.{first}()" in kept.findings[0].remedy.code
+    code, other = html.split("<summary>Another way: ")
+    assert f"transforms.{first}()" in code
+    assert remedy_for("background").fitting(("none",) if first == "FlattenAlpha" else ("alpha",)).what in other
 
 
 def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:

@@ -597,7 +597,7 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
                 "high": 0.75,
                 "p_value": 0.001,
                 "classes": ["cat"],
-                "remedy": {"what": "blur at random", "code": "transform = 1"},
+                "remedy": {"what": "blur at random", "code": "transform = 1", "other": None},
                 "text": "border: loses 0.50 (at least 0.25)",
                 "accuracy_own": None,
                 "accuracy_other": None,

@@ -551,7 +551,11 @@ def test_verdict_is_json() -> None:
     assert (said["outcome"], said["score"], said["reason"]) == ("FAIL", 0.4, verdict.reason)
     assert [f["cue"] for f in said["findings"]] == ["cast", "codec"]
     assert said["findings"][0]["classes"] == ["cats"]
-    assert said["findings"][0]["remedy"] == {"what": remedy_for("cast").what, "code": remedy_for("cast").code}
+    assert said["findings"][0]["remedy"] == {
+        "what": remedy_for("cast").what,
+        "code": remedy_for("cast").code,
+        "other": None,
+    }
     assert said["measured"][0] == {
         "cue": "cast",
         "mean": 0.5,

@@ -16,6 +16,9 @@ Severity: TypeAlias = Literal["strong", "moderate", "weak"]
 _SEVERITIES: tuple[tuple[float, Severity], ...] = ((0.8, "strong"), (0.5, "moderate"), (0.0, "weak"))
 
 
+_OF_TRANSPARENCY = ("alpha", "hidden colour")  # facts that pictures with transparency alone have
+
+
 @dataclass(frozen=True)
 class FactSkill:
     """How well one fact tells one class from the others.
@@ -59,7 +62,7 @@ class AuditFinding(FactSkill):
 
 def finding(result: FactSkill, values: Array, labels: Array, classes: tuple[str, ...]) -> AuditFinding:
     """The finding for a fact that predicts the label, with examples from the fact's values ``(N,)`` or ``(N, D)``."""
-    remedy = remedy_for(result.cue)
+    remedy = remedy_for(result.cue).fitting(("alpha",) if result.fact in _OF_TRANSPARENCY else ())
     return AuditFinding(
         **vars(result),
         severity=severity_of(result.skill),

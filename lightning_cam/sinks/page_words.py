@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..audit import AuditResult
-from ..cues import cue_named
+from ..cues import Remedy, cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
@@ -85,8 +85,15 @@ def _finding(finding: Finding, verb: str, verdict: Verdict) -> dict[str, Any]:
         "effects": effects_of(finding, verdict),
         "verb": verb.capitalize(),
         "what": printable(finding.remedy.what),
-        "code": "\n".join(map(printable, finding.remedy.code.splitlines())),
+        "code": _code(finding.remedy),
+        "other": None
+        if finding.remedy.other is None
+        else {"what": printable(finding.remedy.other.what), "code": _code(finding.remedy.other)},
     }
+
+
+def _code(remedy: Remedy) -> str:
+    return "\n".join(map(printable, remedy.code.splitlines()))
 
 
 def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:

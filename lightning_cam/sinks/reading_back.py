@@ -247,7 +247,12 @@ def _reliance(entry: Mapping[str, Any]) -> Reliance:
 
 
 def _finding(entry: Mapping[str, Any]) -> Finding:
-    return _record(Finding, entry, classes=tuple(map(str, entry["classes"])), remedy=_record(Remedy, entry["remedy"]))
+    return _record(Finding, entry, classes=tuple(map(str, entry["classes"])), remedy=_remedy(entry["remedy"]))
+
+
+def _remedy(entry: Mapping[str, Any]) -> Remedy:
+    other = entry.get("other")
+    return _record(Remedy, entry, other=None if other is None else _record(Remedy, other, other=None))
 
 
 def _record(kind: type[Record], entry: Mapping[str, Any], **replacements: Any) -> Record:

@@ -78,7 +78,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
     found = [
-        _finding(r, corrected[r.cue], report.size, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
+        _finding(r, corrected[r.cue], report, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
         for r in counted
         if r.cue in shown or (not r.may_be_none and most[r.cue] == FAIL)
     ]
@@ -146,7 +146,7 @@ class RunningVerdict:
         return {cue for cue, n in self._in_a_row.items() if n >= self._streak}
 
 
-def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convicts: bool) -> Finding:
+def _finding(reliance: Reliance, p_value: float, report: Report, *, convicts: bool) -> Finding:
     return Finding(
         cue=reliance.cue,
         outcome=FAIL if convicts else WARN,
@@ -155,7 +155,7 @@ def _finding(reliance: Reliance, p_value: float, size: tuple[int, int], *, convi
         high=reliance.high,
         p_value=p_value,
         classes=_classes(reliance),
-        remedy=cue_named(reliance.cue).remedy.at(size),
+        remedy=cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size),
         text=reasons.measured(reliance),
         accuracy_own=reliance.accuracy_own,
         accuracy_other=reliance.accuracy_other,
