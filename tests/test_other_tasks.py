@@ -215,7 +215,7 @@ def test_a_size_that_is_none_is_refused_at_construction() -> None:
 
 
 def test_where_errors_are_wanted_another_task_raises(tmp_path: Path) -> None:
-    task = TASKS["segmentation"]
+    task = TASKS["keypoints"]
     run = trainer(tmp_path, CAMCallback(on_error="raise"))
-    with pytest.raises(ValueError, match="as in segmentation"):
+    with pytest.raises(ValueError, match="as in regression"):
         run.fit(task.module(), task.loader(), task.loader())

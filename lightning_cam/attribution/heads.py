@@ -12,14 +12,14 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..probe.task import VALUES, Task
+from ..probe.task import REGIONS, VALUES, Task
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
 from .outputs import ORDINAL, SUM_TOLERANCE, in_pairs
 from .structures import Path, tensors_in
 
-Kind: TypeAlias = Literal["logits", "probabilities", "cosines", "values"]
+Kind: TypeAlias = Literal["logits", "probabilities", "cosines", "values", "regions"]
 
 _TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
 _TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
@@ -42,7 +42,8 @@ class Head:
 
     Attributes:
         path: Keys, attributes and positions that lead to the tensor.
-        kind: Logits stay as they are, and values; log-probabilities are logits, too. Other kinds are converted.
+        kind: Logits stay as they are, and values; log-probabilities are logits, too. Of regions, scores are means over
+            all pixels; see `regions`. Other kinds are converted.
         width: Number of scores of each image; 1 for a single score of two classes.
         remark: A sentence for people about the choice; empty if there was only one candidate.
         is_guess: Whether other tensors may be the class scores as well.
@@ -54,14 +55,21 @@ class Head:
     remark: str = ""
     is_guess: bool = False
 
-    def scores(self, output: Any) -> Tensor:
-        """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
+    def found(self, output: Any) -> Tensor:
+        """The tensor of scores, as the model gives it."""
         scores = dict(_tensors(output)).get(self.path)
         if scores is None:
             raise ValueError(
                 f"the model's output has no {'.'.join(self.path)!r} any more, where its class scores were; "
                 "pass forward= that returns the class scores"
             )
+        return scores
+
+    def scores(self, output: Any) -> Tensor:
+        """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
+        scores = self.found(output)
+        if self.kind == "regions":
+            return scores.float().mean((2, 3))
         rows = scores.reshape(len(scores), -1)
         if self.kind == "cosines":
             return rows * _COSINE_SCALE
@@ -111,6 +119,8 @@ def class_scores(
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
         traced = _traced(model, run, placed[:_TRACED])
+        if task is not None and task.kind == REGIONS:
+            return ClassScores(run, _dense_head(traced, min(_TRACED, len(inputs)), task.n_scores), task)
         equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, asks)
         if are_values and remark:
             raise ValueError(_no_values(dict(_tensors(traced))[equals[0]], n_classes))
@@ -218,6 +228,26 @@ def _several(paths: list[Path]) -> str:
         f"the model returns several tensors as wide as the class list ({names}), and the first is used; "
         "pass forward=lambda module, images: class_scores for another"
     )
+
+
+def _dense_head(output: Any, n_images: int, n_classes: int) -> Head:
+    """Where scores for each pixel are, ``(N, n_classes, h, w)``.
+
+    Raises:
+        ValueError: No tensor is of that form, or it has too few channels.
+    """
+    dense = {path: each for path, each in _tensors(output) if each.ndim == 4 and len(each) == n_images}
+    fitting = [path for path, each in dense.items() if each.shape[1] >= max(n_classes, 2)]
+    if not fitting:
+        found = ", ".join(
+            f"{'.'.join(path) or 'a tensor'} of shape {tuple(each.shape)}" for path, each in dense.items()
+        )
+        raise ValueError(
+            f"expected scores (N, {max(n_classes, 2)}, H, W) for each pixel, as the targets are maps of classes, found "
+            f"{found or type(output).__name__}; pass forward= that returns them"
+        )
+    path = min(fitting, key=_rank)
+    return Head(path, "regions", dense[path].shape[1])
 
 
 def _no_values(numbers: Tensor, n_values: int | None) -> str:

@@ -24,6 +24,7 @@ from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
 from .masking import binary
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
+from .regions import class_map_of, largest_region, resized_map, with_map
 from .tasks import FormError, form_of
 from .values import are_fractions, values_of
 
@@ -54,6 +55,7 @@ class Item:
         attributes: Values of the reader's attributes, in their order.
         values: Numbers to predict, if the target may be such; see `values`.
         rest: What the model is given beside the image, by the name or the number of the argument.
+        classes: Of each pixel, ``(H, W)`` uint8, if the target is a map.
     """
 
     image: Tensor
@@ -65,6 +67,7 @@ class Item:
     attributes: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
     rest: Mapping[str, Tensor] = field(default_factory=dict)
+    classes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,9 @@ class Reader:
             return ItemReading(UNKNOWN, None)
         image, target, extras = parts_of(raw)
         _check_single(image, target)
+        classes = class_map_of(target)
+        if classes is not None:
+            return self._region(raw, classes, index)
         marks = marks_of(target)
         is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
         values = values_of(target)
@@ -102,6 +108,19 @@ class Reader:
             return ItemReading(label, item, marks, values)
         except ValueError as error:
             return ItemReading(label, str(error), marks, values)
+
+    def _region(self, raw: Any, classes: Tensor, index: int) -> "ItemReading":
+        """An item with a map of classes: its class is that of the largest region, which is the object as well."""
+        (image, _, extras), largest = parts_of(raw), largest_region(classes)
+        label = UNKNOWN if largest is None else largest
+        try:
+            item = self._item(image, label, extras, index)
+            self._check(classes, _as_image(image, self._place(index))[0], index)
+            item = replace(item, attributes=values_at(self.attributes, raw, index), rest=_rest_of(raw))
+        except ValueError as error:
+            return ItemReading(label, str(error))
+        small = resized_map(classes, self.size)
+        return ItemReading(label, replace(item, mask=small == label, source="given", classes=small))
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))
@@ -197,8 +216,11 @@ def own_seed(seed: int) -> Iterator[None]:
 def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
     """Image, target, and all other values of an item: one of them may be a mask or boxes."""
     if isinstance(item, Mapping):
-        image, target = first_of(item, IMAGE_KEYS, "image"), first_of(item, LABEL_KEYS, "label")
-        return image, target, _regions_in(item)
+        image = first_of(item, IMAGE_KEYS, "image")
+        region = None if any(key in item for key in LABEL_KEYS) else with_map(item, (*MASK_KEYS, *SEGMENTATION_KEYS))
+        if region is not None:
+            return image, region, []
+        return image, first_of(item, LABEL_KEYS, "label"), _regions_in(item)
     if isinstance(item, (tuple, list)) and len(item) >= 2:
         image, target, *rest = _in_usual_order(item)
         if isinstance(target, (tuple, list)):  # torchvision, where a target has several types

@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..attribution import engine
+from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
+from ..attribution.regions import overlaps
 from ..intervention import in_parts
 from ..probe import Probe
 from ..probe.rest import carrying
-from ..probe.task import VALUES
+from ..probe.task import REGIONS, VALUES
 from .look import ScoresOf, bound
 from .report import Report
 from .views import View, views_of
@@ -78,7 +80,12 @@ def collect_evidence(
                 [probe.images[chosen[some]], *trial.swap.pictures(view.material, places[some], r)], 1
             )
             inputs = probe.prepare(pictures.flatten(0, 1), chosen[some].repeat_interleave(3))
-            logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
+            if probe.masks is not None and isinstance(scores, ClassScores) and probe.task.kind == REGIONS:
+                regions = probe.masks[chosen[some]].repeat_interleave(3, 0)
+                with untouched(model):
+                    logits = overlaps(model, inputs, regions, scores=scores, batch_size=batch_size).cpu()
+            else:
+                logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
             own = _of_own_class(view, logits, view.material.targets[places[some]])
             parts.append((r, some, _small(pictures), own, _values(view, logits, like=own)))
     images, probabilities, predictions = (

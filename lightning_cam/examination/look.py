@@ -15,7 +15,8 @@ from ..attribution.fusion import fused
 from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores, Head, class_scores
 from ..attribution.outputs import asked
-from ..intervention import Donors, Session, Trial, answers, context, in_parts
+from ..attribution.regions import RegionScores, overlaps
+from ..intervention import Donors, Session, Trial, answers, context, in_parts, moves_object
 from ..probe import Probe
 from ..probe.rest import carrying
 from ..probe.task import VALUES
@@ -85,6 +86,7 @@ def look(
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
     """
     model, forward = layers.unwrapped(model), carrying(forward, probe.rest)
+    trials = [trial for trial in trials if probe.regions is None or not moves_object(trial)]
     donors = donors_of(probe, n_donors) if trials else None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
@@ -195,13 +197,15 @@ class _Subject:
         n, probe = self.batch_size, self.probe
         for part in parts:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part], part)
-            for batch, labels in zip(torch.split(inputs, n), torch.split(probe.targets[part], n), strict=True):
-                yield self._batch(batch, labels, names, method)
+            for batch, rows in zip(torch.split(inputs, n), torch.split(part, n), strict=True):
+                yield self._batch(batch, rows, names, method)
 
     def _batch(
-        self, inputs: Tensor, labels: Tensor, names: Sequence[str], method: cams.Method
+        self, inputs: Tensor, rows: Tensor, names: Sequence[str], method: cams.Method
     ) -> tuple[Tensor, Tensor, Tensor, int]:
-        options: dict[str, Any] = {"layers": names, "forward": self.forward, "batch_size": self.batch_size}
+        labels, regions = self.probe.targets[rows], self._regions(rows)
+        forward = self.forward if regions is None else RegionScores(self.forward, regions)
+        options: dict[str, Any] = {"layers": names, "forward": forward, "batch_size": self.batch_size}
         task = self.probe.task
         true_class, is_value = targets.true_class(task.explained(labels)), task.kind == VALUES
         down = targets.true_class(labels & ~1)  # what lowers a value tells where it comes from as well
@@ -245,19 +249,38 @@ class _Subject:
             if not are_asked.any():
                 continue
             centre = view.centre_of(everything)
-            plain = view.probabilities(logits[are_asked], centre)
+            plain = view.probabilities(self._plain(logits[are_asked], chosen[are_asked]), centre)
             ask = partial(self._probabilities, view, centre)
             session = Session(view.material, places[are_asked], plain, ask, ask)
             _put(answers(trials, session), swaps, are_asked)
             _put(_context(session), parts_of_images, are_asked)
+            if self.probe.regions is not None:
+                own = plain.gather(1, self.probe.targets[chosen[are_asked], None])[:, 0]
+                _put({"region_iou": own}, parts_of_images, are_asked)
         return swaps, parts_of_images
 
     def _probabilities(self, view: View, centre: float, pixels: Tensor, places: Tensor | None = None) -> Tensor:
         return view.probabilities(self._predicted(pixels, None if places is None else view.rows[places]), centre)
 
+    def _plain(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """What the model says of images as they are; of regions more than their mean ``logits``: how they overlap."""
+        if self.probe.regions is None:
+            return logits
+        parts = torch.split(rows, self.batch_size)
+        return torch.cat([self._predicted(self.probe.images[part], part) for part in parts])
+
+    def _regions(self, rows: Tensor | None) -> Tensor | None:
+        """The regions that some images are asked for; None where the task is another."""
+        if rows is None or self.probe.regions is None or self.probe.masks is None:
+            return None
+        return self.probe.masks[rows]
+
     def _predicted(self, pixels: Tensor, rows: Tensor | None) -> Tensor:
-        inputs = self.probe.prepare(pixels, rows)
+        inputs, regions = self.probe.prepare(pixels, rows), self._regions(rows)
         with self.clock:
+            if regions is not None:
+                n = self.batch_size
+                return overlaps(self.model, inputs, regions, scores=self.forward, batch_size=n).cpu()
             return engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size).cpu()
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..intervention import Reliance, weigh, weigh_labels
 from ..probe import Probe
-from ..probe.task import CLASSES, VALUES
+from ..probe.task import REGIONS, VALUES
 from ..statistics import correlates, has_learned, tells_apart
 
 
@@ -17,10 +17,21 @@ def learned(logits: Tensor, probe: Probe) -> set[int]:
 
     Of classes it is 0 if they are told apart, and nothing if not.
     """
-    if probe.task.kind == CLASSES:
-        return {0} if has_learned(logits.argmax(1) == probe.targets, probe.targets) else set()
+    if not probe.task.asks:
+        return {0} if has_learned(_guessed(logits, probe) == probe.targets, probe.targets) else set()
     odds = _odds(logits, probe.targets)
     return {asked for asked, rows in _groups(probe.targets).items() if _is_told(probe, asked, odds[rows], rows)}
+
+
+def _guessed(logits: Tensor, probe: Probe) -> Tensor:
+    """The likeliest class ``(N,)``; of regions the likeliest of those that are probed, without the background.
+
+    Its rim belongs to the background, whose scores are high there, and would outweigh those of its class in the mean.
+    """
+    if probe.task.kind != REGIONS:
+        return logits.argmax(1)
+    probed = torch.tensor(sorted(set(probe.targets.tolist())))
+    return probed[logits[:, probed].argmax(1)]
 
 
 def _is_told(probe: Probe, asked: int, odds: Tensor, rows: Tensor) -> bool:
@@ -45,7 +56,7 @@ def quality(logits: Tensor, probe: Probe) -> dict[str, float]:
 
 def weighed(effects: Mapping[str, Tensor], probe: Probe) -> tuple[Reliance, ...]:
     """The reliances of a probe: over its classes or halves or, of several labels or values, that of the surest one."""
-    if probe.task.n_scores == 1 or probe.task.kind == CLASSES:
+    if probe.task.n_scores == 1 or not probe.task.asks:
         reliances = weigh(effects, probe.targets, probe.classes)
     else:
         names: Sequence[str] = [name for name in probe.task.names for _ in range(2)]

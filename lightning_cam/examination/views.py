@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..intervention import Donors, Material, can_swap, draw_donors, graded_donors, matched_donors
 from ..probe import Probe
-from ..probe.task import VALUES, Task
+from ..probe.task import REGIONS, VALUES, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +40,13 @@ class View:
     def probabilities(self, logits: Tensor, centre: float) -> Tensor:
         """``(n, n_classes)`` of the view, from the model's scores; see `centre_of`.
 
-        Of values these are how near a prediction is to the lower and to the upper half. A prediction may lie beyond
-        the mean of a half, by one more way at most: a broken one must not outweigh all others.
+        Of regions these are overlaps, see `attribution.regions`. Of values these are how near a prediction is to the
+        lower and to the upper half. A prediction may lie beyond the mean of a half, by one more way at most: a broken
+        one must not outweigh all others.
         """
         scores = logits[:, self.columns]
+        if self.task.kind == REGIONS:
+            return scores.sigmoid()
         if not self.task.asks:
             return scores.softmax(1)
         scores = scores - centre * torch.tensor([-0.5, 0.5])

@@ -8,7 +8,7 @@ from .filters import in_parts
 from .material import Material, Session
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .swaps import DonorSwap, LevelSwap, Swap
-from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, region_trial
+from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, moves_object, region_trial
 
 __all__ = [
     "MARGIN",
@@ -34,6 +34,7 @@ __all__ = [
     "in_parts",
     "limited",
     "matched_donors",
+    "moves_object",
     "region_trial",
     "summary",
     "weigh",

@@ -53,11 +53,13 @@ class DonorSwap:
         needs_masks: Whether the edit means nothing without the objects' masks.
         keeps_object: Whether the edit leaves the object as it is where masks are known. Then answers differ only by
             what donors bring. So they tell which donors carry the cue of their class.
+        moves_object: Whether the object is elsewhere afterwards, so that its mask says nothing any more.
     """
 
     edit: Edit
     needs_masks: bool = False
     keeps_object: bool = False
+    moves_object: bool = False
 
     def answers(self, session: Session) -> Tensor:
         """``(n, 2 R + 1, 2 R, 2)``: with the cue of donor ``a``, the readings of the class of donor ``b``.

@@ -69,7 +69,7 @@ STANDARD = (
     _trial(cues.CODEC, LevelSwap(codec_levels)),
     _trial(cues.RESOLUTION, LevelSwap(resolution_levels, sharpness_differs_off_object)),
     _trial(cues.FREQUENCY, DonorSwap(edits.match_frequencies)),
-    _trial(cues.POSITION, DonorSwap(edits.move_object, keeps_object=True)),
+    _trial(cues.POSITION, DonorSwap(edits.move_object, keeps_object=True, moves_object=True)),
     _trial(cues.TONE, DonorSwap(edits.match_tone)),
     _trial(cues.PATCH, LevelSwap(patch_levels, patches_lie_off_object)),
     _trial(cues.STYLE, LevelSwap(style_levels, style_differs_off_object)),
@@ -90,6 +90,11 @@ def chosen_trials(chosen: Sequence[Trial | str] | None, known: Sequence[Trial] =
     if wrong or isinstance(chosen, str):
         raise ValueError(f"trials must be a list of Trial objects or of names out of {list(by_cue)}, got {chosen!r}")
     return tuple(known if chosen is None else (by_cue[one] if isinstance(one, str) else one for one in chosen))
+
+
+def moves_object(trial: Trial) -> bool:
+    """Whether the object is elsewhere in a trial's pictures."""
+    return isinstance(trial.swap, DonorSwap) and trial.swap.moves_object
 
 
 def region_trial(cells: Tensor) -> Trial:

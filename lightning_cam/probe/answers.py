@@ -8,7 +8,15 @@ from torch import Tensor
 
 from ..datasets.questions import answer_names, questions_of_all
 from ..datasets.values import Scale, answers_of, are_fractions, half_names, value_names
-from .checks import checked_classes, checked_label_names, checked_labels, checked_targets, checked_values
+from .checks import (
+    checked_classes,
+    checked_label_names,
+    checked_labels,
+    checked_maps,
+    checked_targets,
+    checked_values,
+    largest_regions,
+)
 from .task import Task, task_of_targets
 
 
@@ -21,6 +29,7 @@ class Answers:
         classes: Names of the answers.
         labels: ``(N, K)`` marks; None where the targets are none.
         values: ``(N, D)`` float32; None where the targets are none.
+        regions: Maps of classes ``(N, H, W)`` uint8; None where the targets are none.
         task: What is asked.
     """
 
@@ -28,6 +37,7 @@ class Answers:
     classes: tuple[str, ...]
     labels: Tensor | None
     values: Tensor | None
+    regions: Tensor | None
     task: Task
 
     @classmethod
@@ -39,6 +49,7 @@ class Answers:
         *,
         labels: Tensor | None,
         values: Tensor | None,
+        regions: Tensor | None,
         task: Task | None,
     ) -> "Answers":
         """As a user gives targets; or, beside ``labels`` or ``values``, as they were answered already.
@@ -46,6 +57,9 @@ class Answers:
         Raises:
             ValueError: The message names the problem and the solution.
         """
+        maps = checked_maps(targets if regions is None else regions, n_images)
+        if maps is not None and regions is None:
+            targets = largest_regions(maps)
         numbers = _values_in(targets, n_images) if values is None else checked_values(values, n_images)
         marks = None if numbers is not None else checked_labels(targets if labels is None else labels, n_images)
         scales = tuple(Scale.of(column) for column in numbers.T) if numbers is not None else ()
@@ -55,7 +69,13 @@ class Answers:
             targets, classes = answers_of(numbers, scales), half_names(value_names(classes, len(scales)), scales)
         answers = checked_targets(targets, n_images)
         names = checked_classes(classes, answers)
-        return cls(answers, names, marks, numbers, task or task_of_targets(names, marks, scales))
+        asked = task or task_of_targets(names, marks, scales, has_regions=maps is not None)
+        return cls(answers, names, marks, numbers, maps, asked)
+
+    @property
+    def objects(self) -> Tensor | None:
+        """The regions that are asked for, ``(N, H, W)`` bool; None where the targets are no maps."""
+        return None if self.regions is None else self.regions == self.targets[:, None, None]
 
 
 def _values_in(targets: Tensor, n_images: int) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..datasets.attributes import check_sources, values_at
 from ..datasets.normalization import ROUNDING
 from ..datasets.questions import as_marks
+from ..datasets.regions import IGNORED, largest_region
 from .names import distinct, tag
 
 GUESS = "guess"
@@ -87,6 +88,24 @@ def checked_values(values: Tensor, n_images: int) -> Tensor:
             "leave it out"
         )
     return numbers
+
+
+def checked_maps(targets: Tensor, n_images: int) -> Tensor | None:
+    """Maps of classes ``(N, H, W)`` uint8; None where the targets are none."""
+    is_map = isinstance(targets, Tensor) and targets.ndim == 3 and len(targets) == n_images
+    if not is_map or targets.is_floating_point() or targets.is_complex():
+        return None
+    if int(targets.min()) < 0 or int(targets.max()) > IGNORED:
+        raise ValueError(f"maps of classes must hold 0 to {IGNORED}, got {int(targets.min())} to {int(targets.max())}")
+    return _owned(targets, torch.uint8)
+
+
+def largest_regions(maps: Tensor) -> Tensor:
+    """The class ``(N,)`` of the largest region of each map."""
+    largest = [largest_region(each) for each in maps]
+    if None in largest:
+        raise ValueError(f"image {largest.index(None)} has no region beside the background; leave it out")
+    return torch.tensor(largest)
 
 
 def checked_targets(targets: Tensor, n_images: int) -> Tensor:

@@ -31,6 +31,7 @@ class Drawn:
     attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     values: Tensor | None = None
     rest: Mapping[str, Tensor] | None = None
+    regions: Tensor | None = None
 
 
 def assemble(
@@ -59,6 +60,7 @@ def assemble(
         mask_sources=[item.source for item in masked],
         labels=checked_marks([item.marks for item in masked]) if has_several else None,
         attributes={name: [item.attributes[place] for item in masked] for place, name in enumerate(attributes)},
+        regions=_maps_of(masked),
         values=torch.tensor([item.values for item in masked]) if has_values else None,
         rest=_stacked([item.rest for item in masked]),
     )
@@ -71,6 +73,14 @@ def _stacked(rests: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         first, second = sorted(map(str, forms))[:2]
         raise ValueError(f"the rest must have one form in all items, got {first} and {second}; pad it in read=")
     return {name: torch.stack([rest[name] for rest in rests]) for name in rests[0]}
+
+
+def _maps_of(items: Sequence[Item]) -> Tensor | None:
+    """Maps of classes ``(N, H, W)``; None where the targets are none."""
+    maps = [item.classes for item in items if item.classes is not None]
+    if maps and len(maps) != len(items):
+        raise ValueError("every target must be a map of classes, got some maps and some other targets")
+    return torch.stack(maps) if maps else None
 
 
 class ArgumentError(ValueError):

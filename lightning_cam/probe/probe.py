@@ -30,7 +30,8 @@ class Probe(Record):
     Args:
         images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32.
         targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows;
-            or floats ``(N,)`` or ``(N, D)``, values to predict, of which one at least is no whole number.
+            or floats ``(N,)`` or ``(N, D)``, values to predict, of which one at least is no whole number; or maps
+            ``(N, H, W)`` of classes, 0 for the background and 255 for what is ignored.
         masks: ``(N, H, W)`` bool, True on the object, or one ``(H, W)`` mask or None per image. A mask that is False
             everywhere means the same as None: missing.
         classes: Name of each class; "0", "1", ... by default.
@@ -42,6 +43,7 @@ class Probe(Record):
         attributes: A value per image of what a shortcut may hang on, such as ``{"site": values}``; None where it is
             not known. The report has the right answers of each group of class and value.
         values: Numbers ``(N,)`` or ``(N, D)`` to predict, where all are whole or ``targets`` are answers already.
+        regions: Maps ``(N, H, W)`` of classes, where ``targets`` are the classes of their largest regions already.
         task: As `task` of another probe, whose halves are kept; by default it is read from the targets.
 
         rest: What the model is given beside each image, ``(N, ...)``: a tensor, several, or several by name. Only
@@ -50,7 +52,8 @@ class Probe(Record):
 
     Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
     and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
-    Of values, the answers are the halves below and from the middle on, ``(N, D)`` asked in turn.
+    Of values, the answers are the halves below and from the middle on, ``(N, D)`` asked in turn. Of maps, each image is
+    asked for its largest region beside the background; that is its object, too.
 
     Raises:
         ValueError: The message names the problem and the solution.

@@ -51,6 +51,7 @@ class Record:
     labels: Tensor | None
     attributes: Mapping[str, tuple[str, ...]]
     values: Tensor | None
+    regions: Tensor | None
     task: Task
     rest: Mapping[str, Tensor] | None
 
@@ -68,19 +69,20 @@ class Record:
         labels: Tensor | None = None,
         attributes: Mapping[str, Sequence[object]] | None = None,
         values: Tensor | None = None,
+        regions: Tensor | None = None,
         task: Task | None = None,
         rest: Rest | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
-            right = Answers.of(targets, len(pixels), classes, labels=labels, values=values, task=task)
-            regions = checked_masks(masks, pixels)
+            right = Answers.of(targets, len(pixels), classes, labels=labels, values=values, regions=regions, task=task)
+            objects = checked_masks(masks if right.objects is None else right.objects, pixels)
         fields = {
             "images": pixels,
-            "masks": regions if regions.any() else None,
+            "masks": objects if objects.any() else None,
             "names": checked_names(names, right.targets, right.classes),
             "preprocess": preprocess,
-            "mask_sources": checked_sources(mask_sources, regions),
+            "mask_sources": checked_sources(mask_sources, objects),
             **vars(right),
             "attributes": checked_attributes(attributes, len(pixels)),
             "rest": checked_rest(rest, len(pixels)),
@@ -153,7 +155,7 @@ class Record:
         return storage.digest(self._arrays(), self.classes, self.names, self.attributes)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        tensors = {name: getattr(self, name) for name in ("images", "targets", "masks", "labels", "values")}
+        tensors = {name: getattr(self, name) for name in ("images", "targets", "masks", "labels", "values", "regions")}
         return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -202,6 +204,7 @@ class Record:
                 labels=tensors.get("labels"),
                 attributes=facts.get("attributes"),
                 values=tensors.get("values"),
+                regions=tensors.get("regions"),
             )
 
     def copies(self) -> list[str]:
@@ -248,4 +251,5 @@ class Record:
             attributes={name: tuple(values[p] for p in positions) for name, values in self.attributes.items()},
             values=None if self.values is None else self.values[positions],
             rest=None if self.rest is None else {name: values[positions] for name, values in self.rest.items()},
+            regions=None if self.regions is None else self.regions[positions],
         )

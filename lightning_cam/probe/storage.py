@@ -30,6 +30,7 @@ _KINDS = {
     "masks": (("bool",), 3),
     "labels": (("int64",), 2),
     "values": (("float32",), 2),
+    "regions": (("uint8",), 3),
 }
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")

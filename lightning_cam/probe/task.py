@@ -1,8 +1,9 @@
-"""What a model is asked about an image: its class, one of several labels, or one of several values.
+"""What a model is asked about an image: its class, one of several labels or values, or the class of a region.
 
 Labels and values are asked one by one: answer ``2 k`` says that the label is absent or the value below the middle, and
 ``2 k + 1`` the contrary. So both are trials of two answers, and differ in what a score is, see `Task.odds`, and in what
-the floors above make of it.
+the floors above make of it. Of a map of classes, the largest region of each image is asked for: its class is the target
+and its pixels are the object.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from ..datasets.values import FROM, Scale
 
-Kind: TypeAlias = Literal["classes", "labels", "values"]
+Kind: TypeAlias = Literal["classes", "labels", "values", "regions"]
 CLASSES: Kind = "classes"
 LABELS: Kind = "labels"
 VALUES: Kind = "values"
+REGIONS: Kind = "regions"
 
 _STEEPNESS = 4.0  # of the odds of "in the upper half" over a way: their sigmoid then rises as a share of the way does
 
@@ -41,12 +43,13 @@ class Task:
     @property
     def asks(self) -> bool:
         """Whether each image is asked for one of several labels or values, so that scores come in pairs."""
-        return self.kind != CLASSES
+        return self.kind in (LABELS, VALUES)
 
     @property
     def noun(self) -> str:
         """What there are ``n_scores`` of."""
-        return "value" if (self.kind, self.n_scores) == (VALUES, 1) else self.kind
+        nouns = {LABELS: "labels", VALUES: "value" if self.n_scores == 1 else "values"}
+        return nouns.get(self.kind, "classes")
 
     def odds(self, numbers: Tensor) -> Tensor:
         """Log odds ``(N, K)`` of labels, from the model's numbers; of values that each lies in the upper half."""
@@ -74,8 +77,12 @@ class Task:
         return torch.tensor([getattr(scale, name) for scale in self.scales], dtype=numbers.dtype, device=numbers.device)
 
 
-def task_of_targets(classes: Sequence[str], marks: Tensor | None, scales: Sequence[Scale]) -> Task:
+def task_of_targets(
+    classes: Sequence[str], marks: Tensor | None, scales: Sequence[Scale], *, has_regions: bool = False
+) -> Task:
     """The task of a probe, whose answers are named by ``classes``."""
+    if has_regions:
+        return Task(REGIONS, len(classes))
     if scales:
         return Task(VALUES, len(scales), tuple(scales), tuple(name.rsplit(FROM, 1)[0] for name in classes[1::2]))
     return Task(CLASSES, len(classes)) if marks is None else Task(LABELS, marks.shape[1], (), tuple(classes[1::2]))

@@ -3,7 +3,7 @@
 All pictures share one colour scale, see `scale`. Works on any thread and uses no random numbers.
 """
 
-from .evidence import OF_CLASSES, OF_VALUES, SwapRow, evidence
+from .evidence import OF_CLASSES, OF_REGIONS, OF_VALUES, SwapRow, evidence
 from .paint import outlined, photo_of
 from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density, scale_end, strength
 from .strips import Row, select_steps, strip
@@ -16,6 +16,7 @@ __all__ = [
     "COLOURS",
     "COLOURS_AGAINST",
     "OF_CLASSES",
+    "OF_REGIONS",
     "OF_VALUES",
     "Curve",
     "Picture",

@@ -43,6 +43,7 @@ class Words:
 
 
 OF_CLASSES = Words("bar and number: the model's probability of the right class", "of its own class", "of another class")
+OF_REGIONS = Words("bar and number: overlap (IoU) of the right class", "of its own class", "of another class")
 OF_VALUES = Words("number: the predicted value; bar: how near to its half", "of about its value", "of another value")
 
 

@@ -40,7 +40,7 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "headline": HEADLINES[verdict.outcome],
         "reasons": [_sentence(part) for part in verdict.reasons],
         "findings": [_finding(finding, verb, verdict) for finding, verb in to_do(verdict)],
-        "head": phrases_of(verdict).head.capitalize(),
+        "head": _capital(phrases_of(verdict).head),
         "figure": phrases_of(verdict).figure,
         "donor": phrases_of(verdict).donor,
         "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
@@ -66,6 +66,11 @@ def audit_entry(audit: AuditResult) -> dict[str, Any]:
         for finding in (clearest[cue] for cue in audit.cues)
     ]
     return {"n_read": sum(audit.n_read), "n_facts": len(audit.facts), "n_skipped": len(audit.skipped), "rows": rows}
+
+
+def _capital(text: str) -> str:
+    """With a capital at the beginning; others stay."""
+    return text[:1].upper() + text[1:]
 
 
 def _sentence(text: str) -> str:

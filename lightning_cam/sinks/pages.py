@@ -9,6 +9,7 @@ from torch import Tensor
 from .. import render
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
+from ..probe.task import REGIONS, VALUES
 from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
@@ -166,10 +167,8 @@ def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
             zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
         )
     ]
-    title, words = f"Only the {shown.cue} was swapped", render.OF_CLASSES
-    return render.evidence(
-        swaps, cue=shown.cue, title=title, words=words if shown.predictions is None else render.OF_VALUES
-    )
+    words = {VALUES: render.OF_VALUES, REGIONS: render.OF_REGIONS}.get(probe.task.kind, render.OF_CLASSES)
+    return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped", words=words)
 
 
 def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> Tile:

@@ -22,6 +22,7 @@ from ..attribution.calls import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
 from ..probe.rest import rows_of
+from ..probe.task import Task
 from .batches import RealBatch, arrives
 from .doubts import missing_step, more_than_images, one_of, other_numbers, takes_no_images
 from .likeness import is_equal, is_of_one_range, overlaps
@@ -64,7 +65,7 @@ def agreed(
     are_same: bool,
     are_drawn: bool,
     given: ModuleForward | None,
-    n_classes: int,
+    task: Task,
     is_steady: Callable[[], bool] = lambda: False,
 ) -> Agreement:
     """Compares what arrives at the first layer in the user's step and by the probe's way. The model stays as it is.
@@ -78,7 +79,7 @@ def agreed(
         are_same: Whether they are of the same items as the batch, row by row; else ranges and sizes are compared.
         are_drawn: Whether they are of the same data set at least.
         given: The user's own ``forward=``, which is taken as it is.
-        n_classes: Length of the class list.
+        task: What the model is asked.
         is_steady: Whether the same items arrive as the same numbers again, so that nothing on their way is random.
     """
     expected = batch.at_stem
@@ -96,16 +97,16 @@ def agreed(
         sent, forward, is_found, gives_scores = inputs if step is None else step(inputs), given, False, False
         with suppress(Exception):  # the way is not this one, whatever the user's code says to it
             forward = given or _call if names is None else batch.ways[names]
-            found, gives_scores = _arrived(module, sent, forward, n_classes)
+            found, gives_scores = _arrived(module, sent, forward, task)
             arrived = found.get(batch.stem or "") if arrived is None else arrived
             is_found = _leads_there(found, batch, names, is_same)
         is_found, gives_scores = from_first((is_found, gives_scores))
         to_scores = forward if to_scores is None and gives_scores else to_scores
         if not is_found:
             continue
-        agreement = _checked(Agreement(step, forward), module, inputs, n_classes)
+        agreement = _checked(Agreement(step, forward), module, inputs, task)
         if gives_scores or given is not None:
-            return replace(agreement, guess=_guess(module, batch, sent, names, n_classes))
+            return replace(agreement, guess=_guess(module, batch, sent, names, task))
         to_features = agreement  # unless the step's next calls lead on from there
     if to_features is not None or expected is None:
         return to_features or Agreement()
@@ -120,9 +121,7 @@ def agreed(
     return Agreement(forward=to_scores if isinstance(to_scores, Replay) else None, doubt=doubt)
 
 
-def _arrived(
-    module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int
-) -> tuple[Mapping[str, Tensor], bool]:
+def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task) -> tuple[Mapping[str, Tensor], bool]:
     """What arrives at the modules on a way, and whether it leads to scores of these classes.
 
     Nothing counts as arrived where the way leads from a part of the module to features for another part.
@@ -131,13 +130,13 @@ def _arrived(
         Exception: Whatever the user's code says to this way, or that there are no class scores at its end.
     """
     arrived = arrives(module, partial(forward, module), sent)
-    gives_scores = _gives_scores(module, sent, forward, n_classes)  # or raises
+    gives_scores = _gives_scores(module, sent, forward, task)  # or raises
     is_part = isinstance(forward, Replay) and forward.names != ("",)
     return (arrived if gives_scores or not is_part else {}), gives_scores
 
 
-def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, n_classes: int) -> bool:
-    head = class_scores(module, sent, n_classes, partial(forward, module)).head
+def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task) -> bool:
+    head = class_scores(module, sent, task.n_scores, partial(forward, module), task=task).head
     return not head.remark or head.is_guess
 
 
@@ -154,7 +153,7 @@ def _leads_there(
     return stem is not None and expected is not None and is_same(found[stem], expected)
 
 
-def _guess(module: nn.Module, batch: RealBatch, sent: Tensor, names: tuple[str, ...] | None, n_classes: int) -> str:
+def _guess(module: nn.Module, batch: RealBatch, sent: Tensor, names: tuple[str, ...] | None, task: Task) -> str:
     """Why other networks or heads may give the class scores: the training changes them, and they give some, too."""
     if not names or names == ("",):
         return ""
@@ -162,7 +161,7 @@ def _guess(module: nn.Module, batch: RealBatch, sent: Tensor, names: tuple[str, 
     for other in from_first([each for each in ways if not _is_part(each, names) and (each[0] or not names[0])]):
         with suppress(Exception):  # a generator, say, gives images
             is_new = not any(_is_part(other, each) for each in rivals)
-            if _gives_scores(module, sent, ways[other], n_classes) and is_new:
+            if _gives_scores(module, sent, ways[other], task) and is_new:
                 rivals.append(other)
     return one_of([ways[each] for each in rivals]) if len(rivals) > 1 else ""
 
@@ -219,7 +218,7 @@ def _call(module: nn.Module, images: Tensor) -> Any:
     return module(images) if forward is None else forward(module, images)
 
 
-def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int) -> Agreement:
+def _checked(found: Agreement, module: nn.Module, inputs: Tensor, task: Task) -> Agreement:
     """The agreement; doubted where the class scores hang on more than images, which the probe does not have."""
     if not isinstance(found.forward, Replay):
         return Agreement(found.step)
@@ -227,16 +226,16 @@ def _checked(found: Agreement, module: nn.Module, inputs: Tensor, n_classes: int
     if replay.call.is_plain and replay.names == ("",) and replay.call.images is not None:
         return found if not replay.call.images.is_floating_point() else Agreement(found.step)
     others = replay.others(module)
-    if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), n_classes):
+    if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), task):
         return Agreement(found.step, replay, doubt=more_than_images(replay, others))
     return found
 
 
-def _depends(module: nn.Module, replay: Replay, inputs: Tensor, n_classes: int) -> bool:
+def _depends(module: nn.Module, replay: Replay, inputs: Tensor, task: Task) -> bool:
     """Whether other rows beside the images lead to other class scores."""
     try:
-        one = class_scores(module, inputs, n_classes, partial(replay, module))
-        other = class_scores(module, inputs, n_classes, partial(replay.turned(), module))
+        one = class_scores(module, inputs, task.n_scores, partial(replay, module), task=task)
+        other = class_scores(module, inputs, task.n_scores, partial(replay.turned(), module), task=task)
         logits = [engine.predict(module, inputs, forward=each) for each in (one, other)]
         return not torch.allclose(logits[0], logits[1], rtol=1e-3, atol=1e-5)
     except (ValueError, RuntimeError):  # the check that follows says what is wrong

@@ -154,7 +154,7 @@ class Comparison:
                     are_same=are_same,
                     are_drawn=drawing is not None,
                     given=carrying(given, probe.rest),
-                    n_classes=probe.n_scores,
+                    task=probe.task,
                     is_steady=partial(self._is_steady, module, loader, batch),
                 )
         except TouchedError as error:

@@ -5,6 +5,7 @@ from typing import Any
 
 from ..examination import Reading
 from ..probe import Probe
+from ..probe.task import CLASSES
 from ..sinks.mistakes import SurestMistakes
 from ..verdict import Verdict
 from .failures import Failures
@@ -81,7 +82,9 @@ class Keeping:
 
     def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
         """The surest mistakes on all validation images, in the first process; all have to call this."""
-        if probe.task.asks:  # of several labels an image has several answers, and of values none is a mistake
+        if (
+            probe.task.kind != CLASSES
+        ):  # of several labels an image has several answers, and of values none is a mistake
             return None
         gathered = self._mistakes.gathered()
         if gathered is None or not gathered.goes_with(observer.logged):

@@ -19,7 +19,7 @@ from ..examination import Evidence, Look, Report, collect_evidence, look, merged
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
-from ..probe.task import VALUES
+from ..probe.task import REGIONS, VALUES
 from ..verdict import RunningVerdict, Verdict, qualified, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
@@ -220,8 +220,8 @@ class Observer:
         return withheld(verdict, doubt) if doubt else qualified(verdict, harder)
 
     def _logged_for(self, report: Report) -> Logged | None:
-        """The accuracy that the user logs; of values there is none, whatever has that name."""
-        return None if report.task is not None and report.task.kind == VALUES else self.logged
+        """The accuracy that the user logs; of values and pixels it is none of images, whatever has that name."""
+        return None if report.task is not None and report.task.kind in (VALUES, REGIONS) else self.logged
 
     def _unconfirmed(self, report: Report) -> str:
         """Why the class scores may be others, where there are several and no accuracy of the user's own agrees."""
@@ -247,7 +247,7 @@ class Observer:
     def can_listen(self) -> bool:
         """Whether the class scores can be told apart in what the user's own step computes."""
         is_known = (self.forward is None and not self._has_rest) or isinstance(self.forward, Replay)
-        gives_classes = self.head is not None and self.head.kind != "values"
+        gives_classes = self.head is not None and self.head.kind not in ("values", "regions")
         return is_known and gives_classes and not self.doubt and not self._guess
 
     @property

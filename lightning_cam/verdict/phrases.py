@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..probe.task import CLASSES, LABELS, VALUES
+from ..probe.task import CLASSES, LABELS, REGIONS, VALUES
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,25 @@ PHRASES: Mapping[str, Phrases] = {
             "unlearned": "the model tells none of the probe's labels better than by chance, so there is nothing to "
             "judge",
         }
+    ),
+    REGIONS: Phrases(
+        alike=(
+            "the largest region of every picture of the probe is of one class, so nothing can be judged; a verdict "
+            "needs two classes or more beside the background"
+        ),
+        unlearned="the model finds the probe's regions no better than by chance, so there is nothing to judge",
+        loses="costs the right class {bound:.2f} of its overlap (IoU) or more",
+        did="another class the right class loses {mean:.2f} of its overlap (IoU)",
+        stays="the right class loses less than {bound:.2f} of its overlap (IoU)",
+        right="the right class overlaps a region most on {share}",
+        donor="another picture of the same class",
+        head="IoU lost",
+        legend=(
+            "IoU lost: what the right class loses of its overlap with the region when all around it comes from a "
+            "picture of another class instead of another picture of its own. 0 means not used, more than {margin:.2f} "
+            "is too much."
+        ),
+        figure="the overlap (IoU) with the region that the right class loses",
     ),
     VALUES: Phrases(
         alike=(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from ..cues import CUES, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
-from ..probe.task import CLASSES, VALUES
+from ..probe.task import CLASSES, REGIONS, VALUES
 from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .phrases import PHRASES
@@ -81,7 +81,8 @@ def measured(reliance: Reliance) -> str:
     if reliance.kind == VALUES:
         return _moved(reliance)
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
-    figures = f"{reliance.mean:.2f} of its probability (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
+    quantity = "overlap with the region (IoU)" if reliance.kind == REGIONS else "probability"
+    figures = f"{reliance.mean:.2f} of its {quantity} (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
     right = "" if math.isnan(own) else f"{_right(own, other)}, and "
     reach = f"; judged on {reliance.reach}" if reliance.reach else ""
     if reliance.label:

@@ -168,18 +168,6 @@ def box_loss(output: Any, batch: Any) -> Tensor:
 
 
 TASKS = {
-    "segmentation": Task(
-        lambda: nn.Conv2d(3, 2, 3, padding=1),
-        classes,
-        TensorDataset(IMAGES, whole(2, N, SIZE, SIZE)),
-        ("segmentation",),
-    ),
-    "segmentation in dicts": Task(
-        lambda: nn.Conv2d(3, 2, 3, padding=1),
-        lambda out, batch: F.cross_entropy(out, batch["mask"]),
-        Listed([{"image": image, "mask": mask} for image, mask in zip(IMAGES, whole(2, N, SIZE, SIZE), strict=True)]),
-        ("segmentation",),
-    ),
     "detection": Task(Boxes, box_loss, detected(2), ("detection",), pair),
     "detection of one object": Task(Boxes, box_loss, detected(1), ("class scores", "0.boxes of shape (1, 4)"), pair),
     "keypoints": Task(
