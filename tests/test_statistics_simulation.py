@@ -5,13 +5,15 @@ that differ by their seed differ as much. The probe is fixed, so an image's effe
 is the share of its variance that does.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from lightning_cam import statistics
+from lightning_cam.intervention import classes as single
 from lightning_cam.verdict import RunningVerdict
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -220,3 +222,60 @@ def test_a_second_reading_that_says_the_same_costs_little_power() -> None:
 
     assert alone / runs > 0.85
     assert either / runs > alone / runs - 0.05
+
+
+# the tests of probability, of decisions and of single classes together
+
+
+def swapped(rng: np.random.Generator, labels: torch.Tensor, hanging: np.ndarray, probability: float) -> torch.Tensor:
+    """Effects ``(N, 4)``: images hang on the cue as often as ``hanging (N,)`` says; one in ten others wobbles."""
+    hangs, n = rng.random(len(labels)) < hanging, len(labels)
+    wobble = (rng.random(n) < 0.1) * rng.choice([-0.5, 0.5], n) * ~hangs
+    lost = hangs * probability + 0.6 * wobble + 0.03 * rng.standard_normal(n)
+    columns = [lost.clip(-1, 1), hangs + wobble, np.full(n, 0.95), np.full(n, np.nan)]
+    return torch.from_numpy(np.stack(columns, 1)).float()
+
+
+def found_share(
+    hanging: Sequence[float], *, runs: int, n: int, n_classes: int, first_class: float | None = None, sure: float = 0.9
+) -> float:
+    """Share of probes of ``n`` images with an alarm on any of ten cues, of which the first ones are used."""
+    rng, labels = np.random.default_rng(0), strata(n, n_classes)
+    shares = np.repeat([*hanging, *[0.0] * (10 - len(hanging))], n).reshape(10, n)
+    if first_class is not None:
+        shares[0, labels.numpy() == 0] = first_class
+    alarms = 0
+    for _ in range(runs):
+        effects = (swapped(rng, labels, share, sure) for share in shares)
+        p_values = [
+            single.either_p(statistics.joint_p(each[:, :2], labels, margin=0.1), single.hanging(each, labels))
+            for each in effects
+        ]
+        alarms += min(statistics.holm(p_values)) < ALPHA
+    return alarms / runs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_classes"), [(96, 2), (160, 10)])
+@pytest.mark.parametrize("case", ["clean", "all at the margin", "a class at its margin"])
+def test_three_tests_together_raise_few_false_alarms(case: str, n: int, n_classes: int) -> None:
+    hanging, first = {
+        "clean": ([], None),
+        "all at the margin": ([0.1] * 10, None),
+        "a class at its margin": ([], 0.25 if n_classes > 2 else 0.2),  # of two classes, the mean of all is 0.1 then
+    }[case]
+
+    assert_rare(found_share(hanging, runs=100, n=n, n_classes=n_classes, first_class=first), 100)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "at_least"),
+    [
+        pytest.param({"hanging": [0.3], "n": 96, "n_classes": 2}, 0.9, id="weak"),
+        pytest.param({"hanging": [0.3], "n": 96, "n_classes": 2, "sure": 0.05}, 0.8, id="unsure"),
+        pytest.param({"hanging": [], "n": 160, "n_classes": 10, "first_class": 1.0}, 0.95, id="one class of ten"),
+    ],
+)
+def test_three_tests_together_find_what_each_would_miss(case: dict[str, Any], at_least: float) -> None:
+    assert found_share(**case, runs=40) >= at_least
