@@ -88,6 +88,24 @@ def test_a_model_of_picture_and_table_relies_on_a_ruler(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_map_of_a_word_points_at_what_it_names(tmp_path: Path) -> None:
+    printed = run("captioning.py", tmp_path, "--fast")
+
+    assert int(re.findall(r"^words are right in (\d+)%", printed, re.MULTILINE)[0]) > 90
+    assert int(re.findall(r"^circle points at its shape in (\d+)%", printed, re.MULTILINE)[0]) > 80
+    assert (tmp_path / "captions.png").exists()
+
+
+@pytest.mark.slow
+def test_the_map_of_an_answer_points_at_what_was_asked_for(tmp_path: Path) -> None:
+    printed = run("visual_questions.py", tmp_path, "--fast")
+    shares = [int(share) for share in re.findall(r"maps point at it in (\d+)%", printed)]
+
+    assert len(shares) == 2
+    assert min(shares) > 75
+
+
+@pytest.mark.slow
 def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path) -> None:
     printed = run("multi_label.py", tmp_path)
 
