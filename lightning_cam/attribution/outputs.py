@@ -11,6 +11,7 @@ ORDINAL = (
     "module, images: -torch.diff(module(images).sigmoid(), dim=1, prepend=images.new_ones(len(images), 1), "
     "append=images.new_zeros(len(images), 1))"
 )
+NO_ANSWER = -1  # in place of a class, no index of one
 SUM_TOLERANCE = 0.01  # a softmax in bfloat16 has 8 bits of precision; its rows sum to 1 up to about 2**-8
 
 
@@ -59,6 +60,17 @@ def asked(logits: Tensor, answers: Tensor) -> Tensor:
     """
     labels = torch.arange(logits.shape[1], device=logits.device) // 2
     return logits.masked_fill(labels != answers.to(logits.device)[:, None] // 2, -torch.inf)
+
+
+def predicted_classes(scores: Tensor) -> Tensor:
+    """Index ``(N,)`` of the highest of ``(N, n_classes)`` scores; `NO_ANSWER` where one is NaN or infinite.
+
+    There argmax takes the first NaN for the highest, which would be a right answer wherever it is the true class.
+
+    >>> predicted_classes(torch.tensor([[0.2, 0.8], [torch.nan, torch.nan]]))
+    tensor([ 1, -1])
+    """
+    return scores.argmax(1).where(scores.amax(1).isfinite(), NO_ANSWER)
 
 
 def scores_in(output: Any) -> Tensor | None:

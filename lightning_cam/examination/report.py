@@ -14,6 +14,7 @@ from ..attributes import AttributeReading, read_attributes
 from ..attribution import cams, measures
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
+from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..intervention import (
     PROBABILITY,
     Donors,
@@ -106,6 +107,11 @@ class Report:
     def maps(self) -> Tensor:
         """``(N, H, W)`` float32, `grid_maps` at image size. Made anew each time: it is as large as a probe."""
         return upsample(self.grid_maps, self.size)
+
+    @property
+    def n_unanswered(self) -> int:
+        """Images for which the model's output is NaN or infinite."""
+        return int((predicted_classes(self.logits) == NO_ANSWER).sum()) if self.logits.numel() else 0
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """One row for each probe image, as a pandas table.
@@ -212,7 +218,7 @@ def report_on(
         changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
     reliances = tasks.weighed(changes, probe)
-    is_right = seen.logits.argmax(1) == probe.targets
+    is_right = predicted_classes(seen.logits) == probe.targets
     attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)
     return Report(
         layer=seen.layer,

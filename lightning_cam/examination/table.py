@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..text import class_name
 from . import tasks
 
@@ -19,11 +20,13 @@ def as_dataframe(report: "Report") -> "pandas.DataFrame":
         import pandas
     except ImportError as error:
         raise ImportError("to_dataframe needs pandas, which is not installed; run: pip install pandas") from error
-    probabilities, predicted = report.logits.double().softmax(1), report.logits.argmax(1)
+    probabilities, predicted = report.logits.double().softmax(1), predicted_classes(report.logits)
     columns: dict[str, Any] = {
         "name": list(report.names),
         "class": [class_name(report.classes, index) for index in report.targets.tolist()],
-        "predicted": [class_name(report.classes, index) for index in predicted.tolist()],
+        "predicted": [
+            None if index == NO_ANSWER else class_name(report.classes, index) for index in predicted.tolist()
+        ],
         "probability": probabilities[torch.arange(len(predicted)), report.targets].numpy(),
         **_of_values(report),
         **{key: column.double().numpy() for key, column in report.values.items()},

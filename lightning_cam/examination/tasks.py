@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..intervention import Reliance, weigh, weigh_labels
 from ..probe import Probe
 from ..probe.task import REGIONS, VALUES
@@ -29,9 +30,10 @@ def _guessed(logits: Tensor, probe: Probe) -> Tensor:
     Its rim belongs to the background, whose scores are high there, and would outweigh those of its class in the mean.
     """
     if probe.task.kind != REGIONS:
-        return logits.argmax(1)
+        return predicted_classes(logits)
     probed = torch.tensor(sorted(set(probe.targets.tolist())))
-    return probed[logits[:, probed].argmax(1)]
+    likeliest = predicted_classes(logits[:, probed])
+    return probed[likeliest].where(likeliest != NO_ANSWER, NO_ANSWER)
 
 
 def _is_told(probe: Probe, asked: int, odds: Tensor, rows: Tensor) -> bool:
@@ -43,14 +45,20 @@ def _is_told(probe: Probe, asked: int, odds: Tensor, rows: Tensor) -> bool:
 def quality(logits: Tensor, probe: Probe) -> dict[str, float]:
     """How good the answers are: the share of right ones, and of values how predictions go along with the truth.
 
+    Images without an answer are left out, and their share is ``undefined_answers`` where there are any.
     ``probe_correlation`` is Pearson's, the mean of all values; NaN where all predictions are the same. Right is a
     prediction of a value that lies in the right half.
     """
-    accuracy = {"probe_accuracy": float((logits.argmax(1) == probe.targets).float().mean())}
+    predicted = predicted_classes(logits)
+    is_defined = predicted != NO_ANSWER
+    accuracy = {"probe_accuracy": float((predicted == probe.targets)[is_defined].float().mean())}
+    if not is_defined.all():
+        accuracy["undefined_answers"] = float((~is_defined).float().mean())
     if probe.values is None:
         return accuracy
     odds = _odds(logits, probe.targets).double()
-    each = [_correlation(odds[rows], probe.values[rows, asked]) for asked, rows in _groups(probe.targets).items()]
+    groups = {asked: rows & is_defined for asked, rows in _groups(probe.targets).items()}
+    each = [_correlation(odds[rows], probe.values[rows, asked]) for asked, rows in groups.items()]
     return accuracy | {"probe_correlation": float(torch.stack(each).nanmean())}
 
 

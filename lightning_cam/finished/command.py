@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ..attribution.outputs import predicted_classes
 from ..datasets.normalization import Normalize
 from ..examination import Evidence, Reading, Report, collect_evidence, examine
 from ..intervention import chosen_trials
@@ -171,8 +172,7 @@ def _keep(
 
 def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[str]:
     """What was looked at, and how: a verdict is worth no more than that."""
-    accuracy = report.scalars["probe_accuracy"]
-    right = round(accuracy * len(probe))
+    right = int((predicted_classes(report.logits) == report.targets).sum())
     remarks = [f"right on {right} of {len(probe)} pictures; looked at layer {report.layer!r} of {options.model}"]
     if probe.preprocess is None:
         remarks.append(

@@ -14,7 +14,9 @@ function mistakesPanel(portraits, toggle) {
     if (chosen && !pairs.some(([target, taken]) => `${target}-${taken}` === chosen)) pairs.push([...chosen.split("-").map(Number), 0, 0]);
     const focused = list.contains(document.activeElement) && document.activeElement.dataset.pair;
     box.hidden = !check || !check.pairs;
-    head.textContent = pairs.length ? "Mistakes on all images of the probe:" : "No mistake on any image of the probe at this check.";
+    const isAnswered = check && check.predicted && check.predicted.every((taken) => taken >= 0);
+    const none = isAnswered ? "No mistake on any image of the probe at this check." : "No mistake on the images that have an answer at this check.";
+    head.textContent = pairs.length ? "Mistakes on all images of the probe:" : none;
     list.replaceChildren(...pairs.map((pair) => button(pair, chosen)));
     if (focused) [...list.querySelectorAll("button")].find((each) => each.dataset.pair === focused)?.focus();
   }

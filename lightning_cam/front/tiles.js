@@ -22,12 +22,12 @@ function stack(probe, tag = "div") {
 function saying(probe, portraits, i, check, map) {
   if (!check || !map) return { isKnown: false, isRight: false, answer: "no map at this check", chance: "", outside: "", share: null };
   const isRight = check.predicted[i] === probe.target, target = className(portraits, probe.target);
-  const share = probe.area === null ? null : check.outside[i];
+  const share = probe.area === null ? null : check.outside[i], isDefined = check.predicted[i] >= 0; // -1 where scores are NaN
   const guessed = probe.source === "guess" ? " (guessed mask)" : "";
   return {
-    isKnown: true, isRight, share, short: share === null ? null : `${percent(share)} outside${guessed}`,
-    answer: (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]),
-    chance: `, ${percent(check.certainty[i])}${isRight ? "" : `; it is ${target}`}`,
+    isKnown: isDefined, isRight, share, short: share === null ? null : `${percent(share)} outside${guessed}`,
+    answer: isDefined ? (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]) : "no answer: the scores are NaN",
+    chance: `${isDefined ? `, ${percent(check.certainty[i])}` : ""}${isRight ? "" : `; it is ${target}`}`,
     outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside${guessed}`
       : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : nothing(portraits, target, isRight),
   };

@@ -108,7 +108,7 @@ def _write_footer(canvas: Image.Image, top: int, end: float, *, against: bool) -
 
 def tile_lines(
     true: str,
-    predicted: str,
+    predicted: str | None,
     probability: float,
     background_attention: float | None,
     step: int,
@@ -121,7 +121,7 @@ def tile_lines(
 
     ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask. A right
     answer with an empty map is no failure of the map: "healthy" may be known by what is absent, and the line says so.
-    ``guessed`` says that nobody drew the mask.
+    ``guessed`` says that nobody drew the mask. ``predicted`` is None where the model has no answer.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
@@ -129,10 +129,13 @@ def tile_lines(
     'no evidence for healthy: known by what is absent?'
     """
     is_right = predicted == true
+    answer = "no answer: the scores are NaN"
+    if predicted is not None:
+        answer = f"{'right' if is_right else 'wrong'}: predicted {_short(predicted)} ({probability:.2f})"
     side = f"{'evidence against' if against else 'attention for'} true class {_short(true)}"
     known_by_absence = is_empty and is_right and not against
     return (
-        f"{'right' if is_right else 'wrong'}: predicted {_short(predicted)} ({probability:.2f})",
+        answer,
         f"no evidence for {_short(true)}: known by what is absent?" if known_by_absence else side,
         f"{_share(background_attention)}{' (guessed mask)' * guessed}, step {step}",
     )

@@ -3,6 +3,7 @@
 from html import escape
 
 from .. import front
+from ..attribution.outputs import predicted_classes
 from ..examination import Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
@@ -28,7 +29,7 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
     judged = judge(report) if verdict is None and (report.reliances or report.attributes) else verdict
     run = RunPage()
     run.add(_page(report, report.probe, judged))
-    right = int((report.logits.argmax(1) == report.targets).sum())
+    right = int((predicted_classes(report.logits) == report.targets).sum())
     facts = {
         "layer": report.layer,
         "method": report.method,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .. import render
+from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
 from ..probe.task import REGIONS, VALUES
@@ -173,12 +174,13 @@ def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
 
 def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> Tile:
     index = int(frame.shown[i])
-    true, predicted = int(probe.targets[index]), int(frame.probabilities[i].argmax())
+    true, predicted = int(probe.targets[index]), int(predicted_classes(frame.probabilities)[i])
+    is_defined = predicted != NO_ANSWER
     mask = _mask(probe, index)
     outside = None if mask is None else float(frame.background[i])
     lines = render.tile_lines(
         probe.classes[true],
-        class_name(probe.classes, predicted),
+        class_name(probe.classes, predicted) if is_defined else None,
         float(frame.probabilities[i, predicted]),
         outside,
         frame.reading.step,
@@ -191,7 +193,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
         attention,
         mask,
         lines,
-        correct=predicted == true,
+        correct=predicted == true if is_defined else None,
         outside=outside,
         end=end,
         against=frame.is_against,
@@ -205,7 +207,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
 
 def _row(probe: Probe, frames: Sequence[Frame], i: int) -> render.Row:
     index = int(frames[-1].shown[i])
-    correct = [int(frame.probabilities[i].argmax()) == int(probe.targets[index]) for frame in frames]
+    correct = [int(predicted_classes(frame.probabilities)[i]) == int(probe.targets[index]) for frame in frames]
     return render.Row(
         probe.names[index],
         probe.images[index],

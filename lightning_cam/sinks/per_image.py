@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..attribution.outputs import predicted_classes
 from ..examination import Report
 from ..probe import Probe
 
@@ -29,7 +30,8 @@ class PerImage:
         glances: The mean colours of 4 x 4 cells of each picture, in hex: enough to tell whether two are the same.
         classes: Names of the probe's classes.
         targets: ``(N,)`` indices of the true classes.
-        predicted: ``(N,)`` indices of the predicted classes; the model may have more than the probe.
+        predicted: ``(N,)`` indices of the predicted classes; the model may have more than the probe,
+            and `NO_ANSWER` is none.
         effects: ``(N,)`` by cue, as in `Report.effects`; NaN where undefined.
     """
 
@@ -43,7 +45,7 @@ class PerImage:
     @classmethod
     def of(cls, report: Report, probe: Probe, glances: tuple[str, ...]) -> "PerImage":
         """From a report with swaps. ``glances`` are those of the probe's images, which one run takes once."""
-        predicted, effects = report.logits.argmax(1), dict(report.effects)
+        predicted, effects = predicted_classes(report.logits), dict(report.effects)
         return cls(probe.names, glances, probe.classes, probe.targets, predicted, effects)
 
     def as_json(self) -> dict[str, Any]:

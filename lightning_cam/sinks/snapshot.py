@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import render
+from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..probe import GUESS, Probe
 from ..text import printable
 
@@ -81,7 +82,7 @@ class Snapshot:
     Attributes:
         portraits: Whose check it is.
         grids: ``(n, h, w)`` uint8, place of the density on the scale of `render.strength`: the same for all runs.
-        predicted: Index of the predicted class.
+        predicted: Index of the predicted class; `NO_ANSWER` where the scores are NaN.
         certainty: Probability of the predicted class.
         own: Probability of the true class.
         outside: Share of the attention outside the object, NaN where undefined.
@@ -114,12 +115,13 @@ class Snapshot:
         """From the values of all shown probes. Without ``predicted_maps`` mistakes have one map as well."""
         rows = portraits.rows
         chances = probabilities[rows]
-        wrong = (chances.argmax(1) != torch.tensor(portraits.targets)).nonzero().flatten().tolist()
-        mistaken = wrong if predicted_maps is not None else []
+        predicted = predicted_classes(chances)
+        is_wrong = (predicted != torch.tensor(portraits.targets)) & (predicted != NO_ANSWER)
+        mistaken = is_wrong.nonzero().flatten().tolist() if predicted_maps is not None else []
         return cls(
             portraits,
             places(maps[rows]),
-            chances.argmax(1).tolist(),
+            predicted.tolist(),
             chances.amax(1).tolist(),
             [float(chances[i, target]) for i, target in enumerate(portraits.targets)],
             outside[rows].tolist(),
@@ -136,14 +138,14 @@ def confused(logits: Tensor, targets: Tensor) -> list[tuple[int, int, int, int]]
     >>> confused(torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]))
     [(0, 1, 1, 2)]
     """
-    return pairs_of(logits.argmax(1), targets)
+    return pairs_of(predicted_classes(logits), targets)
 
 
 def pairs_of(predicted: Tensor, targets: Tensor) -> list[tuple[int, int, int, int]]:
     """As `confused`, of classes ``(N,)`` that were predicted."""
     totals = Counter(targets.tolist())
     found = Counter(zip(targets.tolist(), predicted.tolist(), strict=True))
-    pairs = [(true, taken, n, totals[true]) for (true, taken), n in found.items() if true != taken]
+    pairs = [(true, taken, n, totals[true]) for (true, taken), n in found.items() if taken not in (true, NO_ANSWER)]
     return sorted(pairs, key=lambda pair: (-pair[2], pair))[:MOST_PAIRS]
 
 

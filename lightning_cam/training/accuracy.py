@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..attribution.outputs import predicted_classes
 from ..statistics import is_below_chance
 from ..text import percent
 from ..verdict.reasons import REVERSED
@@ -73,7 +74,7 @@ class Logged:
         expected = self._expected(logits, targets)
         if len(targets) < _FEWEST_FOR_ACCURACY or not expected < self.value - _margin(targets):
             return ""
-        is_reversed = is_below_chance(logits.argmax(1) == targets, targets)
+        is_reversed = is_below_chance(predicted_classes(logits) == targets, targets)
         return (
             f"The model is right on {percent(expected)} of the probe's pictures, and on {percent(self.value)} by "
             f"your own {self.key!r}. {f'The {REVERSED}.' if is_reversed else _OTHERWISE}"
@@ -100,7 +101,7 @@ class Logged:
 
     def _expected(self, logits: Tensor, targets: Tensor) -> float:
         """The user's accuracy, if these logits are the user's own."""
-        right = (logits.argmax(1) == targets).float()
+        right = (predicted_classes(logits) == targets).float()
         if bool((logits == -torch.inf).any()):
             return _of_labels(right, targets)
         per_class = {c: float(right[targets == c].mean()) for c in sorted(set(targets.tolist()))}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..attribution.outputs import predicted_classes
 from ..examination import Reading
 from ..probe import Probe
 from ..probe.task import CLASSES
@@ -14,7 +15,7 @@ from .journal import Journal
 from .mistakes import Mistakes
 from .observer import Observer
 from .options import Options
-from .remarks import empty_maps
+from .remarks import of_check
 from .reviewing import HOW, commands, is_reviewable
 from .rhythm import Occasion
 from .trainer import logged_epoch
@@ -42,8 +43,8 @@ class Keeping:
             reading, news = self._journal.record(scalars, occasion.step, logged_epoch(trainer))
         with self._failures.surviving("logging"):
             self._journal.log(news, trainer, self._failures, through=module if occasion.can_log else None)
-        if not occasion.before_training and scalars["zero_map_rate"] == 1:  # a head may begin with zeros
-            self._failures.say_once("empty maps", empty_maps(occasion.step))
+        for subject, text in of_check(scalars, occasion.step, is_first=occasion.before_training).items():
+            self._failures.say_once(subject, text)
         return reading
 
     def sum_up(
@@ -94,5 +95,5 @@ class Keeping:
         if maps is None:
             return None
         # The weights may be others than at that validation: what is no mistake any more is left out.
-        rows = (maps.logits.argmax(1) == gathered.kept.predicted).nonzero().flatten()
+        rows = (predicted_classes(maps.logits) == gathered.kept.predicted).nonzero().flatten()
         return SurestMistakes(found, maps, rows, len(gathered.labels), gathered.accuracy, gathered.pairs())

@@ -37,7 +37,7 @@ from .monitors import Monitors
 from .observer import Judged, Observer
 from .options import OnError, Options, known_trials, prepared
 from .ranks import rank
-from .remarks import empty_maps, warn_of_copies
+from .remarks import of_check, warn_of_copies
 from .rhythm import Rhythm
 from .switch import A_CHECK, Switch
 from .trainer import Drawing
@@ -260,8 +260,8 @@ class Looker:
         self._failures.succeeded(A_CHECK)
         if self._observer.doubt:
             self._failures.say_once("doubt", f"there will be no verdict. {self._observer.doubt}")
-        if outcome.scalars["zero_map_rate"] == 1 and len(self.history):
-            self._failures.say_once("empty maps", empty_maps(step))
+        for subject, text in of_check(outcome.scalars, step, is_first=not self.history).items():
+            self._failures.say_once(subject, text)
         self.verdict = outcome.verdict
         reading, _ = self._journal.record(outcome.scalars | self._costs(outcome, began), step, epoch)
         alert = self._alarm.news(self.verdict)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution.heads import Head
-from ..attribution.outputs import SUM_TOLERANCE
+from ..attribution.outputs import SUM_TOLERANCE, predicted_classes
 from ..attribution.overheard import Listener, networks_of
 from ..datasets.items import parts_of
 from ..datasets.normalization import as_normalize, spanning
@@ -175,7 +175,7 @@ class Mistakes:
             self._take(*answer, labels)
 
     def _take(self, images: Tensor, chances: Tensor, labels: Tensor) -> None:
-        certainty, predicted = chances.max(1)
+        certainty, predicted = chances.amax(1), predicted_classes(chances)
         labels = labels.to(chances.device, torch.long)
         self._n_classes = chances.shape[1]
         self._answers.append(torch.stack([labels, predicted]).int())

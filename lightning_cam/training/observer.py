@@ -211,6 +211,8 @@ class Observer:
 
     def _doubted(self, verdict: Verdict, report: Report) -> Verdict:
         """The verdict, or none where the probe is not what the model sees."""
+        if report.n_unanswered and not report.learned:  # whatever the user's metrics make of NaN
+            return verdict
         # A probe of one class has fewer class names than the model has scores, which says nothing about the scores.
         may_be_another = not report.learned and not report.has_one_class
         width = report.head.remark if report.head is not None and may_be_another else ""

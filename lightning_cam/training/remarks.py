@@ -1,8 +1,10 @@
 """What is said of a fit that goes on: about its data, its maps, and what can be looked at at all."""
 
 import re
+from collections.abc import Mapping
 
 from ..probe import Probe
+from ..text import percent
 from .failures import warn
 
 OF_TRAINING = "there is no validation data yet, so the probe is drawn from the training data"
@@ -29,9 +31,18 @@ def warn_of_copies(probe: Probe) -> None:
         warn(f"{len(copies)} of {len(probe)} probe images are copies, such as {copies[0]!r}; leave them out")
 
 
-def empty_maps(step: int) -> str:
-    """Of a check whose maps are all empty."""
-    return (
+def of_check(scalars: Mapping[str, float], step: int, *, is_first: bool) -> dict[str, str]:
+    """What is unusual about a check, by subject. The first maps may be empty, since a head may begin with zeros."""
+    if share := scalars.get("undefined_answers", 0.0):
+        text = (
+            f"the model's outputs are NaN or infinite at step {step}, for {percent(share)} of the probe pictures: they "
+            "have no answer, and nothing is judged of them"
+        )
+        return {"answers": text}
+    if is_first or scalars["zero_map_rate"] < 1:
+        return {}
+    text = (
         f"every map of the check at step {step} is empty: the class scores do not depend on this layer there, or no "
         "channel supports the class; try another layer='...'"
     )
+    return {"empty maps": text}

@@ -93,6 +93,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         findings,
         report.reliances,
         reason
+        + reasons.without_answers(report)
         + reasons.labels(report, findings)
         + (reasons.context(report) if not findings else "")
         + reasons.perhaps_object(doubtful)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from ..attribution.outputs import predicted_classes
 from ..cues import CUES, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
@@ -23,6 +24,9 @@ REVERSED = (
     "CAMCallback(read=lambda item: (image, class_index)), and if it changes the scores, "
     "CAMCallback(forward=lambda module, images: class_scores)"
 )
+_TO_CURE = (
+    "look at the step at which the loss became NaN: a lower learning rate, gradient_clip_val or full precision may help"
+)
 _NONE_COUNTS = "no cue was tested that may lead to a verdict: there are no trials, or all of their cues are expected"
 _TOO_FEW = (
     f"the probe has too few images for any claim: it needs two classes with two images each, {FEWEST} images in all; "
@@ -38,11 +42,22 @@ def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
         most: The most that each cue may lead to.
     """
     phrases = PHRASES[_kind(report)]
+    if report.n_unanswered and not report.learned:
+        return f"{_unanswered(report)}, so there is nothing to judge; {_TO_CURE}"
     if report.has_one_class:
         return phrases.alike
     if not report.learned:
         return _reversed(report) or phrases.unlearned
     return _NONE_COUNTS if all(most[trial.cue] == PASS for trial in report.trials) else _TOO_FEW
+
+
+def without_answers(report: Report) -> str:
+    """An addition where some images have no answer."""
+    return f"; {_unanswered(report)}, which count nowhere" if report.n_unanswered else ""
+
+
+def _unanswered(report: Report) -> str:
+    return f"the model's outputs are NaN or infinite for {report.n_unanswered} of {len(report.logits)} probe pictures"
 
 
 def _kind(report: Report) -> str:
@@ -55,7 +70,7 @@ def _reversed(report: Report) -> str:
         return ""
     if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
         return ""
-    right = report.logits.argmax(1) == report.targets
+    right = predicted_classes(report.logits) == report.targets
     share = percent(float(right.float().mean()))
     is_below = is_below_chance(right, report.targets)
     return (

@@ -14,6 +14,7 @@ _NO_REGION = (
 )
 _NO_MASKS = "No masks of the objects were given; Probe.from_dataset(dataset, masks=masks) takes them."
 _ONE_CLASS = "All pictures of the probe are of one class, so no picture can lend anything of another class."
+_NO_ANSWERS = "The model's outputs are NaN or infinite, so a swap has no answer that it could change."
 _TOO_ALIKE = "The probe's pictures of different classes do not differ in it, so a swap would change nothing."
 _TOO_FEW = "Too few of the probe's pictures differ in it, so it was swapped on too few to judge."
 LISTED = "not tested: "  # begins the part of a reason that lists such cues
@@ -62,4 +63,6 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
         return _ONE_CLASS
     if trial.swap.needs_masks and cue not in report.effects:
         return _NO_MASKS
+    if report.n_unanswered and not report.learned:
+        return _NO_ANSWERS
     return _TOO_FEW if reliance is not None and reliance.n else _TOO_ALIKE
