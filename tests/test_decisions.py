@@ -123,7 +123,7 @@ def test_a_finding_says_on_which_part_of_the_pictures_it_was_judged() -> None:
 
     (finding,) = judge(report(weighed(effects))).findings
 
-    assert "; judged on 40 of 80 pictures; " in finding.text
+    assert finding.text.endswith("0.64); judged on 40 of 80 pictures")
 
 
 def test_answers_that_stay_right_are_not_said_to_be_lost() -> None:

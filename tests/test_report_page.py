@@ -68,6 +68,14 @@ def test_the_remedy_that_fits_the_pictures_comes_first(sources: tuple[str, ...],
     assert remedy_for("background").fitting(("none",) if first == "FlattenAlpha" else ("alpha",)).what in other
 
 
+def test_findings_without_pictures_are_named_beside_those_that_have_some() -> None:
+    verdict = convicted()
+    several = replace(verdict, findings=(*verdict.findings, replace(verdict.findings[0], cue="<b>")))
+
+    assert "No pictures were drawn of <b>:" in Elements(report(replace(bad_news(1), verdict=several))).text
+    assert "No pictures were drawn" not in report(bad_news(1))
+
+
 def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:
     lows = {"tone": 0.15, "position": 0.15, "border": 0.15, "cast": -0.1}
     measured = tuple(Reliance(cue, 0.2, low, 0.4, 0.01, {}, 8.0) for cue, low in lows.items())

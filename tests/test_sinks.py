@@ -820,7 +820,7 @@ def test_the_end_of_a_fit_shows_the_cues_that_matter_and_what_to_do_first() -> N
         "  cue     right answers  probability lost  95 % interval",
         "  border                 0.50              0.25 to 0.75   relied on",
         "  cast                   0.02              -0.10 to 0.30",
-        "  and 2 other cues, see the page",
+        "  and 1 other cue, see the page",
         "  border: loses 0.50 (at least 0.25)",
         "  Most in: cat.",
         "  first: blur at random",

@@ -17,7 +17,7 @@ from ..verdict import Verdict
 from .page import Page, Tile
 from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
 from .tensorboard import command
-from .wording import closing, markdown
+from .wording import closing, markdown, prose, undrawn
 
 GUESSED = (
     "masks of the objects were guessed: look at their outlines; attention outside the object is at least what is shown"
@@ -125,6 +125,8 @@ def final_page(
     numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
     if GUESS in probe.mask_sources:
         numbers += f"\n\n{GUESSED.capitalize()}."
+    shown = {picture.cue: _evidence(probe, picture) for picture in evidence}
+    left_out = prose(undrawn(verdict, shown)) if verdict else ""
     return Page(
         prefix,
         last.step,
@@ -132,8 +134,8 @@ def final_page(
         verdict=verdict,
         alert=alert,
         strip=strip,
-        evidence={shown.cue: _evidence(probe, shown) for shown in evidence},
-        text=numbers if verdict is None else f"{markdown(verdict)}\n\n{numbers}",
+        evidence=shown,
+        text=numbers if verdict is None else "\n\n".join(filter(None, [markdown(verdict), left_out, numbers])),
         numbers=numbers,
     )
 

@@ -16,6 +16,7 @@ from .page import Page
 from .page_numbers import check_entry, curve_values, mistakes_entry, portraits_entry
 from .page_words import audit_entry, verdict_entry
 from .snapshot import Portraits, data_uri
+from .wording import undrawn
 
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
@@ -92,6 +93,7 @@ class RunPage:
             "audit": None if self.audit is None else audit_entry(self.audit),
             "verdict": verdict_entry(self.verdict),
             "evidence": self.evidence,
+            "undrawn": printable(undrawn(self.verdict, self.evidence)) if self.verdict else "",
             "facts": {key: printable(value) for key, value in facts.items() if value != ""},
             "margin": MARGIN,
             "mistakes": self.mistakes,

@@ -1,7 +1,7 @@
 """A verdict in words: markdown for dashboards, plain lines for a terminal."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import quote
 
 from ..intervention import MARGIN, Reliance
@@ -27,7 +27,7 @@ def closing(verdict: Verdict) -> list[str]:
         (each.cue, *_cells(each), "; ".join(filter(None, [reach(each), found.get(each.cue) or why_no_finding(each)])))
         for each in mattering
     ]
-    n_more = len(verdict.measured) - len(rows)
+    n_more = len(verdict.tested) - len(rows)
     text = [*_opening(verdict), *_aligned([_heads(phrases_of(verdict)), *rows] if rows else [])]
     text += [f"  and {n_more} other cue{'s' * (n_more > 1)}, see the page"] if rows and n_more else []
     text += [f"  {line}" for line in group_lines(verdict)]
@@ -66,6 +66,14 @@ def _opening(verdict: Verdict) -> list[str]:
     return [f"{verdict.outcome}: {first}", *(f"  {part}" for part in others)]
 
 
+def undrawn(verdict: Verdict, drawn: Collection[str]) -> str:
+    """Which findings have no pictures, where others have some; empty where that is true of none."""
+    without = [finding.cue for finding in verdict.findings if finding.cue not in drawn]
+    if not drawn or not without:
+        return ""
+    return f"No pictures were drawn of {_named(without)}: that is done for the first findings alone."
+
+
 def _heads(phrases: Phrases) -> tuple[str, ...]:
     return "cue", "right answers", phrases.head, "95 % interval", ""
 
@@ -92,20 +100,20 @@ def markdown(verdict: Verdict) -> str:
     cues = {finding.cue for finding in verdict.findings}
     why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
     above = f"is above {MARGIN:.2f} and no finding"
-    notes = [f"- {escape(cue)} {above}. {_prose(note.removesuffix('.'))}." for cue, note in why if note]
+    notes = [f"- {escape(cue)} {above}. {prose(note.removesuffix('.'))}." for cue, note in why if note]
     phrases = phrases_of(verdict)
-    unknown = [f"- {line[:1].upper()}{line[1:]}" for line in _untested(verdict, _prose)]
+    unknown = [f"- {line[:1].upper()}{line[1:]}" for line in _untested(verdict, prose)]
     return "\n".join(
         [
             f"## Verdict: {verdict.outcome}",
             "",
-            _prose("; ".join(verdict.reasons)),
+            prose("; ".join(verdict.reasons)),
             *findings,
             *(["", _legend(phrases), "", *_table(verdict.measured, phrases)] if verdict.measured else []),
             *([""] if notes or unknown else []),
             *notes,
             *unknown,
-            *(["", *(f"- {_prose(line)}" for line in group_lines(verdict))] if verdict.attributes else []),
+            *(["", *(f"- {prose(line)}" for line in group_lines(verdict))] if verdict.attributes else []),
         ]
     )
 
@@ -175,13 +183,13 @@ def most_in(finding: Finding, verdict: Verdict, escaped: Callable[[str], str] = 
 
 
 def _finding(finding: Finding, verb: str, verdict: Verdict) -> list[str]:
-    sentences = [most_in(finding, verdict, _prose), effects_of(finding, verdict, _prose)]
+    sentences = [most_in(finding, verdict, prose), effects_of(finding, verdict, prose)]
     beneath = [line for sentence in sentences if sentence for line in (sentence, "")]
-    head = ["", f"### {_prose(finding.cue)}: {_weight(finding)}", "", _prose(finding.text), "", *beneath]
+    head = ["", f"### {prose(finding.cue)}: {_weight(finding)}", "", prose(finding.text), "", *beneath]
     if not verb:
         return head[:-1]
     code = ["```python", finding.remedy.code, "```"] if finding.remedy.code else []
-    return [*head, f"{verb.capitalize()}: {_prose(finding.remedy.what)}.", "", *code]
+    return [*head, f"{verb.capitalize()}: {prose(finding.remedy.what)}.", "", *code]
 
 
 def _weight(finding: Finding) -> str:
@@ -196,10 +204,10 @@ def _table(measured: Sequence[Reliance], phrases: Phrases) -> list[str]:
     return [f"| {' | '.join(row[:n_columns])} |" for row in [_heads(phrases), ruled, *rows]]
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     r"""Escaped, but full stops and brackets inside a sentence stay: many read markdown as it is written.
 
-    >>> _prose("*x* loses 0.31 (at least 0.2)")
+    >>> prose("*x* loses 0.31 (at least 0.2)")
     '\\*x\\* loses 0.31 (at least 0.2)'
     """
     return re.sub(r"(?<=\w)\\([.-])(?=\w)|\\([()])", r"\1\2", escape(text))

@@ -20,7 +20,7 @@ from .reviewing import HOW, commands, is_reviewable
 from .rhythm import Occasion
 from .trainer import logged_epoch
 
-MAX_EVIDENCE = 3  # findings that get a picture
+MAX_EVIDENCE = 6  # findings that get pictures: 0.1 to 0.3 MB each, of the 5 MB that a page may have
 
 
 class Keeping:
