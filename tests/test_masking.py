@@ -112,6 +112,35 @@ def test_a_segmenters_mask_is_where_scores_are_above_a_half() -> None:
     assert not probe.masks[:, 32:].any()
 
 
+def finding(data: Pictures, share: float) -> Callable[[Tensor], Tensor]:
+    """A segmenter that finds the left part of each object, so much of it."""
+
+    def scores(images: Tensor) -> Tensor:
+        rows = (images[:, None] - data.images).abs().sum((2, 3, 4)).argmin(1)
+        columns = data.masks[rows].sum(1).cumsum(1)
+        return (data.masks[rows] & (columns <= share * columns[:, -1:])[:, None]).float()
+
+    return scores
+
+
+@pytest.mark.slow
+def test_a_segmenter_that_leaves_object_out_is_united_with_the_guess() -> None:
+    data = Pictures()
+    half, whole = (Probe.from_dataset(data, N, segmenter=finding(data, share)) for share in (0.5, 1))
+    alone = Probe.from_dataset(data, N, segmenter=finding(data, 0.5), find_masks=False)
+    rows = torch.tensor([int(name.split("_")[1]) for name in half.names])
+
+    assert set(whole.mask_sources) == {"segmenter"}
+    assert set(alone.mask_sources) <= {"segmenter", "none"}  # some halves are too small
+    assert whole.masks is not None
+    assert torch.equal(whole.masks, data.masks[rows])
+    assert half.mask_sources.count("segmenter+guess") >= 0.8 * N
+    assert half.masks is not None
+    assert alone.masks is not None
+    assert half.masks.sum() > 2.5 * data.masks.sum()  # the cover, not the core alone
+    assert (half.masks & data.masks[rows]).sum() > 0.9 * data.masks.sum() > 1.7 * (alone.masks & data.masks[rows]).sum()
+
+
 @pytest.mark.parametrize(
     ("scores", "message"),
     [

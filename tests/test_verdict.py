@@ -18,6 +18,7 @@ from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
 from lightning_cam.verdict import RunningVerdict, ShortcutError, Verdict, judge, limits
+from lightning_cam.verdict.hiding import share_left
 from lightning_cam.verdict.judging import ALPHA, _judged
 
 NAN = math.nan
@@ -895,6 +896,15 @@ def read_with_masks(first: int, last: int, source: str) -> Verdict:
     masks[:, first:last, first:last] = True
     probe = Probe(images, targets, masks=masks, mask_sources=[source] * 40)
     return judge(examine(Tinted().eval(), probe, layer="conv", trials=["background"]))
+
+
+def test_only_masks_that_may_be_too_large_hide_background() -> None:
+    masks = torch.zeros(8, 32, 32, dtype=torch.bool)
+    masks[:6, :, :16] = True
+    sources = ["given", "given", "given", "reviewed", "reviewed", "segmenter+guess", "none", "none"]
+    probe = Probe(torch.rand(8, 3, 32, 32), torch.arange(8) % 2, masks=masks, mask_sources=sources)
+
+    assert share_left(examine(Tinted().eval(), probe, layer="conv", trials=[])) == 0.75
 
 
 def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_background() -> None:

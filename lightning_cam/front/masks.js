@@ -2,7 +2,7 @@
 
 const SOURCES = {
   given: "given by you", alpha: "from transparency", folder: "from a folder of masks", box: "a box", border: "found on a plain background",
-  segmenter: "found by a segmenter", boxes: "boxes", guess: "guessed", reviewed: "reviewed by you", none: "none",
+  segmenter: "found by a segmenter", "segmenter+guess": "found by a segmenter, and widened by a guess", boxes: "boxes", guess: "guessed", reviewed: "reviewed by you", none: "none",
 };
 
 function sourceWord(source) {

@@ -17,7 +17,8 @@ from ..datasets.regions import IGNORED, largest_region
 from .names import distinct, tag
 
 GUESS = "guess"
-MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", "box", "border", GUESS, "none")
+WIDENED = "segmenter+guess"
+MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", WIDENED, "box", "border", GUESS, "none")
 """Where a mask came from, the best source first; ``none`` is written where there is no mask."""
 
 

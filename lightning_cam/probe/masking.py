@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import maskers
 from ..datasets.items import Item
 from ..datasets.masking import find_object
-from .checks import GUESS
+from .checks import GUESS, WIDENED
 
 Segmenter: TypeAlias = Callable[[Tensor], Tensor]
 """Pixels ``(N, C, H, W)`` in [0, 1] to scores ``(N, H, W)``: above 0.5, or True, on the object."""
@@ -22,6 +22,10 @@ _OBJECT = 0.5  # score from which on a pixel is the object's
 # Of the image. A segmenter that knows no such object gives nothing or a few pixels: of the images that ISNet missed,
 # 80 % had a smaller mask, and no good mask was as small.
 _LEAST_SEGMENT = 0.03
+# Of a segmenter's mask: where the core of the guess sticks out by more, the segmenter left object out. This finds 84 to
+# 100 % of masks that hold 65 % of a drawn object or a leaf, and 38 % of such masks of pets; and of exact masks none of
+# drawn objects and pets, but 14 to 37 % of leaves over photographs at 64 to 224 pixels, which become wider for nothing.
+_LEFT_OUT = 0.3
 _SECONDS_AN_IMAGE, _SECONDS = 0.005, 0.4  # of a guess on one core, measured: 64 images take 0.7 s, 256 take 1.5 s
 _LONG = 2.0  # seconds after which a person begins to wonder
 
@@ -52,10 +56,31 @@ class Masking:
         segmented = list(items) if self.segmenter is None else _segmented(items, self.segmenter)
         if not self.finds:
             return segmented
-        found = [_flooded(item) for item in segmented]
+        found = [_flooded(item) for item in self._widened(segmented)]
         # In a data set with masks of its own, an image without one may have no object.
         has_own = any(item.source not in ("none", "border") for item in found)
         return found if has_own else self._guessed(found)
+
+    def _widened(self, items: list[Item]) -> list[Item]:
+        """The items; a segmenter's mask united with the guess where it leaves out what is surely object.
+
+        What is left out would count as background, and convict an innocent model. A wider mask only hides.
+        """
+        rows = [position for position, item in enumerate(items) if item.source == "segmenter"]
+        images = [items[position].image for position in rows]
+        if not rows or not maskers.can_guess(len(images), (images[0].shape[1], images[0].shape[2])):
+            return items
+        self._announce(len(rows), "the segmenter's masks are compared with a guess")
+        for position, cover, core in zip(rows, *maskers.guess(torch.stack(images)), strict=True):
+            mask = items[position].mask
+            if mask is not None and (core & ~mask).sum() > _LEFT_OUT * mask.sum():
+                items[position] = replace(items[position], mask=mask | cover, source=WIDENED)
+        return items
+
+    def _announce(self, n_images: int, doing: str) -> None:
+        seconds = _SECONDS + _SECONDS_AN_IMAGE * n_images
+        if self.say is not None and seconds > _LONG:
+            self.say(f"{doing} once, in about {seconds:.0f} s")
 
     def _guessed(self, items: list[Item]) -> list[Item]:
         unknown = [position for position, item in enumerate(items) if item.mask is None]
@@ -63,9 +88,7 @@ class Masking:
         is_enough = len(unknown) <= (1 - ENOUGH_MASKS) * len(items)
         if is_enough or not maskers.can_guess(len(images), (images[0].shape[1], images[0].shape[2])):
             return items
-        seconds = _SECONDS + _SECONDS_AN_IMAGE * len(unknown)
-        if self.say is not None and seconds > _LONG:
-            self.say(f"there are no masks of the objects, so they are guessed once, in about {seconds:.0f} s")
+        self._announce(len(unknown), "there are no masks of the objects, so they are guessed")
         covers, _ = maskers.guess(torch.stack(images))
         for position, cover in zip(unknown, covers, strict=True):
             items[position] = _with_mask(items[position], cover, GUESS)
