@@ -6,8 +6,10 @@ r"""Text that others wrote, made harmless: names of classes, files, layers and c
 
 import math
 import re
+import shlex
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 
 _JOINERS = "\u200c\u200d"  # without width; Persian and the scripts of India need them between letters
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for a formula (OWASP, "CSV Injection")
@@ -39,6 +41,18 @@ def class_name(classes: Sequence[str], index: int) -> str:
 def printable(text: object) -> str:
     """One line of text without the characters that steer a terminal."""
     return "".join(letter if letter.isprintable() or letter in _JOINERS else "?" for letter in str(text))
+
+
+def typed(path: Path) -> str:
+    """A path as it is typed into a shell: from the current folder, or from that of the user, whose name is nobody's.
+
+    >>> typed(Path("runs/my first")), typed(Path.home() / "runs")
+    ("'runs/my first'", '~/runs')
+    """
+    whole, home = path.absolute(), Path.home()
+    if whole.is_relative_to(Path.cwd()):
+        return shlex.quote(str(whole.relative_to(Path.cwd())))
+    return f"~/{shlex.quote(str(whole.relative_to(home)))}" if whole.is_relative_to(home) else shlex.quote(str(whole))
 
 
 def words(text: str, *, also: str = "-_") -> str:

@@ -61,6 +61,18 @@ def test_a_shortcut_is_exit_code_1_and_says_what_to_do(biased: Path, capsys: Cap
     assert printed.err == ""
 
 
+def test_the_command_in_a_verdict_has_the_folder_of_the_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(run.parent)
+    change(verdict_of(run), reason="guessed: lightning-cam masks 'where it was' writes a page to correct them")
+    (verdict_of(run).parent / "probe").mkdir()
+
+    cli.main(["check", "logs"])
+
+    assert "lightning-cam masks logs/version_0/cam_report writes a page" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["check", "report"])
 def test_a_reader_that_has_gone_changes_no_exit_code(biased: Path, command: str) -> None:

@@ -367,6 +367,9 @@ def test_the_command_writes_the_page_and_writes_over_nothing_else(
     assert "masks.json" in out.read_text()
     assert main(["masks", str(data), "--out", str(other)]) == 2
     assert other.read_text() == "mine"
+    assert main(["masks", str(data), "--n", "2", "--out", str(out)]) == 0  # the same pictures
+    assert main(["masks", str(kept(guessed(), tmp_path / "run")), "--out", str(out)]) == 2
+    assert "look.html is there and shows other pictures; move it away, or pass --out FILE" in capsys.readouterr().err
 
 
 # ---- the probe that a run keeps --------------------------------------------------------------------------------------
@@ -396,6 +399,8 @@ def test_a_run_keeps_a_probe_of_bytes_that_is_the_same_probe(tmp_path: Path) -> 
     assert np.load(next(place.glob("images-*.npy"))).dtype == np.uint8
     assert place_of_pictures(tmp_path) == place_of_pictures(place.parent) == place
     assert place_of_pictures(place) == place
+    far = kept(guessed(), tmp_path / "runs" / "bg" / "lightning_logs" / "version_0" / "cam_report")
+    assert place_of_pictures(tmp_path / "runs") == far / "probe"
 
 
 def test_a_run_without_pictures_says_when_there_are_some(data: Path, tmp_path: Path) -> None:
@@ -484,7 +489,7 @@ def test_a_run_with_guessed_masks_is_judged_again_by_the_commands_that_it_prints
 
     assert callback.verdict is not None
     assert (code, callback.verdict.outcome, outcome) == (0, "WARN", 1)
-    assert "lightning-cam masks RUN_DIR writes a page" in callback.verdict.reason
+    assert "lightning-cam masks cam_report writes a page" in callback.verdict.reason
     assert "FAIL: the model relies on something that is not the object: background" in capsys.readouterr().out
 
 

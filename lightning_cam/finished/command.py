@@ -20,10 +20,10 @@ from ..sinks.album import Album
 from ..sinks.folder import FolderSink
 from ..sinks.page import Run
 from ..sinks.wording import lines
-from ..text import printable, shortened
+from ..text import printable, shortened, typed
 from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
-from ..verdict import Outcome, Verdict, judge, limits, withheld
+from ..verdict import Outcome, Verdict, judge, limits, located, withheld
 from .kept import place_of_pictures
 from .loading import function_named, importing_from, load_model
 from .wording import as_options
@@ -106,7 +106,7 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         say(f"looking at {len(probe)} pictures of {len(probe.classes)} classes")
         with _explained():
             report = examine(model, probe, layer=options.layer, forward=forward)
-            verdict = _verdict(report, options.expect)
+            verdict = located(_verdict(report, options.expect), options.data)
             cues = [finding.cue for finding in verdict.findings if finding.cue in report.effects]
             shown = cues[:MAX_EVIDENCE] if options.out else []
             evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in shown]
@@ -186,8 +186,8 @@ def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[
         remarks.append("no masks of the objects: pass --masks DIR, or --expect background if the model may use it")
     if (n := probe.mask_sources.count(GUESS)) > 0:
         remarks.append(
-            f"{n} of {len(probe)} masks were guessed: `lightning-cam masks {options.data}` shows them on a page; "
-            "it saves masks.json, which --masks takes"
+            f"{n} of {len(probe)} masks were guessed: lightning-cam masks {typed(options.data)} shows them on a page, "
+            "which saves masks.json for --masks"
         )
     return [printable(f"  {remark}") for remark in remarks]
 

@@ -4,19 +4,17 @@ from pathlib import Path
 
 from ..probe.storage import is_saved
 from ..sinks.folder import VERDICT
-from ..sinks.places import PROBE, RUN
+from ..sinks.places import PROBE, RUN, read_owner
 from ..sinks.reading_back import newest
-
-_OF_A_RUN = (VERDICT, RUN, f"*/{VERDICT}", f"*/{RUN}")
 
 
 def place_of_pictures(folder: Path) -> Path:
-    """Where the last run keeps its probe, if ``folder`` is of a run or right above one; else ``folder`` itself.
+    """Where the last run keeps its probe, if ``folder`` is of a run or above one; else ``folder`` itself.
 
     Raises:
         ValueError: The run keeps none, or what it left cannot be read.
     """
-    if is_saved(folder) or not any(any(folder.glob(file)) for file in _OF_A_RUN):
+    if is_saved(folder) or not _is_of_runs(folder):
         return folder
     place = newest(folder).file.parent / PROBE
     if not is_saved(place):
@@ -26,3 +24,8 @@ def place_of_pictures(folder: Path) -> Path:
             "with, or a probe that callback.probe.save(folder) wrote"
         )
     return place
+
+
+def _is_of_runs(folder: Path) -> bool:
+    """Whether a run wrote at or below ``folder``, however far: its pictures of heat maps are none to draw masks on."""
+    return any(folder.rglob(VERDICT)) or any(read_owner(file.parent) is not None for file in folder.rglob(RUN))

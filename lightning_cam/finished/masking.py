@@ -12,7 +12,7 @@ from ..probe.storage import is_saved
 from .command import N_IMAGES
 from .kept import place_of_pictures
 from .loading import function_named, importing_from
-from .review import page
+from .review import is_page_of, page
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         metavar="DIR",
-        help="pictures in one folder for each class; or a saved probe; or the folder of a run whose masks were guessed",
+        help="pictures in one folder for each class; or a saved probe; or the folder of a run whose masks were "
+        "guessed, or one above it",
     )
     parser.add_argument(
         "--with",
@@ -56,8 +57,11 @@ def _reviewing(options: argparse.Namespace) -> list[str]:
         raise ValueError("--masks is for a folder of pictures; a saved probe, or that of a run, has masks of its own")
     if options.out.is_dir() or (options.out.exists() and options.out.suffix != ".html"):
         raise ValueError(f"--out must be a page such as masks.html, got {options.out}")
+    if options.out.exists() and not is_page_of(place, options.out):
+        raise ValueError(f"{options.out} is there and shows other pictures; move it away, or pass --out FILE")
     options.out.write_text(page(place, options.n, as_annotations(options.masks)), encoding="utf-8")
-    examine = ["examine", _checkpoint_of(place), "--model", "package.module:Net", "--data", str(options.folder)]
+    data = options.folder if place == options.folder else place.parent
+    examine = ["examine", _checkpoint_of(place), "--model", "package.module:Net", "--data", str(data)]
     takes = "Probe.load(...).with_reviewed" if is_saved(place) else "Probe.from_folder(..., masks=...)"
     return [
         f"wrote {options.out}: open it in a browser, look at each picture, and save masks.json",

@@ -32,6 +32,11 @@ def page(folder: Path, n: int, masks: Annotations | None) -> str:
     return front.masks({"source": front.embedded({**words, "pictures": pictures}), "n": len(pictures)})
 
 
+def is_page_of(folder: Path, file: Path) -> bool:
+    """Whether a file is a page of the pictures in that folder, which may be written anew."""
+    return front.embedded({"folder": printable(folder)})[1:-1] in file.read_text(encoding="utf-8", errors="replace")
+
+
 def _unused(images: Tensor) -> Tensor:
     """In place of a step that the probe was saved without: no model sees the pictures here."""
     return images

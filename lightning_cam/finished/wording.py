@@ -13,7 +13,6 @@ _OPTIONS = (
     (r"\bn must be", "--n must be"),
     (r"forward=(lambda[^,]*, images: class_scores)?", f"--forward {_FUNCTION}"),
     (r"layer='[^']*'", "--layer NAME"),
-    (r"lightning-cam masks RUN_DIR", "lightning-cam masks DIR"),
     (r"load\(folder, preprocess=\.\.\.\)", f"--preprocess {_FUNCTION}"),
 )
 

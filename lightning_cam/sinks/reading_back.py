@@ -13,11 +13,11 @@ from ..attributes import AttributeReading, Group, Loss
 from ..cues import Remedy
 from ..intervention import Reliance
 from ..text import printable
-from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
+from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict, located
 from .consistency import ContradictoryError, contradiction_in
 from .folder import VERDICT
 from .history import HISTORY, read_history
-from .places import RUN, Owner, read_owner
+from .places import PROBE, RUN, Owner, read_owner
 from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
@@ -150,7 +150,9 @@ def verdict_lines(kept: Kept | Unjudged) -> list[str]:
     if isinstance(kept, Unjudged):
         return _unjudged_lines(kept)
     others = f", the newest of {kept.n_files}" if kept.n_files > 1 else ""
-    shown = [*lines(kept.verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
+    folder = kept.file.parent
+    verdict = located(kept.verdict, folder) if (folder / PROBE).is_dir() else kept.verdict
+    shown = [*lines(verdict), f"from {printable(kept.file)} (step {kept.step}{others})"]
     return shown if kept.is_final else [_interim_line(kept), *shown]
 
 

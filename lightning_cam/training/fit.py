@@ -148,7 +148,7 @@ class Fit:
         if has_begun and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
-        self.verdict = self._observer.conclude()
+        self.verdict = self._gallery.located(self._observer.conclude())
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
@@ -260,7 +260,7 @@ class Fit:
             self.switch.count(outcome)
             return
         self._failures.succeeded(A_CHECK)
-        self.verdict = outcome.verdict
+        self.verdict = self._gallery.located(outcome.verdict)
         alert = self._alarm.news(self.verdict)
         costs = {"seconds": seconds, "seconds_outside_model": seconds - outcome.model_seconds}
         if not occasion.before_training:  # then there is no time yet to take a share of

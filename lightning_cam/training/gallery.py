@@ -12,7 +12,7 @@ from ..sinks.folder import FolderSink
 from ..sinks.mistakes import SurestMistakes
 from ..sinks.page import Page, Run, Sink
 from ..sinks.pages import last_words
-from ..verdict import Verdict
+from ..verdict import Verdict, located
 from .failures import Failures, warn
 from .loggers import default_sinks, folder_of
 
@@ -71,6 +71,10 @@ class Gallery:
         self._run, self._openings = run, list(openings)
         self._kept_in = next((sink.path for sink in sinks if isinstance(sink, FolderSink)), None)
         self._album = Album(probe, self._name, sinks, self._n_images, run=run, audit=self._audit)
+
+    def located(self, verdict: Verdict | None) -> Verdict | None:
+        """The verdict with the folder of the run where it names a command for that."""
+        return verdict if verdict is None or self._kept_in is None else located(verdict, self._kept_in)
 
     @property
     def _folder(self) -> str:

@@ -169,7 +169,7 @@ class Looker:
             return self.verdict
         self._is_finished = True
         self._comparison.end()
-        self.verdict = self._observer.conclude()
+        self.verdict = self._gallery.located(self._observer.conclude())
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
@@ -262,7 +262,7 @@ class Looker:
             self._failures.say_once("doubt", f"there will be no verdict. {self._observer.doubt}")
         for subject, text in of_check(outcome.scalars, step, is_first=not self.history).items():
             self._failures.say_once(subject, text)
-        self.verdict = outcome.verdict
+        self.verdict = self._gallery.located(outcome.verdict)
         reading, _ = self._journal.record(outcome.scalars | self._costs(outcome, began), step, epoch)
         alert = self._alarm.news(self.verdict)
         is_final = alert is not None and self._alarm.ends_fit

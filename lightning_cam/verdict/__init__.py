@@ -1,7 +1,19 @@
 """WHAT it means: reliances on cues become a verdict, with what convicts, what only warns, and what was not measured."""
 
 from .judging import RunningVerdict, judge, limits
-from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, ShortcutError, Verdict, qualified, withheld
+from .record import (
+    FAIL,
+    INCONCLUSIVE,
+    PASS,
+    WARN,
+    Finding,
+    Outcome,
+    ShortcutError,
+    Verdict,
+    located,
+    qualified,
+    withheld,
+)
 
 __all__ = [
     "FAIL",
@@ -15,6 +27,7 @@ __all__ = [
     "Verdict",
     "judge",
     "limits",
+    "located",
     "qualified",
     "withheld",
 ]

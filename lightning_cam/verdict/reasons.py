@@ -280,7 +280,7 @@ def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
     if doubts:
         return (
             f"; {'; '.join(doubts)}; until then the masks prove nothing about {' and '.join(cues)}; if they are right, "
-            "look at them once: lightning-cam masks DIR writes a page, and masks that are saved there are not doubted"
+            "look at them once on the page of lightning-cam masks: masks that are saved there are not doubted"
         )
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "

@@ -1,14 +1,16 @@
 """Verdict and finding: what was concluded, with the figures that led to it."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..attributes import AttributeReading
 from ..cues import Remedy
 from ..intervention import Reliance
-from ..text import printable
+from ..text import printable, typed
 from . import untested
 
 Outcome: TypeAlias = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
@@ -16,6 +18,7 @@ PASS: Literal["PASS"] = "PASS"
 WARN: Literal["WARN"] = "WARN"
 FAIL: Literal["FAIL"] = "FAIL"
 INCONCLUSIVE: Literal["INCONCLUSIVE"] = "INCONCLUSIVE"
+_FOLDER = re.compile(r"(?<=lightning-cam masks ).+?(?= writes a page)")  # in a reason; a folder may have been moved
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,12 @@ def qualified(verdict: Verdict, addition: str) -> Verdict:
     """The verdict with what it leaves open; a conviction leaves nothing open."""
     is_open = addition and verdict.outcome != FAIL
     return replace(verdict, reason=f"{verdict.reason}; {addition}") if is_open else verdict
+
+
+def located(verdict: Verdict, folder: Path) -> Verdict:
+    """The verdict on what ``folder`` keeps: the command in it that shows masks can be pasted as it is."""
+    place = typed(folder)
+    return replace(verdict, reason=_FOLDER.sub(lambda _: place, verdict.reason))
 
 
 class ShortcutError(RuntimeError):
