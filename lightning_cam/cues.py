@@ -260,6 +260,15 @@ STYLE = Cue(
     felt_in=("background", "border", "corner", "region", "cast", "resolution", "frequency"),
 )
 
+EDGE = Cue(
+    "edge",
+    "the rim of the object (a halo, a fringe of cutting out)",
+    Remedy(f"cut objects out again in one way; else {BACKGROUND.remedy.what}", BACKGROUND.remedy.code),
+    owner="shared",  # a mask that is too tight leaves a rim of the object itself
+    needs_masks_to_convict=True,
+    felt_in=("background",),
+)
+
 FILE = Cue(
     "file",
     "the file",
@@ -278,7 +287,10 @@ FILE = Cue(
 )
 """Facts about files, which no network sees."""
 
-CUES = (BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC, RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE)
+CUES = (
+    *(BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC),
+    *(RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE, EDGE),
+)
 """The cues that a network sees, in the order of reports."""
 
 ATTRIBUTE = "attribute "

@@ -32,6 +32,7 @@ from lightning_cam.intervention.levels import (
     resolution_levels,
     sharpness_differs_off_object,
 )
+from lightning_cam.intervention.rims import rim_levels
 from lightning_cam.intervention.stamps import patch_levels
 from lightning_cam.intervention.styles import style_levels
 
@@ -471,6 +472,7 @@ PROPERTIES = {
     "codec": codec_levels,
     "patch": patch_levels,
     "style": style_levels,
+    "edge": rim_levels,
 }
 properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPERTIES)
 
@@ -518,7 +520,7 @@ def test_labels_with_gaps_are_levels_too(levels_of: LevelsOf) -> None:
     near, far = (levels_of(images, MASKS, targets) for targets in (TARGETS, 3 + 4 * TARGETS))
 
     chosen = near.changes.any(1).nonzero()[:, 0]
-    of_half = {resolution_levels: N // 2, codec_levels: N // 2, patch_levels: 0}
+    of_half = {resolution_levels: N // 2, codec_levels: N // 2, patch_levels: 0, rim_levels: 0}
     assert len(chosen) == of_half.get(levels_of, N)
     stride = 1 if levels_of is codec_levels else 4
     wanted = near.changes[chosen].int().argmax(1)

@@ -466,7 +466,7 @@ def test_nothing_is_missing_where_all_was_measured() -> None:
 
 def test_nothing_declared_leaves_the_trials_as_they_are() -> None:
     assert limits(STANDARD, (), ()) == {}
-    assert {trial.cue for trial in STANDARD if trial.at_most == "WARN"} == {"contrast", "frequency", "position"}
+    assert {trial.cue for trial in STANDARD if trial.at_most == "WARN"} == {"contrast", "frequency", "position", "edge"}
 
 
 def test_expected_cues_lead_to_nothing_even_where_the_audit_found_them() -> None:

@@ -19,6 +19,7 @@ from .effects import RIGHT
 from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
 from .masks import has_enough_masks
 from .material import Material, Session
+from .rims import rim_levels
 from .stamps import patch_levels, patches_lie_off_object
 from .styles import style_differs_off_object, style_levels
 from .swaps import DonorSwap, LevelSwap, Swap
@@ -73,6 +74,7 @@ STANDARD = (
     _trial(cues.TONE, DonorSwap(edits.match_tone)),
     _trial(cues.PATCH, LevelSwap(patch_levels, patches_lie_off_object)),
     _trial(cues.STYLE, LevelSwap(style_levels, style_differs_off_object)),
+    _trial(cues.EDGE, LevelSwap(rim_levels)),
 )
 
 
