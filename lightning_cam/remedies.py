@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import WeightedRandomSampler
 
-from .datasets.items import parts_of
 from .datasets.labels import label_of
+from .datasets.parts import parts_of
 
 # Of the squared weights, for standardised features; the paper takes the best of a list by validation, with L1.
 SHRINKAGE = 1e-2

@@ -1,13 +1,12 @@
 """Which tensor of a model's output holds the class scores, and whether it holds logits, probabilities or cosines.
 
-Of several tensors the one as wide as the class list is chosen; of equals the name decides, and then the order. The last
-operation before the output shows the kind: a score after a sigmoid is a probability, and one after a linear layer is a
-logit, even if it lies in [0, 1]. Where autograd does not show the operation, the range of the numbers decides.
+Of several tensors the one as wide as the class list is chosen; of equals the name decides, and then the order.
+`score_kinds` tells what the numbers are.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +15,9 @@ from ..probe.task import REGIONS, VALUES, Task
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
-from .outputs import ORDINAL, SUM_TOLERANCE, in_pairs
+from .outputs import ORDINAL, in_pairs
+from .score_kinds import Kind, is_of_softmax, kind_by_operation, kind_by_range
 from .structures import Path, tensors_in
-
-Kind: TypeAlias = Literal["logits", "probabilities", "cosines", "values", "regions"]
 
 _TRIED = 32  # images that decide on the range: an untrained logit lies in [0, 1] once or twice, not 32 times
 _TRACED = 3  # images that decide on the last operation; three, so that a tensor of two weights has no row per image
@@ -29,11 +27,7 @@ _THEN = ("out", "output", "outputs", "pred", "preds", "prediction", "predictions
 _LAST = ("aux", "loss", "feature", "embed", "hidden")
 # A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
 _COSINE_SCALE = 16.0
-_LONGEST_COSINE = 1.01  # bfloat16 has 8 bits of precision, so that a cosine of 1 may be a little more
 _NO_SCORES = "if these are no class scores, pass forward=lambda module, images: class_scores"
-_VIEWS = ("View", "Reshape", "Squeeze", "Unsqueeze", "Select", "Slice", "Clone", "ToCopy", "Alias", "Transpose", "T")
-_PRODUCTS = ("Mm", "Bmm", "Sum")  # a matrix product, or `cosine_similarity`
-_LINEAR = ("Addmm", *_PRODUCTS, "Convolution", "MkldnnConvolution", "Mean", "NativeLayerNorm", "NativeBatchNorm")
 
 
 @dataclass(frozen=True)
@@ -133,9 +127,9 @@ def class_scores(
         width = scores.numel() // len(scores)
         kind: Kind | None = "values" if are_values else None
         if kind is None:
-            kind = "probabilities" if asks and _is_of_softmax(scores) else _kind_by_operation(scores, width)
+            kind = "probabilities" if asks and is_of_softmax(scores) else kind_by_operation(scores, width)
         if kind is None:
-            kind = _kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
+            kind = kind_by_range(dict(_tensors(run(placed.clone())))[path].detach().float().reshape(len(placed), -1))
     return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1), task)
 
 
@@ -263,54 +257,6 @@ def _no_scores(output: Any) -> str:
     more = [f"{len(shapes) - _MOST_NAMED} more"] if len(shapes) > _MOST_NAMED else []
     given = ", ".join(shapes[:_MOST_NAMED] + more) if shapes else type(output).__name__
     return f"expected (N, n_classes) class scores, found {given}; pass forward= that returns them"
-
-
-# ---- what the numbers are --------------------------------------------------------------------------------------------
-
-
-def _kind_by_operation(scores: Tensor, width: int) -> Kind | None:
-    """The kind that the last operation shows; None if autograd does not show it."""
-    node = _last_operation(scores)
-    name = "" if node is None else node.name()
-    if name.startswith(("LogSoftmax", "LogSigmoid")):
-        return "logits"
-    if name.startswith("Sigmoid"):
-        return "probabilities"
-    if name.startswith("Softmax"):
-        return "logits"  # of a softmax: `as_logits` gives its logarithm
-    if name.startswith(_PRODUCTS) and width > 1 and float(scores.detach().abs().max()) < _LONGEST_COSINE:
-        return "cosines" if _is_of_unit_vectors(node) else "logits"
-    return "logits" if name.startswith(_LINEAR) else None
-
-
-def _is_of_softmax(scores: Tensor) -> bool:
-    node = _last_operation(scores)
-    return node is not None and node.name().startswith("Softmax")
-
-
-def _last_operation(scores: Tensor) -> Any:
-    """The operation that computed the numbers. Views and copies are skipped, because they compute nothing."""
-    node = scores.grad_fn
-    while node is not None and node.name().removesuffix("Backward0").removeprefix("Unsafe").startswith(_VIEWS):
-        node = next((before for before, _ in node.next_functions if before is not None), None)
-    return node
-
-
-def _is_of_unit_vectors(node: Any) -> bool:
-    """Whether a factor of a matrix product was divided, as by its own length, just before the product."""
-    waiting = [before for before, _ in node.next_functions if before is not None]
-    for _ in range(3):  # a transposition or a view may lie between
-        if any(each.name().startswith("Div") for each in waiting):
-            return True
-        waiting = [before for each in waiting for before, _ in each.next_functions if before is not None]
-    return False
-
-
-def _kind_by_range(rows: Tensor) -> Kind:
-    """The kind that the range of ``(N, K)`` numbers suggests. `as_logits` converts rows that sum to 1."""
-    inside = bool(((rows >= 0) & (rows <= 1)).all())
-    sums_to_one = rows.shape[1] > 1 and bool(((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all())
-    return "probabilities" if inside and not sums_to_one else "logits"
 
 
 def _log_odds(probabilities: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from ..datasets.attributes import AttributeSources, check_sources, values_at
-from ..datasets.items import item_seed, own_seed, parts_of
+from ..datasets.items import item_seed, own_seed
 from ..datasets.labels import class_names, known_files, known_labels, label_of
+from ..datasets.parts import parts_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
 from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 

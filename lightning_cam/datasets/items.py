@@ -20,18 +20,15 @@ from ..origins import calling
 from ..spatial import boxes_to_masks
 from ..text import printable
 from .attributes import AttributeSources, values_at
-from .labels import LABEL_KEYS, UNKNOWN, first_of, label_of
+from .labels import UNKNOWN, label_of
 from .masking import binary
+from .parts import parts_of, rest_of
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
-from .regions import class_map_of, largest_region, resized_map, with_map
-from .tasks import FormError, form_of
+from .regions import class_map_of, largest_region, resized_map
+from .tasks import FormError
 from .values import are_fractions, values_of
 
-IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
-MASK_KEYS = ("mask", "masks")
-SEGMENTATION_KEYS = ("seg", "segmentation", "segmentation_mask")  # of MONAI and Hugging Face; they may number classes
-REST_KEY = "rest"
 _NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
@@ -104,7 +101,7 @@ class Reader:
         try:
             known = values_at(self.attributes, raw, index)
             item = self._item(image, label, extras, index)
-            item = replace(item, marks=marks, values=values, attributes=known, rest=_rest_of(raw))
+            item = replace(item, marks=marks, values=values, attributes=known, rest=rest_of(raw))
             return ItemReading(label, item, marks, values)
         except ValueError as error:
             return ItemReading(label, str(error), marks, values)
@@ -116,7 +113,7 @@ class Reader:
         try:
             item = self._item(image, label, extras, index)
             self._check(classes, _as_image(image, self._place(index))[0], index)
-            item = replace(item, attributes=values_at(self.attributes, raw, index), rest=_rest_of(raw))
+            item = replace(item, attributes=values_at(self.attributes, raw, index), rest=rest_of(raw))
         except ValueError as error:
             return ItemReading(label, str(error))
         small = resized_map(classes, self.size)
@@ -213,37 +210,6 @@ def own_seed(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
-    """Image, target, and all other values of an item: one of them may be a mask or boxes."""
-    if isinstance(item, Mapping):
-        image = first_of(item, IMAGE_KEYS, "image")
-        region = None if any(key in item for key in LABEL_KEYS) else with_map(item, (*MASK_KEYS, *SEGMENTATION_KEYS))
-        if region is not None:
-            return image, region, []
-        return image, first_of(item, LABEL_KEYS, "label"), _regions_in(item)
-    if isinstance(item, (tuple, list)) and len(item) >= 2:
-        image, target, *rest = _in_usual_order(item)
-        if isinstance(target, (tuple, list)):  # torchvision, where a target has several types
-            regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
-            others = [part for part in target if not any(part is region for region in regions)]
-            target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
-        return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
-    raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
-
-
-def _rest_of(item: Any) -> dict[str, Tensor]:
-    """What the model is given beside the image: under the key "rest" of an item, a tensor, several, or by name."""
-    rest = item.get(REST_KEY) if isinstance(item, Mapping) else None
-    if rest is None:
-        return {}
-    several = rest if isinstance(rest, (Mapping, tuple, list)) else [rest]
-    named = several if isinstance(several, Mapping) else {str(place): each for place, each in enumerate(several)}
-    try:
-        return {str(name): torch.as_tensor(value).detach().cpu() for name, value in named.items()}
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f"the rest of an item must be numbers or tensors, got {form_of(rest)}") from error
-
-
 def _check_single(image: Any, target: Any) -> None:
     n_images, n_targets = (len(each) if getattr(each, "ndim", 0) else 0 for each in (image, target))
     if getattr(image, "ndim", 0) == 4 and n_images == n_targets > 1:
@@ -251,22 +217,6 @@ def _check_single(image: Any, target: Any) -> None:
             f"a probe is drawn from single images, and an item of the data set is a batch of {n_images}, as for "
             "batch_size=None; images and targets can be the pixels in [0, 1] and the labels of some batches"
         )
-
-
-def _in_usual_order(item: Sequence[Any]) -> Sequence[Any]:
-    """The item without an index or a name before its image."""
-    has_name = not _may_be_image(item[0]) and len(item) > 2 and _may_be_image(item[1])
-    return item[1:] if has_name else item
-
-
-def _may_be_image(value: Any) -> bool:
-    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
-
-
-def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
-    masks = [tv_tensors.Mask(item[key]) for key in MASK_KEYS if item.get(key) is not None]
-    others = [item[key] for key in SEGMENTATION_KEYS if isinstance(item.get(key), (Tensor, np.ndarray, Image.Image))]
-    return [*masks, *item.values(), *(mask for mask in map(tv_tensors.Mask, others) if len(mask.unique()) <= 2)]
 
 
 def _first(values: Sequence[Any], kind: type) -> Any:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ..attribution.heads import Head
 from ..attribution.outputs import SUM_TOLERANCE, predicted_classes
 from ..attribution.overheard import Listener, networks_of
-from ..datasets.items import parts_of
 from ..datasets.normalization import as_normalize, spanning
+from ..datasets.parts import parts_of
 from ..probe import Probe
 from ..sinks.snapshot import pairs_of
 from .accuracy import CLEARLY, Logged

@@ -1,0 +1,66 @@
+"""The parts of one item of a data set, in any of the usual forms: image, target, what goes beside, and regions."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import tv_tensors
+
+from .labels import LABEL_KEYS, first_of
+from .regions import with_map
+from .tasks import FormError, form_of
+
+IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
+MASK_KEYS = ("mask", "masks")
+SEGMENTATION_KEYS = ("seg", "segmentation", "segmentation_mask")  # of MONAI and Hugging Face; they may number classes
+REST_KEY = "rest"
+
+
+def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
+    """Image, target, and all other values of an item: one of them may be a mask or boxes."""
+    if isinstance(item, Mapping):
+        image = first_of(item, IMAGE_KEYS, "image")
+        region = None if any(key in item for key in LABEL_KEYS) else with_map(item, (*MASK_KEYS, *SEGMENTATION_KEYS))
+        if region is not None:
+            return image, region, []
+        return image, first_of(item, LABEL_KEYS, "label"), _regions_in(item)
+    if isinstance(item, (tuple, list)) and len(item) >= 2:
+        image, target, *rest = _in_usual_order(item)
+        if isinstance(target, (tuple, list)):  # torchvision, where a target has several types
+            regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
+            others = [part for part in target if not any(part is region for region in regions)]
+            target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
+        return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
+    raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
+
+
+def rest_of(item: Any) -> dict[str, Tensor]:
+    """What the model is given beside the image: under the key "rest" of an item, a tensor, several, or by name."""
+    rest = item.get(REST_KEY) if isinstance(item, Mapping) else None
+    if rest is None:
+        return {}
+    several = rest if isinstance(rest, (Mapping, tuple, list)) else [rest]
+    named = several if isinstance(several, Mapping) else {str(place): each for place, each in enumerate(several)}
+    try:
+        return {str(name): torch.as_tensor(value).detach().cpu() for name, value in named.items()}
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"the rest of an item must be numbers or tensors, got {form_of(rest)}") from error
+
+
+def _in_usual_order(item: Sequence[Any]) -> Sequence[Any]:
+    """The item without an index or a name before its image."""
+    has_name = not _may_be_image(item[0]) and len(item) > 2 and _may_be_image(item[1])
+    return item[1:] if has_name else item
+
+
+def _may_be_image(value: Any) -> bool:
+    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
+
+
+def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
+    masks = [tv_tensors.Mask(item[key]) for key in MASK_KEYS if item.get(key) is not None]
+    others = [item[key] for key in SEGMENTATION_KEYS if isinstance(item.get(key), (Tensor, np.ndarray, Image.Image))]
+    return [*masks, *item.values(), *(mask for mask in map(tv_tensors.Mask, others) if len(mask.unique()) <= 2)]
