@@ -45,7 +45,6 @@ class Probe(Record):
         values: Numbers ``(N,)`` or ``(N, D)`` to predict, where all are whole or ``targets`` are answers already.
         regions: Maps ``(N, H, W)`` of classes, where ``targets`` are the classes of their largest regions already.
         task: As `task` of another probe, whose halves are kept; by default it is read from the targets.
-
         rest: What the model is given beside each image, ``(N, ...)``: a tensor, several, or several by name. Only
             images are edited, and the rest stays with its image. The model is called as ``model(images, rest)``, with
             ``*rest`` of several and ``**rest`` by name; for anything else ``forward=`` is ``(model, images, rest)``.
@@ -58,6 +57,7 @@ class Probe(Record):
     Raises:
         ValueError: The message names the problem and the solution.
 
+    >>> import torch
     >>> probe = Probe(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), classes=["cat", "dog"])
     >>> probe
     Probe(2 images 3x4x4, 2 classes, masks: 2 none)
