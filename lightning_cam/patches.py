@@ -210,11 +210,14 @@ def _places(sources: Tensor, at: Tensor, places: Tensor) -> Tensor:
 
 
 def _occurrences(sources: Tensor, hits: Tensor, at: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """The pictures that show a stamp by the first source, or by another part of it; and its place there."""
+    """The pictures that show a stamp by the first source, or by another part of it; and its place there.
+
+    Of a stamp that is cut off by the border, its place inside the picture that is nearest.
+    """
     where = _places(sources, at, places)
     shared = (hits[sources] & hits[sources[0]])[:, :, None]
     offsets = torch.where(shared, (where - where[0]).float(), torch.nan).nanmedian(1, keepdim=True).values
-    by_first = where - offsets.nan_to_num().round().long()
+    by_first = (where - offsets.nan_to_num().round().long()).clamp_min(0).minimum(places.flatten(0, 1).amax(0))
     is_hit, first = hits[sources].max(0)
     rows = is_hit.nonzero()[:, 0]
     return rows, by_first[first[rows], rows]

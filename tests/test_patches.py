@@ -243,3 +243,14 @@ def test_who_ignores_a_stamp_is_not_accused() -> None:
     (reliance,) = examine(ByBrightness(), probe, layer="0", trials=["patch"]).reliances
 
     assert abs(reliance.mean) < 0.03
+
+
+def test_a_stamp_that_the_border_cuts_off_has_a_place_inside() -> None:
+    """Its second part lies at the edge of picture 2: the first one would begin three pixels above and left of it."""
+    places = torch.tensor([[[9, 9], [12, 12]], [[5, 7], [8, 10]], [[20, 20], [0, 0]]])
+    at, hits = torch.tensor([[0, 0, 0], [1, 1, 1]]), torch.tensor([[True, True, False], [True, True, True]])
+
+    rows, found = patches._occurrences(torch.tensor([0, 1]), hits, at, places)
+
+    assert rows.tolist() == [0, 1, 2]
+    assert found.tolist() == [[9, 9], [5, 7], [0, 0]]
