@@ -230,10 +230,12 @@ PATCH = Cue(
     "patch",
     "a small patch that recurs (a stamp, a logo, a date)",
     Remedy(
-        "cut the patch away, or paste it on pictures of every class; where that cannot be done, cover small squares at "
-        "random places",
+        # A network with a text at random places was right on 0.41 of pictures with the other class's text after it, and
+        # on 0.70 with its own; on 0.04 and 0.96 after six squares of a third of the size.
+        "cut the patch away, or paste it on pictures of every class; where that cannot be done, cover squares at "
+        "random places, which leaves a part of it",
         f"import torch\n{_V2}to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
-        "squares = [v2.RandomErasing(p=0.8, scale=(0.01, 0.04), ratio=(0.5, 2.0), value=0.5) for _ in range(6)]\n"
+        "squares = [v2.RandomErasing(p=1, scale=(0.02, 0.12), ratio=(0.3, 3.0), value=0.5) for _ in range(10)]\n"
         "transform = v2.Compose([to_floats, *squares])",
     ),
     needs_masks_to_convict=True,
@@ -247,14 +249,8 @@ STYLE = Cue(
     "style",
     "the style of the whole picture (shifts of colours and rows, saturation, noise, patterns)",
     Remedy(
-        "pass all pictures through the same processing; else shift channels, vary saturation and add noise at random",
-        f"import torch\n{_V2}# image is (3, H, W), from 0 to 1\ndef random_style(image):\n"
-        "    shifts = torch.randint(-2, 3, (3, 2)).tolist()\n"
-        "    moved = torch.stack([channel.roll(shift, (0, 1)) for channel, shift in zip(image, shifts)])\n"
-        "    return (moved + torch.rand(1) * 0.06 * torch.randn_like(moved)).clamp(0, 1)\n"
-        "to_floats = v2.Compose([v2.RGB(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)])\n"
-        "jitter = v2.ColorJitter(saturation=(0.2, 1.8))\n"
-        "transform = v2.Compose([to_floats, jitter, v2.Lambda(random_style)])",
+        "pass all pictures through the same processing; else give each a random one, and train for more epochs",
+        f"{_OURS}transform = v2.Compose([v2.RGB(), transforms.RandomStyle()])",
     ),
     needs_masks_to_convict=True,
     felt_in=("background", "border", "corner", "region", "cast", "resolution", "frequency"),

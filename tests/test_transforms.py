@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
-from lightning_cam.transforms import FlattenAlpha, RandomBackground, RandomReencode, keep_alpha
+from lightning_cam.transforms import FlattenAlpha, RandomBackground, RandomReencode, RandomStyle, keep_alpha
 
 RED = (250, 20, 10)
 HIDDEN, SEEN = (7, 8, 9), (100, 150, 200)
@@ -330,14 +330,43 @@ def test_a_seed_draws_the_same_again(change: Callable[[Any], Any], channels: int
     assert not torch.equal(run(3), run(4))
 
 
-@pytest.mark.parametrize("transform", [RandomBackground(0), RandomReencode(p=0)], ids=["background", "reencode"])
+# ---- RandomStyle
+
+
+@pytest.mark.parametrize("shape", [(3, 9, 7), (1, 9, 7), (2, 3, 9, 7), (0, 3, 9, 7), (3, 1, 1)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
+def test_a_style_keeps_shape_type_and_range(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    image = torch.rand(shape) * (1 if dtype.is_floating_point else 255)
+    made = RandomStyle()(image.to(dtype))
+
+    assert (made.shape, made.dtype) == (image.shape, dtype)
+    assert made.numel() == 0 or 0 <= made.min() <= made.max() <= (1 if dtype.is_floating_point else 255)
+
+
+def test_a_style_is_another_at_each_call_and_shifts_the_channels_by_themselves() -> None:
+    image = torch.full((3, 32, 32), 0.2)
+    image[:, 12:20, 12:20] = 0.9
+    made = [RandomStyle()(image) for _ in range(20)]
+
+    red, blue = ([(one[i] > 0.6).nonzero().float().mean(0).round().tolist() for one in made] for i in (0, 2))
+    assert len(torch.stack(made).unique(dim=0)) == 20
+    assert sum(one != other for one, other in zip(red, blue, strict=True)) > 10
+
+
+@pytest.mark.parametrize(
+    "transform", [RandomBackground(0), RandomReencode(p=0), RandomStyle(0)], ids=["background", "reencode", "style"]
+)
 def test_p_of_0_is_identity(transform: v2.Transform) -> None:
     image, mask = noise(3, 20, 30), objects()
 
     assert all(transform(image, mask)[0] is image for _ in range(20))
 
 
-@pytest.mark.parametrize("transform", [RandomBackground(0.3), RandomReencode(p=0.3)], ids=["background", "reencode"])
+@pytest.mark.parametrize(
+    "transform",
+    [RandomBackground(0.3), RandomReencode(p=0.3), RandomStyle(0.3)],
+    ids=["background", "reencode", "style"],
+)
 def test_p_is_the_chance_of_a_change(transform: v2.Transform) -> None:
     image, mask = noise(3, 20, 30), objects()
 
@@ -353,11 +382,14 @@ def test_transforms_do_not_write_into_what_they_are_given() -> None:
     FlattenAlpha()(image)
     RandomBackground()(image[:3], mask)
     RandomReencode()(image[:3])
+    RandomStyle()(image[:3])
 
     assert torch.equal(image, before)
 
 
-@pytest.mark.parametrize("transform", [FlattenAlpha(RED), RandomBackground(0.5), RandomReencode((20, 30), 0.5)])
+@pytest.mark.parametrize(
+    "transform", [FlattenAlpha(RED), RandomBackground(0.5), RandomReencode((20, 30), 0.5), RandomStyle(0.5)]
+)
 def test_transforms_travel_to_workers_and_say_what_they_are(transform: v2.Transform) -> None:
     copied = pickle.loads(pickle.dumps(transform))
 
