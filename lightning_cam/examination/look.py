@@ -43,6 +43,7 @@ class Look:
         model_seconds: Wall time spent inside the model.
         n_calls: How often the layer ran in a forward pass, at most. The maps are of its last call.
         head: Where in the model's output the class scores were, and what they are.
+        method_maps: ``(2, n, h, w)`` by the name of each further method: of the true and of the predicted class.
     """
 
     layer: str
@@ -55,6 +56,7 @@ class Look:
     model_seconds: float
     n_calls: int
     head: Head | None = None
+    method_maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     def first(self, n: int) -> "Look":
         """The look at the first ``n`` of its images."""
@@ -65,6 +67,7 @@ class Look:
             predicted_grid_maps=self.predicted_grid_maps[:n],
             answers={cue: values[:n] for cue, values in self.answers.items()},
             context={name: values[:n] for name, values in self.context.items()},
+            method_maps={name: maps[:, :n] for name, maps in self.method_maps.items()},
         )
 
 
@@ -80,6 +83,7 @@ def look(
     forward: ScoresOf | None,
     batch_size: int,
     tried: Tensor | None = None,
+    methods: Sequence[cams.Method] = (),
 ) -> Look:
     """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`.
 
@@ -99,7 +103,7 @@ def look(
         single = replace(scores, task=None)  # a layer may have as many channels as there are scores
         found = layer_search.find_layer(model, engine.placed(model, inputs[:2]), single) if layer is None else layer
         names = layers.check_layers(model, found)
-        maps = subject.maps(parts, inputs, names, method)
+        maps = subject.maps(parts, inputs, names, [method, *methods])
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
         swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
@@ -130,6 +134,7 @@ def merged(looks: Sequence[Look]) -> Look:
         model_seconds=max(each.model_seconds for each in looks),
         n_calls=max(each.n_calls for each in looks),
         head=first.head,
+        method_maps={name: torch.cat([each.method_maps[name] for each in looks], 1) for name in first.method_maps},
     )
 
 
@@ -142,6 +147,11 @@ def _merged_columns(looks: Sequence[Look], of: Callable[[Look], Mapping[str, Ten
         )
         for name, column in known.items()
     }
+
+
+def name_of(method: cams.Method) -> str:
+    """The name of a function or of an object that makes maps."""
+    return str(getattr(method, "__name__", type(method).__qualname__))
 
 
 def bound(forward: ScoresOf | None, model: nn.Module) -> Callable[[Tensor], Any] | None:
@@ -170,6 +180,7 @@ class _Maps:
     grid_maps: Tensor
     predicted_grid_maps: Tensor
     n_calls: int
+    method_maps: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -182,50 +193,62 @@ class _Subject:
     batch_size: int
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
-    def maps(self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.Method) -> _Maps:
+    def maps(
+        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
+    ) -> _Maps:
         """Maps of all images, on the CPU. The inputs of the first part are ``first``, if there is no other part."""
         with self.clock:
-            batches = list(self._batches(parts, first, names, method))
-        *columns, n_calls = zip(*batches, strict=True)
-        logits, grid_maps, predicted_grid_maps = map(torch.cat, columns)
-        return _Maps(logits, grid_maps, predicted_grid_maps, max(n_calls))
+            batches = list(self._batches(parts, first, names, methods))
+        logits, maps, n_calls = zip(*batches, strict=True)
+        of_methods = torch.cat(maps, 2)
+        further = {name_of(method): each for method, each in zip(methods[1:], of_methods[1:], strict=True)}
+        return _Maps(torch.cat(logits), of_methods[0, 0], of_methods[0, 1], max(n_calls), further)
 
     def _batches(
-        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], method: cams.Method
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
-        """The fields of `_Maps` for a batch at a time: the activations of all images would fill the memory."""
+        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
+    ) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Logits, maps and calls of a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
         for part in parts:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part], part)
             for batch, rows in zip(torch.split(inputs, n), torch.split(part, n), strict=True):
-                yield self._batch(batch, rows, names, method)
+                yield self._batch(batch, rows, names, methods)
 
     def _batch(
-        self, inputs: Tensor, rows: Tensor, names: Sequence[str], method: cams.Method
-    ) -> tuple[Tensor, Tensor, Tensor, int]:
+        self, inputs: Tensor, rows: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
+    ) -> tuple[Tensor, Tensor, int]:
+        """Maps ``(M, 2, n, h, w)`` by each method, of the true and of the predicted class.
+
+        All methods by gradients share one pass forward and one back for either class.
+        """
         labels, regions = self.probe.targets[rows], self._regions(rows)
         forward = self.forward if regions is None else RegionScores(self.forward, regions)
         options: dict[str, Any] = {"layers": names, "forward": forward, "batch_size": self.batch_size}
         task = self.probe.task
         true_class, is_value = targets.true_class(task.explained(labels)), task.kind == VALUES
         down = targets.true_class(labels & ~1)  # what lowers a value tells where it comes from as well
-        if isinstance(method, cams.ForwardMethod):
 
-            def of(logits: Tensor) -> list[targets.Target]:
-                predicted = (asked(logits, labels) if task.asks else logits).argmax(1)
-                return [true_class, down if is_value else targets.true_class(predicted)]
+        def of(logits: Tensor) -> list[targets.Target]:
+            predicted = (asked(logits, labels) if task.asks else logits).argmax(1)
+            return [true_class, down if is_value else targets.true_class(predicted)]
 
-            answer = asking.ask(self.model, inputs, of, method, **options)
-            true_maps, predicted_maps = (fused([each[i] for each in answer.maps]).cpu() for i in range(2))
-            return answer.logits.cpu(), *_both(true_maps, predicted_maps, is_value=is_value), answer.n_calls
-        predicted_class = targets.predicted_answer(labels) if task.asks else targets.predicted_class()
-        other = down if is_value else predicted_class
-        captures = engine.capture_all(self.model, inputs, (true_class, other), **options)
-        true_maps, predicted_maps = (
-            fused([method(each.activations, each.gradients[i]) for each in captures]).cpu() for i in range(2)
-        )
-        n_calls = max(each.n_calls for each in captures)
-        return captures[0].logits.cpu(), *_both(true_maps, predicted_maps, is_value=is_value), n_calls
+        captures: tuple[engine.Capture, ...] = ()
+        found: list[tuple[Tensor, Tensor]] = []
+        for method in methods:
+            if isinstance(method, cams.ForwardMethod):
+                answer = asking.ask(self.model, inputs, of, method, **options)
+                both, logits, n_calls = zip(*answer.maps, strict=True), answer.logits, answer.n_calls
+            else:
+                if not captures:
+                    predicted_class = targets.predicted_answer(labels) if task.asks else targets.predicted_class()
+                    wanted = true_class, down if is_value else predicted_class
+                    captures = engine.capture_all(self.model, inputs, wanted, **options)
+                by_layer = [[method(each.activations, back) for back in each.gradients] for each in captures]
+                both = zip(*by_layer, strict=True)
+                logits, n_calls = captures[0].logits, max(each.n_calls for each in captures)
+            true_maps, predicted_maps = (fused(list(each)).cpu() for each in both)
+            found.append(_both(true_maps, predicted_maps, is_value=is_value))
+        return logits.cpu(), torch.stack([torch.stack(each) for each in found]), n_calls
 
     def answers(
         self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor

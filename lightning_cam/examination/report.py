@@ -29,7 +29,7 @@ from ..probe import Probe
 from ..probe.task import Task
 from ..spatial import upsample
 from . import tasks
-from .look import Look, ScoresOf, look
+from .look import Look, ScoresOf, look, name_of
 from .table import as_dataframe
 from .views import views_of
 
@@ -73,6 +73,7 @@ class Report:
             nothing is judged of them.
         task: What the model was asked.
         attributes: Right answers by group, for every attribute of the probe that the user knows.
+        method_maps: By the name of each further method, `grid_maps` and `predicted_grid_maps`, ``(2, N, h, w)``.
     """
 
     layer: str
@@ -102,6 +103,7 @@ class Report:
     unlearned: tuple[str, ...] = ()
     task: Task | None = None
     attributes: tuple[AttributeReading, ...] = ()
+    method_maps: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def maps(self) -> Tensor:
@@ -155,6 +157,7 @@ def examine(
     *,
     layer: Layers | None = None,
     method: cams.Method = cams.grad_cam,
+    methods: Sequence[cams.Method] = (),
     trials: Sequence[Trial | str] | None = None,
     n_donors: int = 2,
     previous: Tensor | None = None,
@@ -169,6 +172,7 @@ def examine(
         layer: Dotted name of the layer to look at; None finds the last spatial one. Of several, such as
             ``["layer3", "layer4"]``, the maps are fused.
         method: How activations and gradients become maps; `cams.score_cam` and `cams.ablation_cam` need no gradients.
+        methods: Further ones to compare it with, see `Report.method_maps`. Those by gradients take no further pass.
         trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
             ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
         n_donors: How many images of the own class, and how many of another, lend their cue to each image.
@@ -192,6 +196,7 @@ def examine(
         n_donors=n_donors,
         forward=forward,
         batch_size=batch_size,
+        methods=methods,
     )
     return report_on(seen, probe, method=method, trials=chosen, previous=previous)
 
@@ -222,10 +227,11 @@ def report_on(
     attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)
     return Report(
         layer=seen.layer,
-        method=getattr(method, "__name__", type(method).__qualname__),
+        method=name_of(method),
         grid_maps=seen.grid_maps,
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,
+        method_maps=seen.method_maps,
         values=values,
         learned=bool(learned),
         trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
