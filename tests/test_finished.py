@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from house.finished import NETS, forget_project, make_project
@@ -166,7 +167,11 @@ def test_a_model_of_other_classes_gets_no_verdict(here: Path, capsys: Capture) -
         ("weights.pt --model src/nets.py:Net --data val", "with src.nets:Net"),
         ("weights.pt --model absent.nets:Net --data val", "there is no module 'absent' here"),
         ("weights.pt --model needing:Net --data val", "'needing' needs 'a_package_that_nobody_has'"),
-        ("weights.pt --model exiting:Net --data val", "importing 'exiting' raised SystemExit: 3"),
+        (
+            "weights.pt --model exiting:Net --data val",
+            "importing 'exiting' raised SystemExit: 3; the whole file is imported",
+        ),
+        ("weights.pt --model training:Net --data val", "importing 'training' began to train, which was stopped"),
         ("weights.pt --model N:Net --data absent", "a folder of class sub-folders was expected, absent is none"),
         ("weights.pt --model N:Net --data val --n 0", "--n must be at least 1 image"),
         ("weights.pt --model N:Net --data val --size 0 9", "--size takes height and width such as 224 224"),
@@ -188,6 +193,18 @@ def test_what_cannot_be_examined_is_exit_code_2_and_one_line(
     assert (code, printed.out) == (2, "")
     assert message in last
     assert len(progress) == ("neck" in words or "Picky" in words)  # the rest is known before
+
+
+def test_a_script_that_reads_the_command_line_does_not_read_this_one(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lightning-cam", "examine", "none.pt"])
+
+    assert examined("none.pt --model talking:Net --data val") == 2
+
+    assert "there is no checkpoint 'none.pt'" in capsys.readouterr().err
+    assert sys.argv == ["lightning-cam", "examine", "none.pt"]
+    assert pl.Trainer.fit.__module__ == "pytorch_lightning.trainer.trainer"
 
 
 class _Bomb:

@@ -354,6 +354,8 @@ def test_examine_judges_a_checkpoint_again_with_reviewed_masks(
     assert "right on 8 of 8 pictures" in from_folder.out
     assert "no masks of the objects" not in from_folder.out
     assert "right on 6 of 6 pictures" in from_probe.out
+    assert main([*command, "--data", str(tmp_path / "probe"), "--masks", str(data)]) == 2
+    assert "--masks takes the masks.json of their page alone" in capsys.readouterr().err
 
 
 def test_the_command_writes_the_page_and_writes_over_nothing_else(

@@ -45,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar=name,
         help="a LightningModule, or a class or function that builds the module without arguments; modules in the "
-        "current folder are found",
+        "current folder are found. The file is imported: keep trainer.fit under if __name__ == '__main__'",
     )
     parser.add_argument(
         "--data",
@@ -60,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="pictures of the same names, white on the object; or annotations: COCO, LabelMe, VOC or YOLO; or the "
-        "masks.json that the page of lightning-cam masks saves",
+        "masks.json that the page of lightning-cam masks saves. With a saved probe, or that of a run, only masks.json",
     )
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
     parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
@@ -135,12 +135,22 @@ def _probe(options: argparse.Namespace, preprocess: Preprocess | None) -> Probe:
     if is_saved(place):
         if options.size:
             raise ValueError("--size cannot change the pictures of a saved probe; leave it out")
+        if options.masks and (options.masks.is_dir() or options.masks.suffix != ".json"):
+            raise ValueError(_only_reviewed(options))
         probe = Probe.load(place, preprocess=preprocess)
         return probe.with_reviewed(options.masks) if options.masks else probe
     size = tuple(options.size) if options.size else None
     probe = Probe.from_folder(options.data, options.n, masks=options.masks, size=size, preprocess=preprocess)
     warn_of_copies(probe)
     return probe
+
+
+def _only_reviewed(options: argparse.Namespace) -> str:
+    return (
+        f"'{options.data}' keeps pictures without their files, so --masks takes the masks.json of their page alone, "
+        f"got '{options.masks}'; lightning-cam masks {typed(options.data)} writes that page; or pass --data with the "
+        "folder of pictures, and --masks with that of masks"
+    )
 
 
 def _verdict(report: Report, expected: Sequence[str]) -> Verdict:

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from ..text import error_text, printable, shortened
 
+LIBRARY = 'the whole file is imported: what trains, or reads the command line, belongs under if __name__ == "__main__":'
+_LIGHTNING = ("lightning.pytorch", "pytorch_lightning")
+_FIT = "fit"
 _WEIGHTS = ("state_dict", "model_state_dict", "model")  # keys that scripts save the weights under, besides other things
 
 
@@ -30,6 +33,30 @@ def importing_from(folder: Path) -> Iterator[None]:
             sys.path.remove(place)
 
 
+class _FitError(BaseException):
+    """A module trains while it is imported. No ``except Exception`` of the module's own stops this one."""
+
+
+@contextmanager
+def _as_library(name: str) -> Iterator[None]:
+    """Inside, an imported script starts no training, and does not take the words of this command for its own."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise _FitError("Trainer.fit was called")
+
+    trainers = [sys.modules[module].Trainer for module in _LIGHTNING if module in sys.modules]
+    fits = [(trainer, trainer.fit) for trainer in trainers]
+    words, sys.argv = sys.argv, [name]
+    try:
+        for trainer, _ in fits:
+            setattr(trainer, _FIT, refuse)
+        yield
+    finally:
+        sys.argv = words
+        for trainer, fit in fits:
+            setattr(trainer, _FIT, fit)
+
+
 def named(path: str, flag: str) -> Any:
     """What ``path``, such as "package.module:Class", names.
 
@@ -43,13 +70,16 @@ def named(path: str, flag: str) -> Any:
         suggested = ".".join(Path(module_name).with_suffix("").parts)
         raise ValueError(f"{flag} takes a module, not a file; run it from the project's folder with {suggested}:{name}")
     try:
-        module = importlib.import_module(module_name)
+        with _as_library(module_name):
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if not error.name or not f"{module_name}.".startswith(f"{error.name}."):
             raise ValueError(f"{module_name!r} needs {error.name!r}, which is not installed") from error
         raise ValueError(f"there is no module {error.name!r} here; run it from the folder that has it") from error
+    except _FitError as error:
+        raise ValueError(f"importing {module_name!r} began to train, which was stopped; {LIBRARY}") from error
     except (Exception, SystemExit) as error:  # the user's module may do anything, such as to read the command line
-        raise ValueError(f"importing {module_name!r} raised {_short(error)}") from error
+        raise ValueError(f"importing {module_name!r} raised {_short(error)}; {LIBRARY}") from error
     if not hasattr(module, name):
         raise ValueError(f"module {module_name!r} has no {name!r}")
     return getattr(module, name)

@@ -95,6 +95,10 @@ def make_project(folder: Path) -> None:
     (folder / f"{NETS}.py").write_text(SOURCE)
     (folder / "needing.py").write_text("import a_package_that_nobody_has\n")
     (folder / "exiting.py").write_text("raise SystemExit(3)\n")
+    (folder / "training.py").write_text("import sys, pytorch_lightning as pl\npl.Trainer.fit(*sys.argv)\n")
+    (folder / "talking.py").write_text(
+        "import argparse\nargparse.ArgumentParser().parse_args()\nfrom finished_nets import *"
+    )
     (folder / "notes.txt").write_text("no checkpoint\n")
     for kind, seed in (("train", 0), ("val", 1)):
         _write_pictures(folder / kind, folder / f"{kind}_masks", seed)
@@ -113,7 +117,7 @@ def make_project(folder: Path) -> None:
 
 def forget_project() -> None:
     """Modules stay imported otherwise."""
-    for name in (NETS, "needing", "exiting"):
+    for name in (NETS, "needing", "exiting", "training", "talking"):
         sys.modules.pop(name, None)
 
 
