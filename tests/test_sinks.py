@@ -742,7 +742,7 @@ def test_markdown_says_what_was_found_and_what_to_do() -> None:
         "",
         "Probability lost: what the right class loses when an image gets the cue of another class instead of another "
         "image of its own class. 0 means not used, more than 0.10 is too much. Right answers: with the cue of another "
-        "picture of the same class, then with the other cue.",
+        "picture of the same class, then after the swap.",
         "",
         "| cue | right answers | probability lost | 95 % interval |",
         "| --- | ---: | ---: | ---: |",

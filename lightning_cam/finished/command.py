@@ -158,7 +158,8 @@ def _verdict(report: Report, expected: Sequence[str]) -> Verdict:
     verdict = judge(report, expected)
     remark = report.head.remark if report.head and not report.learned and not report.has_one_class else ""
     verdict = withheld(verdict, remark) if remark else verdict
-    return replace(verdict, reason=as_options(verdict.reason))
+    why_untested = {cue: as_options(why) for cue, why in verdict.why_untested.items()}
+    return replace(verdict, reason=as_options(verdict.reason), why_untested=why_untested)
 
 
 def _keep(

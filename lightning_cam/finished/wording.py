@@ -5,6 +5,8 @@ import re
 _FUNCTION = "package.module:function"
 _OPTIONS = (
     (r"CAMCallback\(probe\) with probe = Probe\.from_dataset\(dataset, masks=masks\)", "--masks DIR"),
+    (r"Probe\.from_dataset\(dataset, masks=masks\)", "--masks DIR"),
+    (r"; CAMCallback\(audit=audit_dataset\(folder\)\) looks for one", ""),
     (r"if the validation data has one alone, pass CAMCallback\(.*?\)\)", "pass another --data DIR"),
     (r"expected_cues=\[(.*?)\]", lambda match: f"--expect {re.sub(r'''[',]''', '', match[1])}"),
     (r"expected_cues must be a list of names out of", "--expect takes names out of"),
@@ -22,6 +24,8 @@ def as_options(text: str) -> str:
 
     >>> as_options("pass expected_cues=['background', 'border']; another layer='...' is finer")
     'pass --expect background border; another --layer NAME is finer'
+    >>> as_options("no masks; Probe.from_dataset(dataset, masks=masks) takes them")
+    'no masks; --masks DIR takes them'
     """
     for argument, option in _OPTIONS:
         text = re.sub(argument, option, text)

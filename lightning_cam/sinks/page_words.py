@@ -18,6 +18,7 @@ HEADLINES = {
     "FAIL": "The model relies on a shortcut",
     "INCONCLUSIVE": "Not enough is known for a verdict",
 }
+_PERCENT = "\N{NO-BREAK SPACE}%"  # a line does not end before it
 NOT_JUDGED = "No verdict: no cue was swapped"
 
 
@@ -78,7 +79,7 @@ def _sentence(text: str) -> str:
     line = printable(text)
     begins_with_code = any(sign in line.split(" ")[0] for sign in "_=(")
     start = line[:1] if begins_with_code else line[:1].upper()
-    return line and f"{start}{line[1:]}{'' if line.endswith('.') else '.'}"
+    return line and f"{start}{line[1:]}{'' if line.endswith('.') else '.'}".replace(" %", _PERCENT)
 
 
 def _finding(finding: Finding, verb: str, verdict: Verdict) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
     """A row of the table, with the places of its picture in per cent of the width."""
     return {
         "name": printable(reliance.cue),
-        "right": right_answers(reliance),
+        "right": right_answers(reliance).replace(" %", _PERCENT),
         "text": f"{lost(reliance)} ({interval(reliance)})",
         "reach": reach(reliance),
         "note": "" if is_found else why_no_finding(reliance) or _context(reliance),
@@ -119,7 +120,7 @@ def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
 
 def _context(reliance: Reliance) -> str:
     """A mark for what the object has itself: a low figure acquits nobody, as a high one convicts nobody."""
-    return "Context." if cue_named(reliance.cue).owner == "object" else ""
+    return "The object's own property: it judges nothing." if cue_named(reliance.cue).owner == "object" else ""
 
 
 def place(value: float) -> float:

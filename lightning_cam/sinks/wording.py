@@ -79,7 +79,7 @@ def _heads(phrases: Phrases) -> tuple[str, ...]:
 
 
 def _legend(phrases: Phrases) -> str:
-    counted = f"Right answers: with the cue of {phrases.donor}, then with the other cue."
+    counted = f"Right answers: with the cue of {phrases.donor}, then after the swap."
     return f"{phrases.legend.format(margin=MARGIN)} {counted}"
 
 

@@ -165,7 +165,8 @@ def _open_cues(counted: Sequence[Reliance], name: str) -> str:
     """What leaves a class open that has images enough: cues that reach few of them, or losses in some."""
     open_ = {reliance.cue: reliance.unsettled[name] for reliance in counted if name in reliance.unsettled}
     few = {cue: counts for cue, counts in open_.items() if counts[0] < _OF_ONE_CLASS}
-    reached = " and ".join(f"{cue} on {n}" for cue, (n, _) in few.items()).replace(" on ", " could be swapped on ", 1)
+    reached = " and ".join(f"{cue} on {n or 'none'}" for cue, (n, _) in few.items())
+    reached = reached.replace(" on ", " could be swapped on ", 1)
     reached = f"of its {max(n for _, n in open_.values())} pictures, {reached}"
     parts = [f"{reached}, and a claim about one class takes {_OF_ONE_CLASS}"] if few else []
     lost = " or ".join(cue for cue in open_ if cue not in few)
