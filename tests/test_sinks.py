@@ -776,7 +776,8 @@ def test_cues_that_were_not_tested_share_a_line_by_reason() -> None:
     verdict = Verdict("INCONCLUSIVE", 0.0, (), (reliance("mine", *[math.nan] * 3),), reason, why_untested=why)
     lines = [
         "not tested: background. No masks.",
-        "not tested: 13 cues (border, corner, region, cast, contrast, codec and 7 more). No trial.",
+        f"not tested: {len(cues) + 1} cues (border, corner, region, cast, contrast, codec and {len(cues) - 5} more). "
+        "No trial.",
     ]
 
     assert wording.closing(verdict) == ["INCONCLUSIVE: nothing", *(f"  {line}" for line in lines)]
