@@ -1,10 +1,12 @@
 """Loops without a trainer: the same checks, the same verdict, the same folder, and a model that stays as it is."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -51,6 +53,22 @@ def test_a_loop_ends_in_the_same_weights_and_in_a_verdict(
     assert main(["check", str(tmp_path / "run")]) == code
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"report.html", "run.json", "history.jsonl", "summary.md", "evolution.png"} <= names
+
+
+@pytest.mark.parametrize("n_bytes", [499_000_000, 2**40], ids=["a full disk", "room"])
+@pytest.mark.filterwarnings("ignore:lightning_cam")
+def test_the_last_words_name_a_page_that_is_there(
+    n_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=n_bytes))
+    with looker(tmp_path, trials=(), n=8, verbose=True) as watch:
+        watch.look(loops.network(), 0)
+
+    is_there = n_bytes > 500_000_000
+    printed = capsys.readouterr().out
+    assert (tmp_path / "report.html").exists() == is_there
+    assert (str(tmp_path / "report.html") in printed) == is_there
+    assert (f"no report.html of the end could be written to {tmp_path}" in printed) != is_there
 
 
 @pytest.mark.slow

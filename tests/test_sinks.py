@@ -1,5 +1,6 @@
 """What loggers and folders keep, read back from what they wrote."""
 
+import errno
 import importlib.util
 import io
 import json
@@ -7,6 +8,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import sys
 import time
 import unicodedata
@@ -63,7 +65,7 @@ from lightning_cam.sinks import wandb as wandb_sink
 from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.pages import final_page
-from lightning_cam.sinks.report_page import read_back
+from lightning_cam.sinks.report_page import RunPage, read_back
 from lightning_cam.sinks.tensorboard import MOST_DRAWN, command
 from lightning_cam.training.loggers import for_logger
 from lightning_cam.verdict import Verdict
@@ -524,7 +526,7 @@ def test_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatc
     sink = FolderSink(tmp_path)
     sink.write(last_page(0))
     monkeypatch.setattr(Path, "write_bytes", _half_written)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.warns(UserWarning, match="pictures could not be written .*no space"):
         sink.write(Page("cam", 1, 0, strip=picture(9, (60, 90))))
 
     np.testing.assert_array_equal(pixels(tmp_path / "evolution.png"), picture(3, (60, 90)))
@@ -548,6 +550,74 @@ def test_of_a_disk_that_is_nearly_full_verdict_and_scalars_take_something_alone(
     assert capsys.readouterr().err == ""  # said once
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "history.jsonl", "verdict.json"}
     assert [row["step"] for row in read_history(tmp_path)] == [0, 7]
+
+
+def of_at_most(n_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a limit on the size of files is set."""
+
+    def write(path: Path, data: bytes) -> int:
+        if len(data) > n_bytes:
+            raise OSError(errno.EFBIG, "File too large")
+        with path.open("wb") as file:
+            return file.write(data)
+
+    monkeypatch.setattr(Path, "write_bytes", write)
+
+
+def test_a_page_that_is_too_large_costs_neither_the_verdict_nor_the_scalars(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of_at_most(20_000, monkeypatch)
+    sink = FolderSink(tmp_path)
+    with pytest.warns(UserWarning, match="report.html could not be written .*too large.*scalars are still kept"):
+        sink.write(replace(bad_news(3), scalars={"cam/lift": 0.5}))
+    for step in (5, 7, 9):
+        sink.write(replace(bad_news(step), scalars={"cam/lift": 0.25}, is_final=step == 9))
+    kept = json.loads((tmp_path / "verdict.json").read_text())
+
+    assert (kept["step"], kept["final"]) == (9, True)
+    assert [row["step"] for row in read_history(tmp_path)] == [3, 5, 7, 9]
+    assert not (tmp_path / "report.html").exists()
+    assert sink.report_of(Run()) is None
+    assert capsys.readouterr().err == ""  # said once
+
+
+def test_a_page_that_cannot_be_drawn_costs_neither_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunPage, "html", lambda *_: 1 / 0)
+    with pytest.warns(UserWarning, match="report.html could not be written .*ZeroDivisionError"):
+        FolderSink(tmp_path).write(replace(bad_news(3), scalars={"cam/lift": 0.5}))
+
+    assert json.loads((tmp_path / "verdict.json").read_text())["step"] == 3
+    assert [row["step"] for row in read_history(tmp_path)] == [3]
+
+
+def test_a_verdict_that_is_older_than_the_series_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(replace(bad_news(3), scalars={"cam/lift": 0.5}))
+    of_at_most(200, monkeypatch)
+    with pytest.raises(OSError, match=r"verdict.json' could not be written .*; the 'verdict.json' .* earlier check"):
+        sink.write(replace(bad_news(7), scalars={"cam/lift": 0.5}))
+
+    assert [row["step"] for row in read_history(tmp_path)] == [3, 7]
+
+
+def test_a_line_of_the_series_is_whole_or_not_there(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    sink = FolderSink(tmp_path)
+    for step in (0, 1):
+        sink.write(check(step, lift=0.5))
+    before, size = resource.getrlimit(resource.RLIMIT_FSIZE), (tmp_path / "history.jsonl").stat().st_size
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"history.jsonl' could not be written"):
+            sink.write(check(2, lift=0.5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, kept)
+
+    assert (tmp_path / "history.jsonl").read_text().endswith("\n")
+    assert [row["step"] for row in read_history(tmp_path)] == [0, 1]
 
 
 # ---- verdicts --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,10 @@ from functools import partial
 import pytest
 import torch
 
-from lightning_cam.sinks import MemorySink, Page, Worker
+from lightning_cam import Probe
+from lightning_cam.examination import Reading
+from lightning_cam.sinks import MemorySink, Page, Worker, album
+from lightning_cam.verdict import Verdict
 
 WAIT = 30.0  # seconds after which a test has hung
 
@@ -250,3 +253,18 @@ def test_a_worker_that_was_ended_is_noticed() -> None:
     worker.close()
 
     assert worker.dropped == 1
+
+
+def test_a_page_that_cannot_be_drawn_leaves_its_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An end of a fit is kept, whatever its pictures are."""
+
+    def broken(*_: object, **__: object) -> Page:
+        raise ValueError("no such probe")
+
+    monkeypatch.setattr(album, "final_page", broken)
+    sink, verdict = MemorySink(), Verdict("INCONCLUSIVE", 0.0, (), (), "not yet")
+    pages = album.Album(Probe(torch.rand(4, 3, 8, 8), torch.arange(4) % 2), "cam", [sink], 2)
+    pages.finish([Reading(7, 1, {})], verdict, [], alert=False)
+
+    assert pages.close(60.0) == ["pictures could not be kept ('drawing: ValueError: no such probe')"]
+    assert [(page.step, page.verdict, page.is_final) for page in sink.pages] == [(7, verdict, True)]

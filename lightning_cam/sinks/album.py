@@ -1,5 +1,6 @@
 """The pictures of one fit, drawn and kept by another thread."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -8,6 +9,7 @@ from ..audit import AuditResult
 from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
 from ..render import scale_end
+from ..text import error_text
 from ..verdict import Verdict
 from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
@@ -15,7 +17,7 @@ from .pages import Frame, check_page, final_page, in_numbers, portraits_of, show
 from .per_image import PerImage, glances
 from .snapshot import MOST_PROBES, Portraits
 from .units import with_figures
-from .worker import Worker
+from .worker import MOST_REMEMBERED_FAILURES, Worker
 
 NO_RUN = Run()
 MAX_PENDING = 16  # checks whose pictures may wait; each holds maps of some hundred numbers, not pictures yet
@@ -55,6 +57,7 @@ class Album:
         self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
         self._end = 0.0  # of the colours so far; it never falls, so that few pictures of a run have another scale
         self._portraits: Portraits | None = None
+        self._undrawn: deque[str] = deque(maxlen=MOST_REMEMBERED_FAILURES)  # pages of which the verdict alone is kept
         self._worker = Worker(sinks, max_pending=MAX_PENDING)
 
     def add(
@@ -82,7 +85,8 @@ class Album:
         page = partial(self._check_page, frame, numbers, verdict, alert=alert, so_far=tuple(self._frames))
         if learning is not None:
             page = partial(with_figures, page, learning)
-        self._worker.submit(self._signed(page, is_final=is_final), wait=alert)
+        bare = Page(self._name, reading.step, reading.epoch, reading.scalars, verdict=verdict, alert=alert)
+        self._worker.submit(self._signed(page, bare, is_final=is_final), wait=alert)
 
     def _check_page(
         self, frame: Frame, numbers: Frame, verdict: Verdict | None, *, alert: bool, so_far: Sequence[Frame]
@@ -113,22 +117,34 @@ class Album:
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
             return replace(page, mistakes=shown, reviewable=reviewable)
 
-        self._worker.submit(self._signed(last, is_final=True), wait=True)
+        step, epoch = history[-1].step, history[-1].epoch
+        bare = Page(self._name, step, epoch, verdict=verdict, alert=alert)
+        self._worker.submit(self._signed(last, bare, is_final=True), wait=True)
 
     def say_off(self, page: Page) -> None:
         """Queues the page that says why nothing is looked at any more. It is never dropped."""
         self._worker.submit(lambda: page, wait=True)
 
-    def _signed(self, draw: Callable[[], Page], *, is_final: bool) -> Callable[[], Page]:
-        """The page with the run and the probe that it is about, and what the verdict on it rests on."""
+    def _signed(self, draw: Callable[[], Page], bare: Page, *, is_final: bool) -> Callable[[], Page]:
+        """The page with the run and the probe that it is about, and what the verdict on it rests on.
+
+        Where it cannot be drawn, ``bare`` is kept in its place: the verdict does not need a picture.
+        """
         report = self._swapped
 
         def signed() -> Page:
             images = None if report is None else PerImage.of(report, self._probe, self._glances)
-            page = replace(draw(), run=self._run, probe=self._probe.fingerprint, audit=self._audit)
+            page = replace(self._drawn(draw, bare), run=self._run, probe=self._probe.fingerprint, audit=self._audit)
             return replace(page, is_final=is_final, images=images)
 
         return signed
+
+    def _drawn(self, draw: Callable[[], Page], bare: Page) -> Page:
+        try:
+            return draw()
+        except Exception as error:
+            self._undrawn.append(f"drawing: {error_text(error)}")
+            return bare
 
     @cached_property
     def _glances(self) -> tuple[str, ...]:
@@ -138,6 +154,6 @@ class Album:
     def close(self, timeout: float) -> list[str]:
         """Waits for the pages that are still to be drawn, and returns in words which pictures were lost."""
         self._worker.close(timeout)
-        dropped, failures = self._worker.dropped, dict.fromkeys(self._worker.failures)
+        dropped, failures = self._worker.dropped, dict.fromkeys([*self._undrawn, *self._worker.failures])
         slow = [f"pictures of {dropped} checks were dropped, drawing was too slow"] if dropped else []
         return [*slow, *(f"pictures could not be kept ({failure!r})" for failure in failures)]

@@ -11,13 +11,14 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..notices import LightningCAMWarning, warn
-from ..text import words
+from ..text import error_text, words
 from ..verdict import Verdict
 from .history import HISTORY, History
 from .page import Page, Run, png
@@ -79,6 +80,11 @@ class FolderSink:
         """The page of a run that is kept here, as far as it has come; None where nothing could be kept."""
         return self._folders[run.name].page if run.name in self._folders else None
 
+    def report_of(self, run: Run) -> Path | None:
+        """The file of that page; None where the last of it could not be written."""
+        folder = self._folders.get(run.name)
+        return folder.root / REPORT if folder is not None and folder.has_report else None
+
     def _open(self, run: Run, folder: "_RunFolder") -> None:
         self._folders[run.name] = folder
         if folder.root != self._path:
@@ -92,20 +98,32 @@ class _RunFolder:
         self.root = root
         self.page = page
         self.history = History(root / HISTORY, lines)
-        self._has_said_full = False
+        self.has_report = False  # whether what came last is on its page
+        self._said: set[str] = set()
 
     def keep(self, page: Page) -> None:
         """Keeps one page.
 
+        A picture or a page that cannot be drawn or written costs neither the verdict nor the series.
+
         Raises:
             FileExistsError: The folder is no longer the run's, or there is a file that the run did not make.
+            OSError: The verdict or the series cannot be written.
         """
         owner = read_owner(self.root)
         if owner is None or owner.run != page.run.name:
             raise FileExistsError(f"'{self.root}' is not of this run any more")
-        files = {**_files(page), **self._report(page, is_new=REPORT not in owner.files)}
-        if self._is_nearly_full():
-            files = {name: data for name, data in files.items() if name == VERDICT}
+        files = _verdict_file(page)
+        lost: dict[str, Exception] = {}
+        if not self._is_nearly_full():
+            for what, made in (
+                ("pictures", _pictures),
+                (REPORT, partial(self._report, is_new=REPORT not in owner.files)),
+            ):
+                try:
+                    files |= made(page)
+                except Exception as error:  # whatever drawing raises
+                    lost[what] = error
         names = dict.fromkeys(name.split("/")[0] for name in [*([HISTORY] if page.scalars else []), *files])
         new = [name for name in names if name not in owner.files]
         self._require_absence(new)
@@ -113,18 +131,43 @@ class _RunFolder:
         changed = replace(owner, ended=ended, files=(*owner.files, *new), off=page.off or owner.off)
         if changed != owner:
             write_owner(self.root, changed)
+        writings = {name: partial(self._put, name, data, new) for name, data in files.items()}
         if page.scalars:
-            self.history.add(page, is_new=HISTORY in new)
-        for name, data in files.items():
-            self._put(name, data, new)
+            writings[HISTORY] = partial(self.history.add, page, is_new=HISTORY in new)
+        for name, write in sorted(writings.items(), key=lambda item: item[0] not in (VERDICT, HISTORY)):
+            try:
+                write()
+            except (FileExistsError, FileNotFoundError):
+                raise
+            except OSError as error:
+                lost[name] = error
+        self.has_report = REPORT in files and REPORT not in lost
+        self._say_lost(lost)
+
+    def _say_lost(self, lost: Mapping[str, Exception]) -> None:
+        """Raises where the verdict or the series is lost, since old ones would be taken for new; else warns once."""
+        for name in (VERDICT, HISTORY):
+            if name in lost:
+                old = (
+                    f"the '{name}' that is there is of an earlier check"
+                    if (self.root / name).exists()
+                    else "none is there"
+                )
+                raise OSError(f"'{self.root / name}' could not be written ({error_text(lost[name])}); {old}")
+        for what in (REPORT, "pictures"):
+            errors = [error for name, error in lost.items() if (name == REPORT) == (what == REPORT)]
+            if errors and what not in self._said:
+                self._said.add(what)
+                kept = "the verdict and the scalars are still kept"
+                _say(f"{what} could not be written to '{self.root}' ({error_text(errors[0])}); {kept}")
 
     def _is_nearly_full(self) -> bool:
         try:
             require_space(self.root)
         except OSError as error:
-            if not self._has_said_full:
-                self._has_said_full = True
-                _say(f"{error}; the verdict and the scalars are still kept")
+            if "full" not in self._said:
+                self._said.add("full")
+                _say(f"{error}, nor for {REPORT}; the verdict and the scalars are still kept")
             return True
         return False
 
@@ -151,11 +194,13 @@ class _RunFolder:
         (create if name in new else write_whole)(path, data)
 
 
-def _files(page: Page) -> dict[str, bytes]:
-    """What a page is as files, without its line of the series. The verdict comes first: the disk may fill."""
+def _verdict_file(page: Page) -> dict[str, bytes]:
+    return {} if page.verdict is None else {VERDICT: _verdict_text(page, page.verdict).encode()}
+
+
+def _pictures(page: Page) -> dict[str, bytes]:
+    """What a page is as files, without the verdict and its line of the series."""
     files = {}
-    if page.verdict is not None:
-        files[VERDICT] = _verdict_text(page, page.verdict).encode()
     for tile in page.tiles:
         files[f"step_{page.step:08d}/{safe_name(tile.name)}.png"] = tile.png
     for name, picture in page.figures.items():

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,22 @@ class History:
         self.lines[page.step] = _line(_row(page))
         self._ends_whole = False
         if append:
-            with path.open("ab") as file:
-                file.write(self.lines[page.step].encode())
+            _append(path, self.lines[page.step].encode())
         else:
             lines = [line for _, line in sorted(self.lines.items())] + ([] if is_new else _lines_of_others(path))
             (create if is_new else write_whole)(path, "".join(lines).encode())
         self._ends_whole = True
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Adds the whole line or nothing: the disk may fill in the middle of it."""
+    n_bytes = path.stat().st_size
+    try:
+        with path.open("ab") as file:
+            file.write(line)
+    except OSError:
+        os.truncate(path, n_bytes)
+        raise
 
 
 def read_history(folder: Path | str) -> list[dict[str, Any]]:

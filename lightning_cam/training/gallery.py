@@ -8,7 +8,7 @@ from ..audit import AuditResult
 from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
 from ..sinks.album import Album
-from ..sinks.folder import FolderSink
+from ..sinks.folder import REPORT, FolderSink
 from ..sinks.mistakes import SurestMistakes
 from ..sinks.page import Page, Run, Sink
 from ..sinks.pages import last_words
@@ -44,11 +44,12 @@ class Gallery:
         self._album: Album | None = None
         self._run = Run()
         self._kept_in: Path | None = None
+        self._open_sinks: list[Sink] = []
         self._openings: list[str] = []  # commands and addresses that show a person the pictures
 
     def __getstate__(self) -> dict[str, Any]:
         """All but the thread that draws: it stays with this fit, and a copy of the callback opens its own."""
-        return {**vars(self), "_album": None}
+        return {**vars(self), "_album": None, "_open_sinks": []}
 
     @property
     def is_open(self) -> bool:
@@ -69,6 +70,7 @@ class Gallery:
     def open_with(self, probe: Probe, run: Run, sinks: Sequence[Sink], openings: Sequence[str]) -> None:
         """As `open`, with sinks at hand. ``openings`` are commands and addresses that show a person the pictures."""
         self._run, self._openings = run, list(openings)
+        self._open_sinks = list(sinks)
         self._kept_in = next((sink.path for sink in sinks if isinstance(sink, FolderSink)), None)
         self._album = Album(probe, self._name, sinks, self._n_images, run=run, audit=self._audit)
 
@@ -131,7 +133,15 @@ class Gallery:
 
     def last_words(self, probe: Probe, report: Report, n_checks: int, verdict: Verdict | None) -> str:
         """What the terminal shows at the end of the fit: the verdict, and how to see the pictures."""
-        return last_words(probe, report, n_checks, self._openings, verdict)
+        return last_words(probe, report, n_checks, self._openings_that_are(), verdict)
+
+    def _openings_that_are(self) -> list[str]:
+        """Without the page of a folder, where it could not be written; with another folder, if the run had to move."""
+        reports = [sink.report_of(self._run) for sink in self._open_sinks if isinstance(sink, FolderSink)]
+        written = [str(report) for report in reports if report is not None]
+        missing = [] if written or not reports else [f"no {REPORT} of the end could be written to {self._kept_in}"]
+        ways = [each for each in self._openings if not each.endswith(REPORT)]
+        return [*written, *missing, *ways] if len(ways) < len(self._openings) else ways
 
     def close(self, timeout: float = 60.0) -> None:
         """Waits up to ``timeout`` seconds for the pictures that are still to be drawn. Safe to call twice."""

@@ -74,6 +74,7 @@ class Keeping:
         reviewable = probe if self._options.log_images and is_reviewable(probe) else None
         self._gallery.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
         if self._options.verbose:
+            self._gallery.close()  # whose page the last words name
             words = self._gallery.last_words(probe, report, len(history), verdict)
             if reviewable is not None and self._gallery.kept_in is not None:
                 way = commands(self._gallery.kept_in, reviewable, self._options, trainer, module)
