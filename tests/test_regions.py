@@ -177,6 +177,21 @@ def test_a_class_read_from_the_object_passes() -> None:
     assert "costs the right class 0.10 of its overlap (IoU) or more" in verdict.reason
 
 
+def test_where_regions_are_not_found_there_is_nothing_to_judge() -> None:
+    """A region without overlap has none to lose, which is no PASS."""
+
+    class Shy(Reader):
+        def forward(self, images: Tensor) -> Any:
+            scores = super().forward(images)["out"]
+            return {"out": scores + torch.tensor([99.0, 0.0, 0.0])[:, None, None]}
+
+    report = examine(Shy(background=True), probe(cue=0.3), trials=TRIALS, layer="conv")
+
+    assert report.scalars["region_iou"] < 0.01
+    assert judge(report).outcome == "INCONCLUSIVE"
+    assert "finds too little of the probe's regions" in judge(report).reason
+
+
 def test_a_region_that_moves_away_is_not_counted() -> None:
     report = examine(Reader(background=False), probe(), trials=TRIALS, layer="conv")
 

@@ -216,7 +216,7 @@ def report_on(
         name: column.where(has_place, torch.nan)
         for name, column in _values(seen.grid_maps, probe.masks, previous).items()
     }
-    learned = tasks.learned(seen.logits, probe)
+    learned = tasks.learned(seen.logits, probe, seen.context)
     changes = _changes(tried, seen, probe)
     if task.asks:
         is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))

@@ -7,18 +7,25 @@ import torch
 from torch import Tensor
 
 from ..attribution.outputs import NO_ANSWER, predicted_classes
-from ..intervention import Reliance, weigh, weigh_labels
+from ..intervention import MARGIN, Reliance, weigh, weigh_labels
 from ..probe import Probe
 from ..probe.task import REGIONS, VALUES
 from ..statistics import correlates, has_learned, tells_apart
 
+# Mean IoU. A region that is not found has no overlap to lose, so a swap would seem to cost nothing; twice the margin.
+LEAST_OVERLAP = 2 * MARGIN
 
-def learned(logits: Tensor, probe: Probe) -> set[int]:
+
+def learned(logits: Tensor, probe: Probe, context: Mapping[str, Tensor]) -> set[int]:
     """The labels or values that a model tells better than by chance, among the images that are asked for each.
 
-    Of classes it is 0 if they are told apart, and nothing if not.
+    Of classes it is 0 if they are told apart, and nothing if not. Regions have to be found as well: ``context`` has
+    their overlaps, where cues were swapped.
     """
+    overlap = float(context["region_iou"].nanmean()) if "region_iou" in context else 1.0
     if not probe.task.asks:
+        if overlap < LEAST_OVERLAP:
+            return set()
         return {0} if has_learned(_guessed(logits, probe) == probe.targets, probe.targets) else set()
     odds = _odds(logits, probe.targets)
     return {asked for asked, rows in _groups(probe.targets).items() if _is_told(probe, asked, odds[rows], rows)}
@@ -27,7 +34,7 @@ def learned(logits: Tensor, probe: Probe) -> set[int]:
 def _guessed(logits: Tensor, probe: Probe) -> Tensor:
     """The likeliest class ``(N,)``; of regions the likeliest of those that are probed, without the background.
 
-    Its rim belongs to the background, whose scores are high there, and would outweigh those of its class in the mean.
+    The rim of a region is the background for a model that finds a little less, and would outweigh the rest in the mean.
     """
     if probe.task.kind != REGIONS:
         return predicted_classes(logits)

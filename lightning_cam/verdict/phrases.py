@@ -67,7 +67,10 @@ PHRASES: Mapping[str, Phrases] = {
             "the largest region of every picture of the probe is of one class, so nothing can be judged; a verdict "
             "needs two classes or more beside the background"
         ),
-        unlearned="the model finds the probe's regions no better than by chance, so there is nothing to judge",
+        unlearned=(
+            "the model finds too little of the probe's regions, or tells their classes no better than by chance, so "
+            "there is nothing to judge"
+        ),
         loses="costs the right class {bound:.2f} of its overlap (IoU) or more",
         did="another class the right class loses {mean:.2f} of its overlap (IoU)",
         stays="the right class loses less than {bound:.2f} of its overlap (IoU)",

@@ -65,8 +65,8 @@ def _kind(report: Report) -> str:
 
 
 def _reversed(report: Report) -> str:
-    """Why a model is right far more seldom than by chance; empty where it is not, or where values have no order."""
-    if _kind(report) == VALUES:
+    """Why a model is right far more seldom than by chance; empty where it is not, and where classes are not all."""
+    if _kind(report) in (VALUES, REGIONS):
         return ""
     if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
         return ""
