@@ -4,6 +4,7 @@ Every function leaves the model as it was: in any mode, under `torch.no_grad` an
 pixels as people see them; a probe's ``preprocess`` follows. Results are on the CPU.
 """
 
+from .clusters import MapClusters, map_clusters
 from .correspondence import Correspondence, part_correspondence
 from .curves import GRADED, Graded, InvarianceCurve, invariance
 from .maximisation import Maximisation, activation_maximisation
@@ -15,11 +16,13 @@ __all__ = [
     "Correspondence",
     "Graded",
     "InvarianceCurve",
+    "MapClusters",
     "Maximisation",
     "StrongestPatches",
     "activation_maximisation",
     "filters",
     "invariance",
+    "map_clusters",
     "part_correspondence",
     "strongest_patches",
 ]
