@@ -21,6 +21,7 @@ from lightning_cam.sinks import alone
 from lightning_cam.sinks.consistency import contradiction_in
 from lightning_cam.sinks.page_words import verdict_entry
 from lightning_cam.sinks.reading_back import verdict_of
+from lightning_cam.sinks.report_page import LATER, RunPage
 from lightning_cam.sinks.wording import closing, lines, markdown
 from lightning_cam.text import percent
 
@@ -298,6 +299,14 @@ def test_a_verdict_with_groups_is_kept_read_back_and_put_in_words(counts: Any) -
     assert all("place: " in text for text in words)
     (entry,) = verdict_entry(kept)["attributes"] or [{"rows": []}]
     assert [row["right"] for row in entry["rows"]] == [percent(group.accuracy) for group in kept.attributes[0].groups]
+
+
+def test_a_page_promises_no_pictures_of_what_was_not_edited() -> None:
+    pages = [RunPage(verdict=judged(read(WATERBIRDS), reliance(loss))) for loss in (0.0, 0.6)]
+
+    promised = [page.words("now", {})["no_evidence"] for page in pages]
+
+    assert promised == ["", LATER]
 
 
 def test_a_report_counts_right_answers_by_group_and_logs_the_worst() -> None:

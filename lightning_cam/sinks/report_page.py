@@ -16,7 +16,7 @@ from .page import Page
 from .page_numbers import check_entry, curve_values, mistakes_entry, portraits_entry
 from .page_words import audit_entry, verdict_entry
 from .snapshot import Portraits, data_uri
-from .wording import undrawn
+from .wording import swapped, undrawn
 
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
@@ -89,7 +89,7 @@ class RunPage:
         """What the page says: ``when`` it was made, and why a finding has no pictures where there are none."""
         return {
             "when": when,
-            "no_evidence": no_evidence,
+            "no_evidence": no_evidence if swapped(self.verdict) else "",
             "audit": None if self.audit is None else audit_entry(self.audit),
             "verdict": verdict_entry(self.verdict),
             "evidence": self.evidence,

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from urllib.parse import quote
 
+from ..cues import ATTRIBUTE
 from ..intervention import MARGIN, Reliance
 from ..probe.task import CLASSES
 from ..text import escape, printable
@@ -66,9 +67,15 @@ def _opening(verdict: Verdict) -> list[str]:
     return [f"{verdict.outcome}: {first}", *(f"  {part}" for part in others)]
 
 
+def swapped(verdict: Verdict | None) -> list[str]:
+    """The cues of the findings that have pictures to draw: of attributes none are edited."""
+    found = verdict.findings if verdict else ()
+    return [finding.cue for finding in found if not finding.cue.startswith(ATTRIBUTE)]
+
+
 def undrawn(verdict: Verdict, drawn: Collection[str]) -> str:
     """Which findings have no pictures, where others have some; empty where that is true of none."""
-    without = [finding.cue for finding in verdict.findings if finding.cue not in drawn]
+    without = [cue for cue in swapped(verdict) if cue not in drawn]
     if not drawn or not without:
         return ""
     return f"No pictures were drawn of {_named(without)}: that is done for the first findings alone."
