@@ -77,13 +77,18 @@ def test_findings_without_pictures_are_named_beside_those_that_have_some() -> No
 
 
 def test_a_cue_above_the_margin_that_is_no_finding_says_why() -> None:
-    lows = {"tone": 0.15, "position": 0.15, "border": 0.15, "cast": -0.1}
+    lows = {"tone": 0.15, "position": 0.09, "border": 0.15, "cast": -0.1, "corner": 0.15}
     measured = tuple(Reliance(cue, 0.2, low, 0.4, 0.01, {}, 8.0) for cue, low in lows.items())
-    rows = {row["name"]: row["note"] for row in verdict_entry(Verdict("PASS", 0, (), measured, "none"))["cues"]}
+    verdict = Verdict("PASS", 0, (), measured, "none", expected=("border",))
+    rows, open_rows = (
+        {row["name"]: row["note"] for row in verdict_entry(each)["cues"]}
+        for each in (verdict, replace(verdict, outcome="INCONCLUSIVE"))
+    )
 
     assert "Context: the object has this property itself" in rows["tone"]
-    assert "warning at most" in rows["position"]
-    assert "doubt" in rows["cast"]
+    assert rows["position"] == rows["cast"] == "Not certain: the interval reaches below 0.10."
+    assert "may lie above by chance" in rows["corner"]
+    assert "Not judged" in open_rows["corner"]
     assert "Expected" in rows["border"]
 
 

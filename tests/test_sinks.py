@@ -698,6 +698,7 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
         ],
         "reason": "the model relies on border",
         "why_untested": {},
+        "expected": [],
         "attributes": [],
     }
 
@@ -826,7 +827,8 @@ def test_tables_say_how_often_the_answers_are_right_and_on_how_many_pictures() -
     measured = tuple(
         replace(reliance(cue, 0.5, 0.2, 0.8), **counted, n=n) for cue, n in (("border", 64), ("resolution", 31))
     )
-    verdict = Verdict("WARN", 0.0, (), measured, "perhaps")
+    verdict = Verdict("WARN", 0.0, (), measured, "perhaps", expected=("border", "resolution"))
+    note = "Expected: you allowed the model to use it."
 
     assert wording.markdown(verdict).splitlines()[-5:-3] == [
         "| border | 98 %, then 3 % | 0.50 | 0.20 to 0.80 |  |",
@@ -834,8 +836,8 @@ def test_tables_say_how_often_the_answers_are_right_and_on_how_many_pictures() -
     ]
     assert wording.closing(verdict)[1:4] == [
         "  cue         right answers   probability lost  95 % interval",
-        "  border      98 %, then 3 %  0.50              0.20 to 0.80   Expected, or not judged.",
-        "  resolution  98 %, then 3 %  0.50              0.20 to 0.80   on 31 of 64 pictures; Expected, or not judged.",
+        f"  border      98 %, then 3 %  0.50              0.20 to 0.80   {note}",
+        f"  resolution  98 %, then 3 %  0.50              0.20 to 0.80   on 31 of 64 pictures; {note}",
     ]
 
 
@@ -868,16 +870,23 @@ def test_each_part_of_a_reason_is_a_line_of_its_own() -> None:
 def test_markdown_says_why_a_row_above_the_limit_is_no_finding() -> None:
     measured = (reliance("tone", 0.3, 0.2, 0.4), reliance("cast", 0.12, -0.1, 0.3), reliance("border", 0.2, 0.1, 0.3))
     measured += (reliance("corner", 0.05, 0, 0.1), reliance("position", 0.3, 0.2, 0.4))
-    text = wording.markdown(Verdict("INCONCLUSIVE", 0.0, (), measured, "too few images"))
+    text = wording.markdown(Verdict("INCONCLUSIVE", 0.0, (), measured, "too few images; more would do; masks too"))
 
+    assert text.splitlines()[:6] == [
+        "## Verdict: INCONCLUSIVE",
+        "",
+        "too few images",
+        "",
+        "- more would do",
+        "- masks too",
+    ]
     assert text.splitlines()[-5:] == [
         "",
         "- tone is above 0.10 and no finding. Context: the object has this property itself, so a model may use "
         "it; only an audit makes it a finding.",
-        "- cast is above 0.10 and no finding. Not beyond doubt with so few images.",
-        "- border is above 0.10 and no finding. Expected, or not judged.",
-        "- position is above 0.10 and no finding. The object has a part in this, so a model may use it; it leads to a "
-        "warning at most.",
+        "- cast is above 0.10 and no finding. Not certain: the interval reaches below 0.10.",
+        "- border is above 0.10 and no finding. Not judged: the reason of the verdict says why.",
+        "- position is above 0.10 and no finding. Not judged: the reason of the verdict says why.",
     ]
 
 

@@ -496,6 +496,7 @@ def test_an_expected_cue_is_measured_and_never_convicts() -> None:
 
     assert verdict.outcome == "PASS"
     assert verdict.findings == ()
+    assert verdict.expected == ("background",)
     assert verdict.measured == measured
     assert verdict.score == -0.05
     assert "background" not in verdict.reason
@@ -548,7 +549,7 @@ def test_verdict_is_json() -> None:
 
     said = json.loads(json.dumps(verdict.as_json(), allow_nan=False))
 
-    assert set(said) == {"outcome", "score", "findings", "measured", "reason", "attributes", "why_untested"}
+    assert set(said) == {"outcome", "score", "findings", "measured", "reason", "attributes", "why_untested", "expected"}
     assert (said["outcome"], said["score"], said["reason"]) == ("FAIL", 0.4, verdict.reason)
     assert [f["cue"] for f in said["findings"]] == ["cast", "codec"]
     assert said["findings"][0]["classes"] == ["cats"]

@@ -5,20 +5,24 @@ import math
 from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..text import percent
+from ..verdict import INCONCLUSIVE, Verdict
 
-WHY_NO_FINDING = {
-    "object": "Context: the object has this property itself, so a model may use it; only an audit makes it a finding.",
-    "shared": "The object has a part in this, so a model may use it; it leads to a warning at most.",
-}
+OF_OBJECT = "Context: the object has this property itself, so a model may use it; only an audit makes it a finding."
 
 
-def why_no_finding(reliance: Reliance) -> str:
+def why_no_finding(reliance: Reliance, verdict: Verdict) -> str:
     """Why a cue above the margin is not found; empty for one that is not above."""
     if not reliance.mean > MARGIN:
         return ""
-    # Only a cue that the user expects is no finding where its interval excludes 0.
-    doubt = "Expected, or not judged." if reliance.low > 0 else "Not beyond doubt with so few images."
-    return WHY_NO_FINDING.get(cue_named(reliance.cue).owner, doubt)
+    if reliance.cue in verdict.expected:
+        return "Expected: you allowed the model to use it."
+    if cue_named(reliance.cue).owner == "object":
+        return OF_OBJECT
+    if reliance.low < MARGIN:
+        return f"Not certain: the interval reaches below {MARGIN:.2f}."
+    if verdict.outcome == INCONCLUSIVE:
+        return "Not judged: the reason of the verdict says why."
+    return "Not certain: of so many cues, one may lie above by chance, or it did so for too few checks."
 
 
 def lost(reliance: Reliance) -> str:

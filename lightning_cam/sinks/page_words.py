@@ -44,7 +44,7 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "head": _capital(phrases_of(verdict).head),
         "figure": phrases_of(verdict).figure,
         "donor": phrases_of(verdict).donor,
-        "cues": [_cue(reliance, is_found=reliance.cue in found) for reliance in measured],
+        "cues": [_cue(reliance, verdict, is_found=reliance.cue in found) for reliance in measured],
         "untested": [
             {"cues": ", ".join(map(printable, cues)), "n": len(cues), "why": _sentence(why)}
             for why, cues in verdict.untested_by_reason.items()
@@ -102,14 +102,14 @@ def _code(remedy: Remedy) -> str:
     return "\n".join(map(printable, remedy.code.splitlines()))
 
 
-def _cue(reliance: Reliance, *, is_found: bool) -> dict[str, Any]:
+def _cue(reliance: Reliance, verdict: Verdict, *, is_found: bool) -> dict[str, Any]:
     """A row of the table, with the places of its picture in per cent of the width."""
     return {
         "name": printable(reliance.cue),
         "right": right_answers(reliance).replace(" %", _PERCENT),
         "text": f"{lost(reliance)} ({interval(reliance)})",
         "reach": reach(reliance),
-        "note": "" if is_found else why_no_finding(reliance) or _context(reliance),
+        "note": "" if is_found else why_no_finding(reliance, verdict) or _context(reliance),
         "is_found": is_found,
         **{end: place(getattr(reliance, end)) for end in ("low", "mean", "high")},
         "goes_on": reliance.low < WORST,

@@ -227,6 +227,7 @@ def verdict_of(entry: Mapping[str, Any]) -> Verdict:
         findings=tuple(map(_finding, entry["findings"])),
         measured=measured,
         why_untested=why_untested,
+        expected=tuple(map(str, entry.get("expected", ()))),
         attributes=tuple(map(_attribute, entry.get("attributes", ()))),
     )
 

@@ -25,7 +25,11 @@ def closing(verdict: Verdict) -> list[str]:
         key=lambda each: (each.cue not in found, -each.mean),
     )[:MOST_ROWS]
     rows = [
-        (each.cue, *_cells(each), "; ".join(filter(None, [reach(each), found.get(each.cue) or why_no_finding(each)])))
+        (
+            each.cue,
+            *_cells(each),
+            "; ".join(filter(None, [reach(each), found.get(each.cue) or why_no_finding(each, verdict)])),
+        )
         for each in mattering
     ]
     n_more = len(verdict.tested) - len(rows)
@@ -105,7 +109,8 @@ def markdown(verdict: Verdict) -> str:
     """The outcome, every cause with its remedy, and what was measured."""
     findings = [line for finding, verb in to_do(verdict) for line in _finding(finding, verb, verdict)]
     cues = {finding.cue for finding in verdict.findings}
-    why = [(each.cue, why_no_finding(each)) for each in verdict.measured if each.cue not in cues]
+    first, *others = verdict.reasons or ("",)
+    why = [(each.cue, why_no_finding(each, verdict)) for each in verdict.measured if each.cue not in cues]
     above = f"is above {MARGIN:.2f} and no finding"
     notes = [f"- {escape(cue)} {above}. {prose(note.removesuffix('.'))}." for cue, note in why if note]
     phrases = phrases_of(verdict)
@@ -114,7 +119,8 @@ def markdown(verdict: Verdict) -> str:
         [
             f"## Verdict: {verdict.outcome}",
             "",
-            prose("; ".join(verdict.reasons)),
+            prose(first),
+            *(["", *(f"- {prose(part)}" for part in others)] if others else []),
             *findings,
             *(["", _legend(phrases), "", *_table(verdict.measured, phrases)] if verdict.measured else []),
             *([""] if notes or unknown else []),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -56,7 +57,8 @@ def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult 
 
 def _judged(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None = None) -> Verdict:
     """The verdict on one check: on the cues that were swapped, and on attributes; see `_on_cues`."""
-    return with_attributes(_on_cues(report, limits, shown), report, limits)
+    expected = tuple(cue for cue, most in limits.items() if most == PASS)
+    return replace(with_attributes(_on_cues(report, limits, shown), report, limits), expected=expected)
 
 
 def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool] | None) -> Verdict:

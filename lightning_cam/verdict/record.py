@@ -80,6 +80,7 @@ class Verdict:
         measured: Every cue that was put to the test, whether it counts or not.
         reason: Why this outcome, in a sentence or two.
         attributes: Right answers by group, for every attribute of the probe that the user knows.
+        expected: Cues that the user allows the model to use.
         why_untested: For each cue without a number, why there is none. Empty in files of earlier versions.
     """
 
@@ -90,6 +91,7 @@ class Verdict:
     reason: str
     attributes: tuple[AttributeReading, ...] = ()
     why_untested: Mapping[str, str] = field(default_factory=dict)
+    expected: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Verdict({self.outcome}, score {self.score:.2f}, findings {[finding.cue for finding in self.findings]})"
