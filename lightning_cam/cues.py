@@ -262,7 +262,7 @@ EDGE = Cue(
     Remedy(f"cut objects out again in one way; else {BACKGROUND.remedy.what}", BACKGROUND.remedy.code),
     owner="shared",  # a mask that is too tight leaves a rim of the object itself
     needs_masks_to_convict=True,
-    felt_in=("background",),
+    felt_in=("background", "resolution", "frequency"),
 )
 
 FILE = Cue(

@@ -932,6 +932,7 @@ def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_b
         pytest.param({"patch": 0.7, "background": 0.5}, {"patch": ("background",)}, id="a stamp"),
         pytest.param({"patch": 0.5, "background": 0.9}, {"background": ("patch",)}, id="a corner with a stamp"),
         pytest.param({"codec": 0.9, "resolution": 0.5}, {"codec": ("resolution",)}, id="blocks look sharp"),
+        pytest.param({"edge": 0.8, "resolution": 0.3}, {"edge": ("resolution",)}, id="a halo looks sharp"),
         pytest.param({"codec": 0.9, "background": 0.9}, {"codec": (), "background": ()}, id="two causes"),
         pytest.param({"background": 0.5, "position": 0.9}, {"background": (), "position": ()}, id="nothing alike"),
     ],
