@@ -1,6 +1,7 @@
 """Guessed masks: the cover holds the object, doubt is no mask, and nothing outside is changed."""
 
 import random
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -55,6 +56,17 @@ def test_the_cover_holds_drawn_objects_over_textures(objects: str, side: int) ->
     assert (kept >= 0.8).float().mean() >= 0.95
 
 
+@pytest.mark.slow
+def test_a_guess_costs_a_few_seconds() -> None:
+    """Of one core, for as many pictures as a probe has by default. It is 0.7 s, of which two thirds are the network."""
+    images, _ = photographs(64, 224)
+
+    started = time.thread_time()
+    maskers.guess(images)
+
+    assert time.thread_time() - started < 3
+
+
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "images",
@@ -75,6 +87,64 @@ def test_any_picture_can_be_guessed_at(shape: tuple[int, ...]) -> None:
     assert cover.shape == core.shape == (shape[0], *shape[2:])
     assert cover.dtype == core.dtype == torch.bool
     assert not (core & ~cover).any()
+
+
+def blocks(*places: tuple[int, int, int, int]) -> Tensor:
+    """What a finder gives of 8 pictures: 1 in some blocks of rows and columns."""
+    scores = torch.zeros(8, 64, 64)
+    for top, bottom, left, right in places:
+        scores[:, top:bottom, left:right] = 1
+    return scores
+
+
+@pytest.fixture
+def guessed(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Cover and core of a picture in which both finders give this."""
+
+    def guess(own: Tensor, shared: Tensor) -> tuple[Tensor, Tensor]:
+        monkeypatch.setattr(barrier, "saliency", lambda _: own)
+        monkeypatch.setattr(consensus, "likeness", lambda _: shared)
+        cover, core = maskers.guess(torch.zeros(8, 3, 64, 64))
+        return cover[0], core[0]
+
+    return guess
+
+
+def test_the_cover_is_all_that_either_finder_gives_and_more_and_the_core_what_both_give(
+    guessed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> None:
+    cover, core = guessed(blocks((20, 40, 16, 36)), blocks((20, 40, 24, 44)))
+
+    assert cover[17:43, 13:47].all()  # 6 % of 64 pixels on each side, less a pixel that smoothing may take
+    assert cover.sum() <= (20 + 10) * (28 + 10)
+    assert core[22:38, 26:34].all()
+    assert core.sum() <= (20 + 2) * (12 + 2)
+
+
+@pytest.mark.parametrize(
+    ("own", "shared"),
+    [
+        pytest.param([(20, 40, 8, 28)], [(20, 40, 26, 46)], id="finders that hardly agree"),
+        pytest.param([(3, 61, 3, 61)], [(3, 61, 3, 61)], id="hardly any background"),
+    ],
+)
+def test_a_guess_in_doubt_is_none(
+    own: list[tuple[int, int, int, int]],
+    shared: list[tuple[int, int, int, int]],
+    guessed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> None:
+    assert not torch.stack(guessed(blocks(*own), blocks(*shared))).any()
+
+
+def test_small_pieces_are_noise_and_holes_are_object(
+    guessed: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+) -> None:
+    scores = blocks((20, 44, 20, 44), (4, 9, 50, 55))
+    scores[:, 28:34, 28:34] = 0
+    cover, core = guessed(scores, scores)
+
+    assert core[22:42, 22:42].all()
+    assert not cover[:12, 46:].any()
 
 
 def world() -> list[object]:

@@ -14,6 +14,7 @@ from lightning_cam import Probe, examine
 from lightning_cam.intervention import masks as intervention_masks
 from lightning_cam.intervention.masks import widened
 from lightning_cam.maskers import consensus
+from lightning_cam.maskers.fitting import fit_of
 from lightning_cam.notices import LightningCAMWarning
 from lightning_cam.probe import masking
 from lightning_cam.spatial import boxes_to_masks, mask_boxes
@@ -259,6 +260,18 @@ def test_right_masks_are_not_doubted() -> None:
     for each in (masks, loose, boxes, odd):
         Probe(images, torch.arange(N) % 2, masks=each)
     Probe(fixed, torch.arange(N) % 2, masks=BOX.expand(N, 64, 64))
+
+
+def test_few_boxes_are_not_doubted() -> None:
+    """Corners of a box lie on no edge of a round object: of few boxes nobody can say whether they are right."""
+    images, masks = photographs(2 * N)
+    boxes = boxes_to_masks(mask_boxes(masks.roll(1, 0)), (64, 64))
+
+    assert fit_of(images[:N], boxes[:N]) is None
+    fit = fit_of(images, boxes)
+    assert fit is not None
+    assert not fit.belongs
+    assert fit_of(torch.full_like(images, 0.5), masks) is None
 
 
 class Body(torch.nn.Module):
