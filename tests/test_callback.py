@@ -389,7 +389,8 @@ def test_nan_weights_leave_no_point_and_no_crash(tmp_path: Path) -> None:
             nn.init.constant_(self.head.weight, float("nan"))
 
     callback = CAMCallback(probe())
-    run = watched(tmp_path, callback, Diverged())
+    with pytest.warns(UserWarning, match="the model's outputs are NaN or infinite at step 3, for 100 %"):
+        run = watched(tmp_path, callback, Diverged())
 
     assert run.global_step == 12
     assert callback.history[-1].scalars["cam/undefined_rate"] == 1

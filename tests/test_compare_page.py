@@ -71,6 +71,19 @@ def test_nothing_is_fetched_and_names_of_others_are_text(tmp_path: Path) -> None
     assert re.search(r"https?:|url\(|@import|innerHTML|eval\(|fetch\(", text) is None
 
 
+def test_a_file_that_is_no_such_page_is_not_written_over(
+    pair: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, page = tmp_path / "important.ckpt", tmp_path / "out.html"
+    mine.write_bytes(b"\x80weights")
+
+    assert cli.main(["compare", *map(str, pair), "--out", str(mine)]) == 2
+    assert "is there and is no page of lightning-cam compare" in capsys.readouterr().err
+    assert mine.read_bytes() == b"\x80weights"
+    assert [cli.main(["compare", *map(str, pair), "--out", str(page)]) for _ in range(2)] == [0, 0]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_a_run_without_its_page_has_no_maps_and_says_so(pair: list[Path], tmp_path: Path) -> None:
     (pair[1] / "report.html").write_text("<html>")
     compare(*pair).to_html(tmp_path / "compare.html")

@@ -568,3 +568,16 @@ def test_a_probe_from_files_survives_a_folder(tmp_path: Path) -> None:
     loaded = Probe.load(tmp_path / "probe")
 
     assert (loaded.fingerprint, loaded.mask_sources) == (probe.fingerprint, ("alpha", "border"))
+
+
+def test_a_link_to_nothing_is_left_out_and_said(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        (tmp_path / label).mkdir()
+        for number in range(2):
+            Image.new("RGB", (8, 8)).save(tmp_path / label / f"{number}.png")
+    (tmp_path / "cat" / "lost.png").symlink_to(tmp_path / "nowhere.png")
+
+    with pytest.warns(UserWarning, match=r"1 files of .* are left out, since they are links to nothing.*lost\.png"):
+        probe = Probe.from_folder(tmp_path, 6)
+
+    assert len(probe) == 4

@@ -15,6 +15,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from house.pages import bad_news
 from house.shortcut import CLASSES, framed_probe, trained_on_frames
 from house.tasks import TASKS
 from house.trainings import moody, probe, trainer, watched
@@ -22,6 +23,7 @@ from lightning_cam import CAMCallback, cli
 from lightning_cam.sinks import FolderSink
 from lightning_cam.sinks.page import Page, Run
 from lightning_cam.sinks.places import place_of
+from lightning_cam.sinks.reading_back import Kept, newest
 
 Capture = pytest.CaptureFixture[str]
 
@@ -467,3 +469,20 @@ def test_a_narrow_terminal_encoding_costs_letters_not_the_exit_code(run: Path) -
 
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("FAIL: ?\n")
+
+
+@pytest.mark.parametrize(
+    "linked", ["lightning_logs", "lightning_logs/version_0", "lightning_logs/version_0/cam_report"]
+)
+def test_a_run_behind_a_link_is_found_once_though_links_form_a_circle(linked: str, tmp_path: Path) -> None:
+    run = tmp_path / "scratch" / "run"
+    FolderSink(run).write(bad_news(3))
+    link = tmp_path / "project" / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(run, target_is_directory=True)
+    (run / "back").symlink_to(tmp_path / "project", target_is_directory=True)
+
+    kept = newest(tmp_path / "project")
+
+    assert isinstance(kept, Kept)
+    assert (kept.step, kept.n_files) == (3, 1)

@@ -46,8 +46,12 @@ class RunComparison:
         )
 
     def to_html(self, path: str | PathLike[str]) -> None:
-        """Writes the comparison as one page that opens from disk and asks for nothing; a file there is replaced."""
-        Path(path).write_text(page.html(self), encoding="utf-8", errors="replace")
+        """Writes the comparison as one page that opens from disk and asks for nothing.
+
+        Raises:
+            ValueError: There is a file, and it is no page of an earlier comparison.
+        """
+        page.write(self, Path(path))
 
     def __str__(self) -> str:
         width = max(len(run.name) for run in self.runs)

@@ -1,5 +1,7 @@
 """A comparison as one page that asks for nothing: the sentence, the table, and the maps of all runs on one slider."""
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import front
@@ -7,6 +9,7 @@ from ..cues import cue_named
 from ..intervention import MARGIN, Reliance
 from ..sinks.folder import MOST_BYTES_OF_REPORT, REPORT
 from ..sinks.page_words import WORST, place
+from ..sinks.places import write_whole
 from ..sinks.report_page import RunPage, read_back
 from ..text import printable
 from .runs import ComparedRun
@@ -14,6 +17,9 @@ from .wording import cell, difference, meaning
 
 if TYPE_CHECKING:
     from .comparison import RunComparison
+
+_MARK = '<meta name="generator" content="lightning-cam compare">'  # of the template: no other file has it
+_MOST_OF_HEAD = 10_000  # bytes of a page before which the mark stands
 
 
 def html(comparison: "RunComparison") -> str:
@@ -31,6 +37,24 @@ def html(comparison: "RunComparison") -> str:
             "maps": f"[{','.join(_maps(run, page) for run, page in entries if page.checks)}]",
         }
     )
+
+
+def write(comparison: "RunComparison", path: Path) -> None:
+    """Writes the page, whole or not at all.
+
+    Raises:
+        ValueError: There is a file that is no page of a comparison.
+    """
+    if os.path.lexists(path) and not path.is_dir() and _MARK not in _beginning_of(path):
+        raise ValueError(
+            f"'{path}' is there and is no page of lightning-cam compare; move it away or give another name"
+        )
+    write_whole(path, html(comparison).encode("utf-8", "replace"))
+
+
+def _beginning_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_MOST_OF_HEAD).decode("utf-8", "replace")
 
 
 def _page_of(run: ComparedRun) -> RunPage:

@@ -9,6 +9,7 @@ from typing import cast
 
 from ..maskers import as_annotations, write_masks
 from ..probe.storage import is_saved
+from ..sinks.places import write_whole
 from .command import N_IMAGES
 from .kept import place_of_pictures
 from .loading import function_named, importing_from
@@ -59,7 +60,7 @@ def _reviewing(options: argparse.Namespace) -> list[str]:
         raise ValueError(f"--out must be a page such as masks.html, got {options.out}")
     if options.out.exists() and not is_page_of(place, options.out):
         raise ValueError(f"{options.out} is there and shows other pictures; move it away, or pass --out FILE")
-    options.out.write_text(page(place, options.n, as_annotations(options.masks)), encoding="utf-8")
+    write_whole(options.out, page(place, options.n, as_annotations(options.masks)).encode())
     data = options.folder if place == options.folder else place.parent
     examine = ["examine", _checkpoint_of(place), "--model", "package.module:Net", "--data", str(data)]
     takes = "Probe.load(...).with_reviewed" if is_saved(place) else "Probe.from_folder(..., masks=...)"

@@ -87,6 +87,10 @@ def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Pat
     if not folders:
         raise ValueError(f"{path} has no sub-folders; put the images of each class into a folder with the class's name")
     files = [(file, target) for target, folder in enumerate(folders) for file in images_in(folder)]
+    lost = [file for file, _ in files if not file.exists()]
+    if lost:
+        warn(f"{len(lost)} files of {path} are left out, since they are links to nothing, such as '{lost[0].name}'")
+        files = [(file, target) for file, target in files if file.exists()]
     empty = [folder.name for target, folder in enumerate(folders) if target not in {target for _, target in files}]
     if empty:
         raise ValueError(

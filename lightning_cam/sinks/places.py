@@ -109,6 +109,21 @@ def read_owner(folder: Path) -> Owner | None:
     return Owner(run, tuple(earlier), ended, tuple(files), began, off)
 
 
+def files_named(name: str, folder: Path) -> list[Path]:
+    """Files of that name at or below a folder, in order; links are followed, but into no folder twice."""
+    visited: set[str] = set()
+    found = []
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        if place in visited:  # links can form a circle
+            folders.clear()
+            continue
+        visited.add(place)
+        folders.sort()
+        found += [Path(root, name)] if name in names else []
+    return sorted(path for path in found if path.is_file())
+
+
 def write_owner(folder: Path, owner: Owner) -> None:
     """Replaces what a folder says of itself."""
     write_whole(folder / RUN, _as_json(owner))

@@ -17,7 +17,7 @@ from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict,
 from .consistency import ContradictoryError, contradiction_in
 from .folder import VERDICT
 from .history import HISTORY, read_history
-from .places import PROBE, RUN, Owner, read_owner
+from .places import PROBE, RUN, Owner, files_named, read_owner
 from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}
@@ -81,7 +81,7 @@ def newest(folder: Path) -> Kept | Unjudged:
         ContradictoryError: The verdict contradicts itself.
         ValueError: There is no run, or one of the verdicts cannot be read: it may be the newest.
     """
-    verdicts = [path for path in sorted(folder.rglob(VERDICT)) if path.is_file()]
+    verdicts = files_named(VERDICT, folder)
     kept = {path.parent: _dated(path, len(verdicts)) for path in verdicts}
     unjudged = {run.file.parent: (run.owner.began, run) for run in _unjudged(folder, kept)}
     if not kept and not unjudged:
@@ -101,7 +101,7 @@ def _age(dated: tuple[float, Kept | Unjudged]) -> tuple[float, int, Path]:
 
 def _unjudged(folder: Path, kept: Mapping[Path, tuple[float, Kept]]) -> Iterator[Unjudged]:
     """Runs without a verdict of their own: there is none in their folder, or it is of the run that they resumed."""
-    for path in sorted(folder.rglob(RUN)):
+    for path in files_named(RUN, folder):
         owner = read_owner(path.parent)
         if owner is None or not owner.began:  # not ours, or of an earlier version, which says no time
             continue
