@@ -1,6 +1,7 @@
 """Comet without a network: its own offline experiment, read back from the archive that `comet upload` takes."""
 
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ import pytorch_lightning
 import torch
 from PIL import Image
 
+from house.comet_server import mortal_comet_server
 from house.dashboards import STEPS, assert_shows_something, finite, trained
 from house.pages import bad_news, check, last_page, picture
 from house.read_back import Shown
@@ -92,10 +94,10 @@ def experiment(tmp_path: Path) -> Iterator[Any]:
     experiment.end()
 
 
-def logger_in(folder: Path, namespace: Any = pytorch_lightning) -> Any:
+def logger_in(folder: Path, namespace: Any = pytorch_lightning, experiment: Any = None) -> Any:
     """With ``online=False`` Lightning 2.6 hands out an experiment that keeps nothing, so it gets one that does."""
     logger = namespace.loggers.CometLogger(online=False, offline_directory=str(folder / "comet"))
-    logger._experiment = offline(folder)
+    logger._experiment = experiment or offline(folder)
     return logger
 
 
@@ -181,3 +183,42 @@ def test_a_training_with_comet_is_untouched_and_everything_is_kept(tmp_path: Pat
             assert float(kept.metrics[key][reading.step]) == pytest.approx(value), key
     assert kept.assets["cam/report.html"] == next((tmp_path / "comet").rglob("report.html")).read_bytes()
     assert kept.others["cam/verdict"] == callback.verdict.outcome
+
+
+def test_a_server_that_goes_away_leaves_the_training_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes away once the first check's scalars were logged."""
+    torch.manual_seed(0)
+    _, alone = trained(tmp_path / "alone", False)
+    torch.manual_seed(0)
+    with mortal_comet_server() as (uri, asked, go_away):
+        monkeypatch.setenv("COMET_URL_OVERRIDE", f"{uri}/clientlib/")
+        logger = logger_in(tmp_path, experiment=online())
+        log_metrics = logger.log_metrics
+
+        def log_once(metrics: Any, step: int | None = None) -> None:
+            log_metrics(metrics, step)
+            if "cam/attention_entropy" in metrics:
+                go_away()
+
+        monkeypatch.setattr(logger, "log_metrics", log_once)
+        monkeypatch.setattr(logger, "finalize", lambda _: None)  # Comet waits for its server there, with us or without
+        begun = time.monotonic()
+        callback, trainer = trained(tmp_path / "watched", logger, on_error="warn")
+        seconds = time.monotonic() - begun
+        logger.experiment.alive = False  # it has nobody to wait for when Python ends
+        uploads = logger.experiment.streamer.online_streamer._file_upload_manager
+        uploads.close()
+        uploads.join()
+    weights, expected = (each.lightning_module.state_dict() for each in (trainer, alone))
+
+    assert "/clientlib/logger/add/run" in asked  # the experiment was one with this server
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    assert [reading.step for reading in callback.history] == STEPS
+    assert next(tmp_path.rglob("report.html")).stat().st_size > 0
+    assert seconds < 90  # at most 60 for the last pictures, the rest is training
+
+
+def online() -> Any:
+    import comet_ml
+
+    return comet_ml.Experiment(api_key="k" * 25, project_name="p", workspace="w", **SILENT)
