@@ -12,7 +12,11 @@ from house.browser import in_chromium, opened
 from house.pages import convicted
 from house.shortcut import BORDER, CLASSES, Framed, framed_probe
 from lightning_cam import Report, examine, judge
+from lightning_cam.examination import Reading
 from lightning_cam.intervention import Reliance
+from lightning_cam.sinks import MemorySink
+from lightning_cam.sinks.album import Album
+from lightning_cam.sinks.report_page import RunPage
 from lightning_cam.sinks.wording import most_in
 
 SEVEN = tuple("abcdefg")
@@ -37,6 +41,22 @@ def test_a_report_is_written_as_a_page(report: Report, tmp_path: Path) -> None:
     assert judge(report).outcome in page
     assert report.layer in page
     assert HOSTILE not in page
+
+
+def test_a_page_says_what_was_looked_at(report: Report) -> None:
+    assert report.probe is not None
+    sink = MemorySink()
+    album = Album(report.probe, "cam", [sink], 2)
+    album.add(report, Reading(1, 0, {"cam/probe_accuracy": 1.0}), None, alert=False)
+    album.close(60)
+
+    n, (page,) = len(report.probe), sink.pages
+    assert page.facts["pictures"] == f"{n} of 2 classes"
+    assert page.facts["masks of objects"].startswith(f"{n} ")
+    assert (page.facts["layer"], page.facts["method"]) == (report.layer, report.method)
+    html = RunPage().html(page, {})
+    assert all(f"<dd>{value}</dd>" in html for value in page.facts.values())
+    assert "<dt>made</dt>" in html
 
 
 def test_a_report_is_written_with_the_verdict_that_is_given(report: Report, tmp_path: Path) -> None:

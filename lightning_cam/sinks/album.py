@@ -13,7 +13,7 @@ from ..text import error_text
 from ..verdict import Verdict
 from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
-from .pages import Frame, check_page, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import Frame, check_page, facts_of, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, glances
 from .snapshot import MOST_PROBES, Portraits
 from .units import with_figures
@@ -135,7 +135,7 @@ class Album:
         def signed() -> Page:
             images = None if report is None else PerImage.of(report, self._probe, self._glances)
             page = replace(self._drawn(draw, bare), run=self._run, probe=self._probe.fingerprint, audit=self._audit)
-            return replace(page, is_final=is_final, images=images)
+            return replace(page, is_final=is_final, images=images, facts=facts_of(self._probe, report))
 
         return signed
 

@@ -3,14 +3,13 @@
 from html import escape
 
 from .. import front
-from ..attribution.outputs import predicted_classes
 from ..examination import Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
 from .folder import versions
 from .page import Page
 from .page_words import verdict_entry
-from .pages import in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
 from .report_page import RunPage
 from .snapshot import MOST_PROBES
 
@@ -29,11 +28,8 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
     judged = judge(report) if verdict is None and (report.reliances or report.attributes) else verdict
     run = RunPage()
     run.add(_page(report, report.probe, judged))
-    right = int((predicted_classes(report.logits) == report.targets).sum())
     facts = {
-        "layer": report.layer,
-        "method": report.method,
-        "right on": f"{right} of {len(report.logits)} pictures",
+        **facts_of(report.probe, report),
         "probe fingerprint": report.probe.fingerprint,
         **versions(),
     }

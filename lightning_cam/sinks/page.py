@@ -100,6 +100,7 @@ class Page:
         mistakes: The surest ones of the whole validation set; only the last page of a fit has them.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
         figures: ``(h, w, 3)`` uint8 pictures of a check by name, such as "features"; they belong to no single probe.
+        facts: What was looked at and how, for people whom the run's name tells nothing.
         reviewable: The probe, on the last page of a fit whose masks were guessed: a folder keeps it for a review.
     """
 
@@ -124,6 +125,7 @@ class Page:
     off: str = ""
     figures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     reviewable: Probe | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sink(Protocol):

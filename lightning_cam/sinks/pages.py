@@ -1,5 +1,6 @@
 """From reports to pages: what a check and the end of a fit show. Runs in the worker thread; pure."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ from .. import render
 from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
-from ..probe.task import REGIONS, VALUES
+from ..probe.task import CLASSES, REGIONS, VALUES
 from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
@@ -138,6 +139,25 @@ def final_page(
         text=numbers if verdict is None else "\n\n".join(filter(None, [markdown(verdict), left_out, numbers])),
         numbers=numbers,
     )
+
+
+def facts_of(probe: Probe, report: Report | None) -> dict[str, str]:
+    """What was looked at and how; ``report`` is the one that the verdict rests on."""
+    words = {GUESS: "guessed", "none": "missing"}
+    sources = Counter(words.get(source, source) for source in probe.mask_sources)
+    facts = {
+        "pictures": f"{len(probe.images)}{f' of {len(probe.classes)} classes' * (probe.task.kind == CLASSES)}",
+        "masks of objects": ", ".join(f"{n} {source}" for source, n in sources.items()),
+    }
+    if report is None:
+        return facts
+    right = int((predicted_classes(report.logits) == report.targets).sum())
+    return {
+        **facts,
+        "right on": f"{right} of {len(report.logits)} pictures",
+        "layer": report.layer,
+        "method": report.method,
+    }
 
 
 def last_words(

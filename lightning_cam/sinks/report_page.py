@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -77,6 +78,8 @@ class RunPage:
         """All that the page says after ``page`` beside the maps."""
         when = "At the end of the fit" if page.is_final else f"So far: the fit had not ended at step {page.step}"
         facts = {
+            **page.facts,
+            "made": time.strftime("%Y-%m-%d %H:%M"),
             "step": page.step,
             "epoch": page.epoch,
             "run": page.run.name,
