@@ -13,6 +13,7 @@ import torch
 
 from house.finished import NETS, forget_project, make_project
 from lightning_cam import cli
+from lightning_cam.attribution.outputs import ORDINAL
 from lightning_cam.finished.wording import as_options
 
 Capture = pytest.CaptureFixture[str]
@@ -237,4 +238,9 @@ def test_the_command_finds_modules_of_the_current_folder(project: Path) -> None:
 
 
 def test_advice_without_an_argument_stays_as_it_is() -> None:
+    ordinal = as_options(ORDINAL)
+    assert "lambda" not in ordinal
+    assert (
+        "pass --forward package.module:function, a function of module and images that returns -torch.diff(" in ordinal
+    )
     assert as_options("the probe has too few images") == "the probe has too few images"

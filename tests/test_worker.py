@@ -1,6 +1,7 @@
 """Pictures are made off the training thread: never waited for, never a reason to stop."""
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from lightning_cam import Probe
+from lightning_cam import Probe, examine
 from lightning_cam.examination import Reading
 from lightning_cam.sinks import MemorySink, Page, Worker, album
 from lightning_cam.verdict import Verdict
@@ -117,6 +118,22 @@ def test_a_failing_sink_costs_the_others_nothing() -> None:
 
     assert steps(healthy) == [0, 1, 2]
     assert worker.failures == ("FailingSink: OSError: disk full",)
+
+
+def test_a_sink_that_ends_the_process_ends_neither_the_worker_nor_the_others() -> None:
+    class Quitting(MemorySink):
+        def write(self, page: Page) -> None:
+            sys.exit("no licence")
+
+    healthy = MemorySink()
+    worker = Worker([Quitting(), healthy])
+    for step in range(3):
+        worker.submit(page(step))
+    worker.close()
+
+    assert steps(healthy) == [0, 1, 2]
+    assert worker.dropped == 0
+    assert worker.failures[0] == "Quitting: SystemExit: no licence"
 
 
 def test_a_sink_that_fails_three_times_in_a_row_gets_no_more() -> None:
@@ -245,7 +262,7 @@ def test_closing_gives_up_on_a_sink_that_hangs_and_begins_nothing_more() -> None
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_worker_that_was_ended_is_noticed() -> None:
-    worker = Worker([FailingSink(1, error=SystemExit())])
+    worker = Worker([FailingSink(1, error=KeyboardInterrupt())])
     worker.submit(page(0))
     for thread in workers():
         thread.join(WAIT)
@@ -268,3 +285,17 @@ def test_a_page_that_cannot_be_drawn_leaves_its_verdict(monkeypatch: pytest.Monk
 
     assert pages.close(60.0) == ["pictures could not be kept ('drawing: ValueError: no such probe')"]
     assert [(page.step, page.verdict, page.is_final) for page in sink.pages] == [(7, verdict, True)]
+
+
+def test_scalars_are_kept_of_checks_whose_pictures_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(album, "check_page", lambda _, frame, *__, **___: Page("cam", frame.reading.step, 0))
+    probe, sink = Probe(torch.rand(4, 3, 8, 8), torch.arange(4) % 2), GatedSink()
+    pages = album.Album(probe, "cam", [sink], 0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    report = examine(model, probe, trials=())
+    for step in range(40):
+        pages.add(report, Reading(step, 0, {"cam/lift": 0.5}), None, alert=False)
+    sink.gate.set()
+
+    assert "pictures of 2" in pages.close(60.0)[0]
+    assert steps(sink) == list(range(40))

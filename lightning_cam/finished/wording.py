@@ -13,7 +13,9 @@ _OPTIONS = (
     (r"size=\(height, width\)( or put a Resize and a CenterCrop into the transform)?", "--size H W"),
     (r"size must be \(height, width\) in pixels such as \(224, 224\)", "--size takes height and width such as 224 224"),
     (r"\bn must be", "--n must be"),
-    (r"forward=(lambda[^,]*, images: class_scores)?", f"--forward {_FUNCTION}"),
+    (r"forward=lambda[^,]*, images: (class_scores|predicted_values)", f"--forward {_FUNCTION}"),
+    (r"forward=lambda[^,]*, images: ", f"--forward {_FUNCTION}, a function of module and images that returns "),
+    (r"forward=", f"--forward {_FUNCTION}"),
     (r"layer='[^']*'", "--layer NAME"),
     (r"load\(folder, preprocess=\.\.\.\)", f"--preprocess {_FUNCTION}"),
 )

@@ -86,7 +86,11 @@ class Album:
         if learning is not None:
             page = partial(with_figures, page, learning)
         bare = Page(self._name, reading.step, reading.epoch, reading.scalars, verdict=verdict, alert=alert)
-        self._worker.submit(self._signed(page, bare, is_final=is_final), wait=alert)
+        if not self._worker.submit(self._signed(page, bare, is_final=is_final), wait=alert):
+            line = replace(bare, verdict=None, run=self._run)
+            self._worker.submit(
+                lambda: line, wait=True
+            )  # a line of the series costs nothing, and is kept of each check
 
     def _check_page(
         self, frame: Frame, numbers: Frame, verdict: Verdict | None, *, alert: bool, so_far: Sequence[Frame]

@@ -88,7 +88,7 @@ class Worker:
             return
         try:
             page = draw()
-        except Exception as error:  # a broken picture must not end the worker
+        except (Exception, SystemExit) as error:  # a broken picture must not end the worker
             self._failures.append(f"drawing: {error_text(error)}")
             return
         for i in working:
@@ -99,7 +99,7 @@ class Worker:
         name = type(self._sinks[i]).__name__
         try:
             self._sinks[i].write(page)
-        except Exception as error:  # a user's sink or a full disk may raise anything
+        except (Exception, SystemExit) as error:  # a user's sink or a full disk may raise anything, as sys.exit does
             self._failed_in_a_row[i] += 1
             self._failures.append(f"{name}: {error_text(error)}")
             if self._failed_in_a_row[i] == MOST_FAILURES_IN_A_ROW:
