@@ -803,6 +803,7 @@ def test_guessed_masks_acquit_nobody_and_the_way_out_is_named() -> None:
     assert judge(report(absent("background"), absent("codec"))).outcome == "PASS"
     assert verdict.outcome == "INCONCLUSIVE"
     assert "were guessed, which proves nothing about background: a guess" in verdict.reason
+    assert "or take in a stamp or background" in verdict.reason
     assert "lightning-cam masks RUN_DIR writes a page to correct them, and says how to judge again" in verdict.reason
 
 

@@ -285,7 +285,7 @@ def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
         )
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
-        "out a part of an object, and it hides much of the background; for FAIL or PASS, look at the masks once: "
+        "out a part of an object, or take in a stamp or background; for FAIL or PASS, look at the masks once: "
         "lightning-cam masks RUN_DIR writes a page to correct them, and says how to judge again without training"
     )
 
