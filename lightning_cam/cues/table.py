@@ -3,81 +3,8 @@
 To add a cue, add one entry here and one swap to the trials of `intervention`.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
-from typing import Literal
+from .record import SIDES, Cue, Remedy
 
-
-@dataclass(frozen=True)
-class Remedy:
-    """What takes a cue away.
-
-    Args:
-        what: One sentence without a full stop, for people.
-        code: Complete Python that defines ``transform``, which takes a picture as `ImageFolder` loads it, and its mask
-            where the remedy says so; empty where code does not help. Put it first, before the transforms that the
-            training uses anyway.
-        other: Another way, for pictures with transparency alone.
-    """
-
-    what: str
-    code: str
-    other: "Remedy | None" = None
-
-    def fitting(self, mask_sources: Collection[str]) -> "Remedy":
-        """The way first that fits the pictures: that for transparency where all of them have some."""
-        if self.other is None or set(mask_sources) != {_OF_TRANSPARENCY}:
-            return self
-        return replace(self.other, other=replace(self, other=None))
-
-    def at(self, size: tuple[int, int]) -> "Remedy":
-        """The same for pictures of that size ``(H, W)``; without it the code has 224 x 224.
-
-        >>> Remedy("resize", "transform = v2.Resize((224, 224))").at((64, 96)).code
-        'transform = v2.Resize((64, 96))'
-        """
-        if min(size) < 1:
-            return self
-        side = max(size)
-        sides = f"({max(2 * side // 7, 1)}, {max(side // 2, 1)}, {side})"
-        other = self.other and self.other.at(size)
-        code = self.code.replace(_SIDES, sides).replace("(224, 224)", str(tuple(size)))
-        return replace(self, code=code, other=other)
-
-
-@dataclass(frozen=True)
-class Cue:
-    """One property of pictures that a model may use instead of the object.
-
-    Args:
-        name: Its name in keys, arguments and reports.
-        words: The same for people, as in "with ... of another class".
-        remedy: How to take it away.
-        owner: Whose property it is. A cue "off object" may lead to "FAIL". A "shared" one is in part the object's own
-            and leads to "WARN" at most. A cue of the "object" leads to nothing: its trial only supports the others.
-        needs_masks_to_convict: Whether only masks can show that it was not the object that was swapped.
-        part_of: The cue that contains this one. Swapping a part leaves a seam inside the whole, and a model may react
-            to the seam alone. So the effect of the part is capped at that of the whole.
-        facts: Facts of the audit that show the cue.
-        object_facts: Those of the facts in which the object has a part.
-        shows_as: Cues whose facts differ by class as well where this one does. They have no remedy of their own then.
-        felt_in: More cues whose swap moves a model that relies on this one, since it brings this one along.
-    """
-
-    name: str
-    words: str
-    remedy: Remedy
-    owner: Literal["off object", "shared", "object"] = "off object"
-    needs_masks_to_convict: bool = False
-    part_of: str | None = None
-    facts: tuple[str, ...] = ()
-    object_facts: tuple[str, ...] = ()
-    shows_as: tuple[str, ...] = ()
-    felt_in: tuple[str, ...] = ()
-
-
-_SIDES = "(64, 112, 224)"
-_OF_TRANSPARENCY = "alpha"  # source of a mask that a picture brings along
 _V2 = "from torchvision.transforms import v2\n"
 _OURS = f"{_V2}from lightning_cam import transforms\n"
 
@@ -191,7 +118,7 @@ RESOLUTION = Cue(
     "the sharpness",
     Remedy(
         "pass every picture through one of a few sizes, at random",
-        f"{_V2}sizes = v2.RandomChoice([v2.Resize((side, side)) for side in {_SIDES}])\n"
+        f"{_V2}sizes = v2.RandomChoice([v2.Resize((side, side)) for side in {SIDES}])\n"
         "transform = v2.Compose([sizes, v2.Resize((224, 224))])",
     ),
     needs_masks_to_convict=True,
@@ -288,62 +215,3 @@ CUES = (
     *(RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE, EDGE),
 )
 """The cues that a network sees, in the order of reports."""
-
-ATTRIBUTE = "attribute "
-"""The name of the cue of an attribute that a user knows begins with this, and ends with the attribute's own name."""
-
-
-def attribute_cue(attribute: str) -> Cue:
-    """What goes with an attribute of pictures, such as the site: nobody knows what that is, and so how to take it away.
-
-    >>> attribute_cue("site").name
-    'attribute site'
-    """
-    name = f"{ATTRIBUTE}{attribute}"
-    what = (
-        f"augmentation does not remove what nobody can name: fit the last layer again on pictures of which each class "
-        f"has as many with every value of {attribute!r}, or sample the training pictures in that way"
-    )
-    code = (
-        "from lightning_cam import remedies\n"
-        f"# values: {attribute!r} of each item of the data set, in its order; best a data set that was held out\n"
-        "model = remedies.refit_head(model, dataset, values)\n"
-        "# to train anew: DataLoader(train_dataset, sampler=remedies.balanced_sampler(targets, train_values))"
-    )
-    return Cue(name, f"what goes with {attribute!r}", Remedy(what, code), facts=(name,))
-
-
-_BY_NAME = {cue.name: cue for cue in (*CUES, FILE)}
-_BY_FACT = {fact: cue for cue in _BY_NAME.values() for fact in cue.facts}
-
-
-def cue_named(name: str) -> Cue:
-    """The cue of that name, of an attribute, or ``file``; of any other name a cue of the user's own, off the object.
-
-    >>> cue_named("codec").words
-    'the JPEG quality'
-    >>> cue_named("a cue of your own").remedy.what
-    'vary a cue of your own at random'
-    """
-    if name.startswith(ATTRIBUTE):
-        return attribute_cue(name.removeprefix(ATTRIBUTE))
-    return _BY_NAME.get(name) or Cue(name, name, Remedy(f"vary {name} at random", ""))
-
-
-def cue_of_fact(fact: str) -> Cue:
-    """The cue that a fact of the audit shows. Facts about cells of a picture have names of their own: the region.
-
-    >>> cue_of_fact("format").name, cue_of_fact("edge cell (0, 3)").name
-    ('codec', 'region')
-    """
-    return cue_named(fact) if fact.startswith(ATTRIBUTE) else _BY_FACT.get(fact, REGION)
-
-
-def remedy_for(name: str) -> Remedy:
-    """What to do about a cue, or about ``file``.
-
-    >>> print(remedy_for("frequency").code)
-    from torchvision.transforms import v2
-    transform = v2.GaussianBlur(kernel_size=5, sigma=(0.1, 2.0))
-    """
-    return cue_named(name).remedy
