@@ -315,7 +315,7 @@ def test_a_look_without_trials_has_attention_and_no_point_of_what_hangs_on_trial
 def test_a_look_without_trials_leaves_the_verdict_and_its_streak_alone(slow: Slow) -> None:
     """The alarm needs two checks in a row, and those with trials are rows apart here."""
     for epoch in set(range(EPOCHS)) - set(FULL_EPOCHS):
-        assert slow.verdicts[epoch] is slow.verdicts[epoch - 1]
+        assert slow.verdicts[epoch] == slow.verdicts[epoch - 1]
     outcomes = [verdict.outcome for verdict in slow.verdicts if verdict is not None]
     assert len(outcomes) == EPOCHS
     assert outcomes.index("FAIL") in FULL_EPOCHS[1:3]

@@ -3,6 +3,8 @@
 To add a cue, add one entry here and one swap to the trials of `intervention`.
 """
 
+from dataclasses import replace
+
 from .record import SIDES, Cue, Remedy
 
 _V2 = "from torchvision.transforms import v2\n"
@@ -186,7 +188,7 @@ STYLE = Cue(
 EDGE = Cue(
     "edge",
     "the rim of the object (a halo, a fringe of cutting out)",
-    Remedy(f"cut objects out again in one way; else {BACKGROUND.remedy.what}", BACKGROUND.remedy.code),
+    replace(BACKGROUND.remedy, what=f"cut objects out again in one way; else {BACKGROUND.remedy.what}"),
     owner="shared",  # a mask that is too tight leaves a rim of the object itself
     needs_masks_to_convict=True,
     felt_in=("background", "resolution", "frequency"),
