@@ -29,7 +29,8 @@ from ..probe import Probe
 from ..probe.task import Task
 from ..spatial import upsample
 from . import tasks
-from .look import Look, ScoresOf, look, name_of
+from .look import Look, ScoresOf, look
+from .probed import name_of
 from .table import as_dataframe
 from .views import views_of
 
