@@ -306,6 +306,16 @@ def test_the_page_of_an_interim_check_says_so(tmp_path: Path) -> None:
     assert "At the end of the fit" in final
 
 
+def test_the_page_of_a_finished_model_speaks_of_no_fit_and_explains_its_words(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.write(Page("cam", 4, 1, strip=picture(1), is_final=True, run=Run("a look", is_fit=False)))
+    text = Elements((tmp_path / "report.html").read_text()).text
+
+    assert "One look at a model" in text
+    assert "end of the fit" not in text
+    assert all(word in text for word in ("The probe is", "each look is a check", "the even share: 1 is"))
+
+
 # ---- in a browser ----
 
 

@@ -172,7 +172,7 @@ def _keep(
     say: Say,
 ) -> list[str]:
     """Writes what a training leaves in its folder."""
-    album = Album(probe, PREFIX, [FolderSink(out)], N_SHOWN, run=Run(uuid.uuid4().hex))
+    album = Album(probe, PREFIX, [FolderSink(out)], N_SHOWN, run=Run(uuid.uuid4().hex, is_fit=False))
     album.add(report, reading, verdict, alert=False)
     album.finish([reading], verdict, evidence, alert=False)
     losses = album.close(SECONDS_TO_DRAW)

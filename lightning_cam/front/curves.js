@@ -2,7 +2,7 @@
 
 const WORDS = {
   background_attention_ratio: "attention outside the object",
-  probe_accuracy: "right on the probes",
+  probe_accuracy: "right on the probe's pictures",
   attention_drift: "change since the last check",
 };
 

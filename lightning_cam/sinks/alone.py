@@ -10,7 +10,7 @@ from .folder import versions
 from .page import Page
 from .page_words import verdict_entry
 from .pages import facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
-from .report_page import RunPage
+from .report_page import ONE_LOOK, RunPage
 from .snapshot import MOST_PROBES
 
 PREFIX = "cam"
@@ -33,7 +33,7 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
         "probe fingerprint": report.probe.fingerprint,
         **versions(),
     }
-    return run.drawn(run.words("One look at a model", facts, no_evidence=""))
+    return run.drawn(run.words(ONE_LOOK, facts, no_evidence=""))
 
 
 def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:

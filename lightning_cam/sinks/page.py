@@ -68,11 +68,13 @@ class Run:
         name: Identifier of the fit.
         resumes: Of the fit whose checkpoint it resumed; empty for none.
         first_step: Where it began.
+        is_fit: Whether there was a training; not where a finished model was looked at.
     """
 
     name: str = ""
     resumes: str = ""
     first_step: int = 0
+    is_fit: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from .wording import swapped, undrawn
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
 _BLOCK = re.compile(r'<script type="application/json" id="(portraits|checks)">(.*?)</script>', re.DOTALL)
+ONE_LOOK = "One look at a model"  # no fit has ended
 LATER = "The pictures with the swapped cue are drawn when the fit ends."
 
 
@@ -76,7 +77,6 @@ class RunPage:
 
     def words_after(self, page: Page, versions: Mapping[str, str]) -> dict[str, Any]:
         """All that the page says after ``page`` beside the maps."""
-        when = "At the end of the fit" if page.is_final else f"So far: the fit had not ended at step {page.step}"
         facts = {
             **page.facts,
             "made": time.strftime("%Y-%m-%d %H:%M"),
@@ -86,7 +86,7 @@ class RunPage:
             "probe fingerprint": page.probe,
             **versions,
         }
-        return self.words(when, facts)
+        return self.words(_when(page), facts)
 
     def words(self, when: str, facts: Mapping[str, object], *, no_evidence: str = LATER) -> dict[str, Any]:
         """What the page says: ``when`` it was made, and why a finding has no pictures where there are none."""
@@ -113,6 +113,12 @@ class RunPage:
                 "checks": "[\n" + ",\n".join(lines) + "\n]",
             }
         )
+
+
+def _when(page: Page) -> str:
+    if not page.run.is_fit:
+        return ONE_LOOK
+    return "At the end of the fit" if page.is_final else f"So far: the fit had not ended at step {page.step}"
 
 
 def read_back(text: str) -> RunPage:
