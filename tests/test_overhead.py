@@ -71,7 +71,7 @@ def test_checks_are_skipped_while_looking_takes_more_than_its_share(
     assert later.epoch == 9  # the first after ten minutes, when two per cent are twelve seconds
     assert later.scalars["cam/overhead"] == pytest.approx(0.026, abs=0.001)  # with a pass that compared one batch
     (text,) = [text for text in warned if "max_overhead" in text]
-    assert "looking has taken 12 s of the fit's 72 s" in text
+    assert "they took 12 s of 72 s so far" in text
 
 
 class SlowLogger(CSVLogger):

@@ -16,6 +16,7 @@ from lightning_cam.audit import AuditResult
 from lightning_cam.audit.findings import AuditFinding
 from lightning_cam.cues import remedy_for
 from lightning_cam.examination import Report
+from lightning_cam.finished.wording import as_options
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
 from lightning_cam.verdict import RunningVerdict, ShortcutError, Verdict, judge, limits
 from lightning_cam.verdict.hiding import share_left
@@ -787,7 +788,9 @@ def test_where_some_images_were_left_out_the_way_to_all_is_said() -> None:
     reason = judge(some).reason
 
     assert reason.startswith("cues were swapped on 3 of the 8 probe images alone, too few to rule out")
+    assert "on all pictures without training, type lightning-cam examine CHECKPOINT --model" in reason
     assert "max_overhead=1" in reason
+    assert as_options(reason).endswith("relies on border")  # the command does not send to itself
 
 
 # guessed masks

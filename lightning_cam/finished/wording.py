@@ -6,6 +6,7 @@ _FUNCTION = "package.module:function"
 _OPTIONS = (
     (r"CAMCallback\(probe\) with probe = Probe\.from_dataset\(dataset, masks=masks\)", "--masks DIR"),
     (r"Probe\.from_dataset\(dataset, masks=masks\)", "--masks DIR"),
+    (r"; to judge the finished model on all pictures .*? within the fit", ""),  # that was just done
     (r"; CAMCallback\(audit=audit_dataset\(folder\)\) looks for one", ""),
     (r"if the validation data has one alone, pass CAMCallback\(.*?\)\)", "pass another --data DIR"),
     (r"expected_cues=\[(.*?)\]", lambda match: f"--expect {re.sub(r'''[',]''', '', match[1])}"),

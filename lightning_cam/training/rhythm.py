@@ -196,8 +196,8 @@ class Budget:
         """What a short fit costs the verdict, and how to get all of it."""
         return (
             f"the training was short, so the last check swaps cues on {effort.n_images} of the {n_images} probe images "
-            f"to take a small part of its time; a weak reliance may stay unsettled; pass "
-            "max_overhead=1 to try all images"
+            "to take a small part of its time; a weak reliance may stay unsettled; lightning-cam examine judges the "
+            "finished model on all images without training; max_overhead=1 does it within the fit"
         )
 
     def explanation(self, elapsed: float) -> str:
@@ -206,9 +206,9 @@ class Budget:
             ("made without trials, or skipped,", "a full one") if self._has_trials else ("skipped", "one more")
         )
         return (
-            f"looking has taken {self.spent:.0f} s of the fit's {elapsed:.0f} s, so from here on checks are {cheaper} "
-            f"as long as {dearer} would take it above {self._max_overhead:.0%} of the fit; to keep all of them, pass "
-            "CAMCallback(every_n_epochs=1), or a larger max_overhead"
+            f"to keep the training fast, checks are {cheaper} from here on as long as {dearer} would take them above "
+            f"{self._max_overhead:.0%} of the fit; they took {self.spent:.0f} s of {elapsed:.0f} s so far; to keep "
+            "all of them, pass CAMCallback(every_n_epochs=1), or a larger max_overhead"
         )
 
 

@@ -237,7 +237,11 @@ def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> s
     cues = " or ".join(reliance.cue for reliance in reliances)
     if n_swapped < n_images:
         few = f"cues were swapped on {n_swapped} of the {n_images} probe images alone, too few"
-        return f"{few} to rule out that the model relies on {cues}; max_overhead=1 swaps them on all"
+        return (
+            f"{few} to rule out that the model relies on {cues}; to judge the finished model on all pictures without "
+            "training, type lightning-cam examine CHECKPOINT --model package.module:Net --data PICTURES; "
+            "max_overhead=1 swaps them on all within the fit"
+        )
     return f"the probe has too few images to rule out that the model relies on {cues}; {number} would be enough"
 
 
