@@ -16,17 +16,17 @@ SIZE = 32
 
 
 class Bones(Dataset):
-    """A bone that widens with the age, in a frame that becomes brighter; the field of the bone is the mask."""
+    """A bone that widens with the age, in a frame that becomes brighter; the bone is the mask."""
 
     def __init__(self, n, seed):
         generator = torch.Generator().manual_seed(seed)
         self.ages = 1 + 17 * torch.rand(n, generator=generator)
         self.images = 0.3 + 0.1 * torch.randn(n, 1, SIZE, SIZE, generator=generator)
-        self.field = torch.zeros(SIZE, SIZE, dtype=torch.bool)
-        self.field[6:26, 6:26] = True
-        for image, age in zip(self.images, self.ages.tolist(), strict=True):
-            half = round(1 + age / 3)
-            image[:, 8:24, 16 - half : 16 + half] += 0.05
+        self.bones = torch.zeros(n, SIZE, SIZE, dtype=torch.bool)
+        for image, bone, age in zip(self.images, self.bones, self.ages.tolist(), strict=True):
+            half, middle = round(2 + age / 4), int(torch.randint(12, 20, (), generator=generator))
+            bone[8:24, middle - half : middle + half] = True
+            image += 0.2 * bone
             image[:, :3] += 0.03 * age
         self.images.clamp_(0, 1)
 
@@ -34,7 +34,7 @@ class Bones(Dataset):
         return len(self.ages)
 
     def __getitem__(self, index):
-        return self.images[index], self.ages[index], tv_tensors.Mask(self.field)
+        return self.images[index], self.ages[index], tv_tensors.Mask(self.bones[index])
 
 
 class Network(pl.LightningModule):

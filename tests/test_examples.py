@@ -116,7 +116,7 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
 @pytest.mark.parametrize(
     ("script", "arguments", "printed"),
     [
-        ("image_folder.py", [], "\n-> put every picture on a random colour"),
+        ("image_folder.py", [], "\n-> put every object on a random background"),
         ("timm_fine_tuning.py", [], "at layer 'net.layer4'"),
         ("timm_fine_tuning.py", ["pictures", "vit_tiny_patch16_224"], "at layer 'net."),
         ("resume.py", [], "steps after the resume:  [0, 19, 39, 59, 79]"),
