@@ -279,6 +279,16 @@ def test_what_is_expected_or_unproven_leaves_the_verdict_as_it_is() -> None:
     assert judged(read(WATERBIRDS), reliance(), expected=("attribute place",)).outcome == "PASS"
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [{(0, "land"): (40, 40), (1, "sea"): (40, 40)}, {(0, "land"): (40, 40), (1, "land"): (40, 40)}],
+    ids=["each class has its own value", "one value"],
+)
+def test_an_attribute_that_cannot_be_tested_is_said(counts: dict[tuple[int, str], tuple[int, int]]) -> None:
+    assert "; not tested: what goes with 'place', since no class has" in judged(read(counts), reliance()).reason
+    assert "no class has" not in judged(read({**WATERBIRDS, (0, "sea"): (6, 6)}), reliance()).reason
+
+
 def test_a_model_that_knows_the_value_alone_warns_though_it_is_right_by_chance() -> None:
     groups = {(y, a): (40 * ((y == 1) == (a == "sea")), 40) for y in (0, 1) for a in ("land", "sea")}
     constant = {(y, a): (40 * (y == 1), 40) for y in (0, 1) for a in ("land", "sea")}

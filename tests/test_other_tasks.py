@@ -64,7 +64,7 @@ def test_a_form_of_ones_own_is_looked_at_as_the_message_says(tmp_path: Path) -> 
     said = trained(task, tmp_path, callback)[1]
 
     assert "got keys ['photo', 'species']" in message
-    assert "pass CAMCallback(read=lambda item: (image, class_index))" in message
+    assert "pass CAMCallback(read=lambda item: (image, target))" in message
     assert not [text for text in said if "switched off" in text]
     assert callback.history
 

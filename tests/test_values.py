@@ -2,15 +2,17 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision import tv_tensors
 
 from house.faulty import same
@@ -419,3 +421,42 @@ def test_a_training_of_values_ends_bit_for_bit_the_same(tmp_path: Path) -> None:
 
     alone, watched = (torch.load(tmp_path / name / "weights.pt") for name in ("alone", "watched"))
     assert same(watched, alone)
+
+
+# ---- which part of an item is the target -----------------------------------------------------------------------------
+
+
+class Parts(Dataset[Any]):
+    """Items as they are."""
+
+    def __init__(self, *columns: Sequence[Any]) -> None:
+        self.columns = columns
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        return tuple(column[index] for column in self.columns)
+
+
+@pytest.mark.parametrize(
+    "labels", [[0, 1] * 8, torch.tensor([0, 1] * 8), np.array([0, 1] * 8)], ids=["int", "Tensor", "numpy"]
+)
+def test_numbers_before_a_whole_number_are_no_target_in_silence(labels: Sequence[Any]) -> None:
+    pictures, places = torch.rand(16, 3, 8, 8), torch.rand(16, 2) * 90
+
+    with pytest.raises(
+        ValueError, match=r"either may be its target; .* pass read=lambda item: \(item\[0\], item\[2\]\)"
+    ):
+        Probe.from_dataset(Parts(pictures, places, labels))
+    assert Probe.from_dataset(Parts(pictures, labels, places)).classes == ("0", "1")
+    assert Probe.from_dataset(Parts(pictures, places)).task.kind == "values"
+
+
+def test_values_of_which_some_sum_to_one_are_values() -> None:
+    pictures, places = torch.rand(16, 3, 8, 8), torch.rand(16, 2) * 0.3 + 0.1
+    places[5] = torch.tensor([0.3, 0.7])
+
+    assert Probe.from_dataset(Parts(pictures, places)).task.kind == "values"
+    with pytest.raises(ValueError, match=r'2 numbers that sum to 1, as for soft labels; .* task="values"'):
+        Probe.from_dataset(Parts(pictures, places / places.sum(1, keepdim=True)))

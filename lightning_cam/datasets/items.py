@@ -96,7 +96,8 @@ class Reader:
         marks = marks_of(target)
         is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
         values = values_of(target)
-        has_no_class = is_of_several or are_fractions(values) or any(map(math.isnan, values))
+        may_be_shares = len(values) > 1 and not marks  # of classes, or values: the items together tell
+        has_no_class = is_of_several or may_be_shares or are_fractions(values) or any(map(math.isnan, values))
         label = UNKNOWN if has_no_class else label_of(target)
         try:
             known = values_at(self.attributes, raw, index)

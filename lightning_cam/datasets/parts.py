@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from .labels import LABEL_KEYS, first_of
 from .regions import with_map
 from .tasks import FormError, form_of
+from .values import are_fractions, values_of
 
 IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
 MASK_KEYS = ("mask", "masks")
@@ -33,8 +34,27 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
             regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
             others = [part for part in target if not any(part is region for region in regions)]
             target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
+        _check_no_other_target(target, rest)
         return image, target, rest + (_regions_in(target) if isinstance(target, Mapping) else [])
     raise FormError(f"an item must be (image, target, ...) or a dict, got {form_of(item)}")
+
+
+def _check_no_other_target(target: Any, rest: Sequence[Any]) -> None:
+    """Raises `FormError` where numbers lie before a whole number: the first may be a table, the second the class."""
+    are_numbers = not isinstance(target, Mapping) and are_fractions(values_of(target))
+    if are_numbers and any(_is_whole(part) for part in rest):
+        raise FormError(
+            "an item has numbers and then a whole number beside its image, and either may be its target; say which: "
+            "pass read=lambda item: (item[0], item[2]) for the whole number, or read=lambda item: (item[0], item[1])"
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a value is one whole number."""
+    if isinstance(value, (Tensor, np.ndarray, np.generic)):
+        number = torch.as_tensor(value)
+        return number.numel() == 1 and not number.is_floating_point() and number.dtype != torch.bool
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def rest_of(item: Any) -> dict[str, Tensor]:

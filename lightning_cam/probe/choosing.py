@@ -195,6 +195,7 @@ def _read_labels(
     if are_values:
         return [], None, _rows_of(shelf.values, len(labels))
     if not shelf.marks:
+        _check_no_shares(shelf.values)
         return labels, None, None
     rows = checked_marks(list(shelf.marks.values()))
     if bool((rows.sum(1) == 1).all() and (rows >= 0).all()):  # one-hot
@@ -204,6 +205,16 @@ def _read_labels(
     marks = torch.full((len(labels), rows.shape[1]), UNMARKED)
     marks[list(shelf.marks)] = rows
     return labels, marks, None
+
+
+def _check_no_shares(values: Mapping[int, tuple[float, ...]]) -> None:
+    """Raises `FormError` for rows that are neither values nor marks: every one of them sums to 1."""
+    row = next((row for row in values.values() if len(row) > 1), None)
+    if row is not None:
+        raise FormError(
+            f"a target must be one class index, got {len(row)} numbers that sum to 1, as for soft labels; if they are "
+            'values to predict, pass Probe.from_dataset(dataset, task="values")'
+        )
 
 
 def _rows_of(values: Mapping[int, tuple[float, ...]], n_items: int) -> Tensor:

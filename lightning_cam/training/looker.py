@@ -43,6 +43,10 @@ from .switch import A_CHECK, Switch
 from .trainer import Drawing
 
 _SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+_NO_CHECK = (
+    "this Looker has no verdict: it was not asked to look, or could not. A model that takes more than images must run "
+    "in your own loop between two looks, and the probe needs the rest: Probe(images, targets, rest=...)"
+)
 _NO_TRAINER = SimpleNamespace(checkpoint_callback=None)  # the last words ask one for a checkpoint
 
 
@@ -149,7 +153,9 @@ class Looker:
             looked at.
         """
         if self._is_finished:
-            raise RuntimeError("this Looker has finished; make a new one for another training")
+            self._failures.say_once("finished", "this Looker has finished; make a new one for another training")
+            return {}
+        step = int(step)
         began = time.perf_counter()
         network = unwrapped(model)
         network = network.module if isinstance(network, (DistributedDataParallel, DataParallel)) else network
@@ -170,6 +176,8 @@ class Looker:
         self._is_finished = True
         self._comparison.end()
         self.verdict = self._gallery.located(self._observer.conclude())
+        if not self.history and not self._switch.is_off:
+            self._failures.say_once("no check", _NO_CHECK)
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
@@ -239,7 +247,8 @@ class Looker:
                 raise TouchedError(agreement.has_touched)
             self._switch.turn_off(agreement.has_touched)
         elif agreement != Agreement():  # adopting one takes back what earlier checks have found
-            doubt = agreement.doubt.replace("CAMCallback(", "Looker(")
+            doubt = agreement.doubt.replace("CAMCallback(read=", "Probe.from_dataset(dataset, read=")
+            doubt = doubt.replace("CAMCallback(", "Looker(")
             self._observer.adopt(agreement.forward or self._options.forward, doubt, agreement.guess)
 
     def _checked(self, model: nn.Module, step: int, epoch: int, began: float) -> dict[str, float]:

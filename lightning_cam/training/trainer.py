@@ -23,8 +23,9 @@ from .ranks import from_everyone
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
 _OTHER_FORM = (
-    "lightning_cam looks at models that give one class per image, 0/1 labels, or values. If your items hold an image "
-    "and its class in another form, pass CAMCallback(read=lambda item: (image, class_index))."
+    "lightning_cam looks at models that give one class per image, 0/1 labels, values, or a class per pixel (0 to 254, "
+    "and 255 for pixels that do not count). If your items hold an image and its target in another form, pass "
+    "CAMCallback(read=lambda item: (image, target))."
 )
 _OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."
 _SECOND_LOADER = "To look at the data of another loader, pass CAMCallback(Probe.from_dataset(its_dataset))."

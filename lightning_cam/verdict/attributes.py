@@ -7,7 +7,7 @@ another reason. That reason must be of this class alone, since what the value co
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..attributes import AttributeReading, Loss, corrected
+from ..attributes import FEWEST_IN_GROUP, AttributeReading, Loss, corrected
 from ..cues import ATTRIBUTE, cue_named
 from ..examination import Report
 from ..text import percent
@@ -34,15 +34,26 @@ def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str])
         if each.loss is not None and p_values[each.attribute] < _LEVEL
     ]
     found = [finding for finding in found if limits.get(finding.cue) != PASS]
+    verdict = replace(verdict, attributes=report.attributes, reason=verdict.reason + _untested(report.attributes))
     if not found:
-        return replace(verdict, attributes=report.attributes)
+        return verdict
     has_failed = verdict.outcome == FAIL
     return replace(
         verdict,
         outcome=FAIL if has_failed else WARN,
         findings=(*verdict.findings, *found),
         reason=_reason(verdict, found),
-        attributes=report.attributes,
+    )
+
+
+def _untested(readings: Sequence[AttributeReading]) -> str:
+    """An addition where attributes say nothing: no group of pictures can be compared with others."""
+    names = [repr(reading.attribute) for reading in readings if reading.loss is None]
+    if not names:
+        return ""
+    return (
+        f"; not tested: what goes with {' and '.join(names)}, since no class has {FEWEST_IN_GROUP} pictures with "
+        f"one value and {FEWEST_IN_GROUP} with another, or each value occurs in one class alone"
     )
 
 
