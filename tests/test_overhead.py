@@ -377,7 +377,7 @@ def test_the_folder_has_one_line_a_step(slow: Slow) -> None:
 def test_that_checks_are_made_without_trials_is_said_once(slow: Slow) -> None:
     (text,) = [text for text in slow.said if "max_overhead" in text]
 
-    assert "so from here on checks are made without trials, or skipped," in text
+    assert "checks are made without trials, or skipped, from here on" in text
     assert "every_n_epochs=1" in text
 
 
