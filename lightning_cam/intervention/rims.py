@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..statistics import differ
 from .filters import by_parts, fill
+from .known import Known
 from .levels import Levels
 from .masks import has_background, widened
 
@@ -53,17 +53,6 @@ def rim_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
         return pictures
 
     return Levels(targets, changes, bring)
-
-
-_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by the images of a probe: the same ones at every check
-
-
-def _rims_of(images: Tensor, masks: Tensor, targets: Tensor) -> _Rims:
-    given = masks, targets
-    if images not in _known or not all(map(torch.equal, _known[images][0], given)):
-        _known[images] = given, _read(images, masks, targets)
-    rims: _Rims = _known[images][1]
-    return rims
 
 
 def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Rims:
@@ -116,3 +105,6 @@ def _thicknesses(masks: Tensor) -> list[int]:
     while (left := width - sum(thicknesses)) > 0:
         thicknesses.append(min(left, max(1, sum(thicknesses) - 2)))
     return thicknesses
+
+
+_rims_of: Known[_Rims] = Known(_read)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..patches import WINDOW, Patch, find, points_of, together
 from .filters import fill, in_parts
+from .known import Known
 from .levels import Levels
 from .masks import widened
 
@@ -86,16 +86,13 @@ def _own_patches(stamps: list[_Stamp], groups: list[list[int]], n: int) -> tuple
     return of, shown, places
 
 
-_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by the images of a probe: the same ones at every check
+def _read(images: Tensor, targets: Tensor) -> list[_Stamp]:
+    parts = in_parts(torch.arange(len(images)), images)  # of all at once, large ones would be held several times
+    points = together([points_of(images[part]) for part in parts])
+    return [_stamp(images, patch) for patch in find(points, targets)]
 
 
-def _stamps_of(images: Tensor, targets: Tensor) -> list[_Stamp]:
-    if images not in _known or not torch.equal(_known[images][0], targets):
-        parts = in_parts(torch.arange(len(images)), images)  # of all at once, large ones would be held several times
-        points = together([points_of(images[part]) for part in parts])
-        _known[images] = targets, [_stamp(images, patch) for patch in find(points, targets)]
-    stamps: list[_Stamp] = _known[images][1]
-    return stamps
+_stamps_of: Known[list[_Stamp]] = Known(_read)
 
 
 def _by_class(stamps: list[_Stamp]) -> list[list[int]]:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..datasets.jpeg import middle_start
 from ..statistics import differ
 from .filters import FLOOR, blurred, by_parts, mean_of
+from .known import Known
 from .levels import Levels, of_classes, shared_steps
 from .masks import off_object, on_object
 from .parts import hide_object
@@ -81,17 +81,6 @@ def style_differs_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> 
         return True
     behind = by_parts(lambda some, theirs: _shifts_of(hide_object(some, theirs)), images, masks)
     return bool(_shift_steps(behind, targets).any())
-
-
-_known: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # by the images of a probe: the same ones at every check
-
-
-def _steps_of(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
-    given = masks, targets
-    if images not in _known or not all(map(torch.equal, _known[images][0], given)):
-        _known[images] = given, _read(images, masks, targets)
-    steps: _Steps = _known[images][1]
-    return steps
 
 
 def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
@@ -224,3 +213,6 @@ def _shifted(picture: Tensor, shifts: list[float]) -> Tensor:
 def _moved(values: Tensor, by: int, dim: int) -> Tensor:
     places = (torch.arange(values.shape[dim]) - by).clamp(0, values.shape[dim] - 1)
     return values.index_select(dim, places)
+
+
+_steps_of: Known[_Steps] = Known(_read)
