@@ -1,7 +1,7 @@
 """The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -218,10 +218,7 @@ def report_on(
         for name, column in _values(seen.grid_maps, probe.masks, previous).items()
     }
     learned = tasks.learned(seen.logits, probe, seen.context)
-    changes = _changes(tried, seen, probe)
-    if task.asks:
-        is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
-        changes = {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
+    changes = _of_learned(_changes(tried, seen, probe), probe, learned)
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
     reliances = tasks.weighed(changes, probe)
     is_right = predicted_classes(seen.logits) == probe.targets
@@ -243,7 +240,7 @@ def report_on(
         | tasks.quality(seen.logits, probe)
         | _reliance_scalars(reliances)
         | _summaries(seen.context)
-        | {f"worst_group_accuracy/{r.attribute}": r.worst.accuracy if r.worst else math.nan for r in attributes},
+        | _worst_groups(attributes),
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
@@ -260,6 +257,18 @@ def report_on(
         task=task,
         attributes=attributes,
     )
+
+
+def _of_learned(changes: Mapping[str, Tensor], probe: Probe, learned: Collection[int]) -> Mapping[str, Tensor]:
+    """Changes ``(N, ...)`` by cue; of several labels or values NaN for images that are asked for an unlearned one."""
+    if not probe.task.asks:
+        return changes
+    is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
+    return {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
+
+
+def _worst_groups(attributes: Sequence[AttributeReading]) -> dict[str, float]:
+    return {f"worst_group_accuracy/{r.attribute}": r.worst.accuracy if r.worst else math.nan for r in attributes}
 
 
 def _changes(trials: Sequence[Trial], seen: Look, probe: Probe) -> dict[str, Tensor]:
