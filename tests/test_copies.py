@@ -33,6 +33,7 @@ class Copying(pl.Callback):
             setattr(self, name, self.copied)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_a_copy_has_the_readings_so_far_and_serves_another_fit(way: str, tmp_path: Path) -> None:
     callback = CAMCallback(probe(), every_n_epochs=1, trials=())

@@ -301,6 +301,7 @@ def test_a_model_that_sees_corners_is_right_on_the_pictures_and_wrong_on_swapped
     assert math.isnan(outcome.background_attention)
 
 
+@pytest.mark.slow
 def test_an_offline_wandb_run_is_kept_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story.tell(tmp_path, logger="wandb", epochs=1, n_train=2, n_val=2)
     printed = capsys.readouterr().out
@@ -313,6 +314,7 @@ def test_an_offline_wandb_run_is_kept_and_named(tmp_path: Path, capsys: pytest.C
     assert wandb.run is None
 
 
+@pytest.mark.slow
 def test_running_again_adds_a_run(tmp_path: Path) -> None:
     for _ in range(2):
         story.tell(tmp_path, epochs=1, n_train=4, n_val=2)

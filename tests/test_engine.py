@@ -345,6 +345,7 @@ def test_a_second_micro_batch_keeps_no_more_than_the_first() -> None:
     assert first == second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [Net, models.NoGradBackbone, models.Checkpointed], ids=lambda build: build.__name__)
 def test_thirty_captures_leave_nothing_behind(build: Callable[[], nn.Module]) -> None:
     def alive() -> int:

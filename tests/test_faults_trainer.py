@@ -106,6 +106,7 @@ def test_a_sink_that_hangs_does_not_hold_up_the_end(tmp_path: Path, monkeypatch:
 # ---- 44, 45: kill -9 -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_unreadable_after_forty_kills(tmp_path: Path) -> None:
     said = said_by(be_killed_while_writing, tmp_path, 40)
 

@@ -456,6 +456,7 @@ def test_choice_is_the_same_every_time() -> None:
     assert len({find_layer(model, images()) for _ in range(5)}) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind() -> None:
     torch.manual_seed(0)
     net, inputs = residual(3).eval(), images()

@@ -148,6 +148,7 @@ def test_without_masks_a_step_is_as_long_as_classes_differ() -> None:
     assert step_to_class_1(images, targets, masks_known=False) == pytest.approx(medians[1] - medians[0], abs=0.02)
 
 
+@pytest.mark.slow
 def test_tints_that_go_with_classes_by_chance_make_short_steps() -> None:
     """Halves of a class lie 0.1 apart."""
     steps = torch.tensor([step_to_class_1(*tinted(0.5, cast=0, seed=seed)) for seed in range(200)])
@@ -310,6 +311,7 @@ def test_pictures_that_are_much_darker_are_another_matter_than_contrast(darker: 
     assert levels.changes[EVERY, 1 - TARGETS].tolist() == [is_contrast] * N
 
 
+@pytest.mark.slow
 def test_contrast_that_goes_with_classes_by_chance_is_seldom_brought() -> None:
     brought = 0
     for seed in range(100):

@@ -467,6 +467,7 @@ def test_clearly_below_chance_are_labels_in_another_order(counts: dict[int, tupl
 # unlike means
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 3])
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_classes_that_are_alike_are_told_apart_in_one_of_a_hundred_draws(columns: int, n_classes: int) -> None:

@@ -114,6 +114,7 @@ def test_needed_images_give_the_power_asked_for(effect: float) -> None:
     assert rejections(effect, level, n=n, repeats=300) == pytest.approx(0.8, abs=0.07)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISE)
 def test_interval_of_ten_small_classes_holds_the_truth(noise: str) -> None:
     assert 0.93 <= coverage(noise, 64, 10, repeats=300) <= 0.97
