@@ -646,6 +646,14 @@ def test_patch_embedding_is_never_taken() -> None:
         find_layer(model, images())
 
 
+@pytest.mark.parametrize("kernel", [1, 4])
+def test_the_only_convolution_is_taken_though_its_cells_see_one_patch(kernel: int) -> None:
+    head = [nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)]
+    model = nn.Sequential(nn.Conv2d(3, 8, kernel, kernel), *head)
+
+    assert find_layer(model, images()) == "1"
+
+
 # No choice
 
 

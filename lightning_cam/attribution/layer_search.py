@@ -33,7 +33,8 @@ def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any
     - in a transformer that reads a class token, the norm before the last attention: behind it, the scores no longer
       depend on the patch tokens.
 
-    The finer map before a pooling is preferred to the pooled one. The patch embedding is never chosen.
+    The finer map before a pooling is preferred to the pooled one. The patch embedding is chosen only where nothing
+    works on its places any more, as in a network of one convolution.
 
     Args:
         model: Any classifier, frozen or not, in the mode in which it is to be looked at.
@@ -111,6 +112,7 @@ class _Trace:
         self.starts: list[Tensor] = []
         self.maps: list[_Map] = []
         self.n_calls: Counter[str] = Counter()
+        self.n_before_vectors = 0  # modules that had run when the last one with weights gave more than vectors
         self.outputs: dict[tuple[int, int], Tensor] = {}  # by identity and version; kept, or identities would recur
         self.is_of_latents: dict[tuple[int, int], bool] = {}  # by grid: whether its first values are of no image
         self.pooled: set[tuple[int, int]] = set()
@@ -137,6 +139,7 @@ class _Trace:
             module_input = args[0] if args and isinstance(args[0], Tensor) else None
             if next(module.parameters(recurse=False), None) is not None:
                 self.head_input = module_input
+                self.n_before_vectors = self.n_calls.total() if output.ndim > 2 else self.n_before_vectors
             if self._is_own(module, module_input, connected):
                 self._record(name, module, connected)
             return connected
@@ -199,7 +202,9 @@ class _Trace:
         candidates = [candidate for candidate in maps if candidate.reach > _LEAST_REACH]
         ranked = [(*self._merits(candidate, n_classes), position) for position, candidate in enumerate(candidates)]
         last = candidates[max(ranked)[-1]] if ranked else None
-        return None if last is None or self._is_embedding(last) else last.name
+        if last is None or (last.n_before < self.n_before_vectors and self._is_embedding(last)):
+            return None
+        return last.name
 
     def _is_embedding(self, candidate: _Map) -> bool:
         """Whether the map is the patch embedding: a cell depends on its own patch alone, early in the model.
