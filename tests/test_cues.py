@@ -1,6 +1,7 @@
 """The table of cues: complete, and the only list of cues in the package."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,24 @@ def test_every_cue_is_in_the_table() -> None:
 
 def test_every_cue_but_the_region_which_needs_an_audit_has_a_standard_trial() -> None:
     assert [trial.cue for trial in STANDARD] == [cue.name for cue in CUES if cue is not cues.REGION]
+
+
+def test_the_reference_says_which_trials_need_masks() -> None:
+    rows = re.findall(r"^\| (`\w+`.*?) \| .* \| (.*) \|$", _section("## Every cue that is swapped"), re.MULTILINE)
+    of_reference = {name: word for names, word in rows for name in re.findall(r"`(\w+)`", names)}
+
+    assert of_reference == {cue.name: _need_of_masks(cue) for cue in CUES}
+
+
+def _section(heading: str) -> str:
+    reference = (Path(__file__).parents[1] / "examples/README.md").read_text()
+    return reference.partition(heading)[2].partition("\n## ")[0]
+
+
+def _need_of_masks(cue: Cue) -> str:
+    if any(t.cue == cue.name and (t.swap.needs_masks or getattr(t.swap, "reads_masks", False)) for t in STANDARD):
+        return "needed"
+    return "without them WARN at most" if cue.needs_masks_to_convict else "not needed"
 
 
 def test_a_part_belongs_to_a_whole_that_is_swapped_before_it() -> None:

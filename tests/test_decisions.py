@@ -134,12 +134,13 @@ def test_answers_that_stay_right_are_not_said_to_be_lost() -> None:
 
 def test_each_cue_without_a_number_has_a_reason() -> None:
     bare = probe(masks=False)
-    chosen = ["background", "border", Trial("mine", LevelSwap(alike))]
+    chosen = ["background", "border", "edge", Trial("mine", LevelSwap(alike))]
 
     verdict = judge(examine(Reader(CORNER), bare, layer="conv", trials=chosen))
 
     assert "border" in verdict.tested
     assert "No masks" in verdict.why_untested["background"]
+    assert "No masks" in verdict.why_untested["edge"]
     assert "would change nothing" in verdict.why_untested["mine"]
     assert "No audit" in verdict.why_untested["region"]
     (others,) = (cues for why, cues in verdict.untested_by_reason.items() if why.startswith("No trial"))

@@ -55,7 +55,8 @@ class Cue:
         remedy: How to take it away.
         owner: Whose property it is. A cue "off object" may lead to "FAIL". A "shared" one is in part the object's own
             and leads to "WARN" at most. A cue of the "object" leads to nothing: its trial only supports the others.
-        needs_masks_to_convict: Whether only masks can show that it was not the object that was swapped.
+        needs_masks_to_convict: Whether only masks can show that it was not the object that was swapped. Never of a cue
+            that is read on the object as well as beside it: no mask would show that.
         part_of: The cue that contains this one. Swapping a part leaves a seam inside the whole, and a model may react
             to the seam alone. So the effect of the part is capped at that of the whole.
         facts: Facts of the audit that show the cue.

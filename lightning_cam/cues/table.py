@@ -87,7 +87,6 @@ CONTRAST = Cue(
     "the contrast and brightness",
     _JITTER,
     owner="shared",
-    needs_masks_to_convict=True,
     facts=("contrast",),
     object_facts=("contrast",),
     felt_in=("style", "background", "border"),
@@ -132,7 +131,6 @@ FREQUENCY = Cue(
     "the fine texture",
     Remedy("blur at random", f"{_V2}transform = v2.GaussianBlur(kernel_size=5, sigma=(0.1, 2.0))"),
     owner="shared",
-    needs_masks_to_convict=True,
     facts=("fine detail",),
     object_facts=("fine detail",),
 )

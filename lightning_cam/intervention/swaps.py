@@ -151,10 +151,12 @@ class LevelSwap:
         levels_of: Finds the levels among images, masks and targets.
         differs_off_object: Tells from images, masks and targets whether classes differ in the property off the object.
             None where the property is read there alone, so that it always does.
+        reads_masks: Whether the property shows by the objects' masks alone, so that without them nothing is swapped.
     """
 
     levels_of: LevelsOf
     differs_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
+    reads_masks: bool = False
 
     @property
     def needs_masks(self) -> bool:

@@ -74,7 +74,7 @@ STANDARD = (
     _trial(cues.TONE, DonorSwap(edits.match_tone)),
     _trial(cues.PATCH, LevelSwap(patch_levels, patches_lie_off_object)),
     _trial(cues.STYLE, LevelSwap(style_levels, style_differs_off_object)),
-    _trial(cues.EDGE, LevelSwap(rim_levels)),
+    _trial(cues.EDGE, LevelSwap(rim_levels, reads_masks=True)),
 )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ..cues import CUES, REGION
 from ..examination import Report
-from ..intervention import Reliance, Trial
+from ..intervention import LevelSwap, Reliance, Trial
 
 _NO_TRIAL = "No trial of this run swaps it; leave trials=None to swap all."
 _NO_REGION = (
@@ -61,8 +61,16 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
         return _NO_REGION if cue == REGION.name else _NO_TRIAL
     if report.has_one_class:
         return _ONE_CLASS
-    if trial.swap.needs_masks and cue not in report.effects:
+    if (trial.swap.needs_masks and cue not in report.effects) or (_reads_masks(trial) and _has_no_masks(report)):
         return _NO_MASKS
     if report.n_unanswered and not report.learned:
         return _NO_ANSWERS
     return _TOO_FEW if reliance is not None and reliance.n else _TOO_ALIKE
+
+
+def _reads_masks(trial: Trial) -> bool:
+    return isinstance(trial.swap, LevelSwap) and trial.swap.reads_masks
+
+
+def _has_no_masks(report: Report) -> bool:
+    return set(report.mask_sources) <= {"none"}
