@@ -12,11 +12,14 @@ from house.browser import in_chromium, opened
 from house.pages import convicted
 from house.shortcut import BORDER, CLASSES, Framed, framed_probe
 from lightning_cam import Report, examine, judge
-from lightning_cam.examination import Reading
+from lightning_cam.examination import Reading, collect_evidence
 from lightning_cam.intervention import Reliance
 from lightning_cam.sinks import MemorySink
 from lightning_cam.sinks.album import Album
+from lightning_cam.sinks.alone import UNASKED
+from lightning_cam.sinks.pages import evidence_picture
 from lightning_cam.sinks.report_page import RunPage
+from lightning_cam.sinks.snapshot import data_uri
 from lightning_cam.sinks.wording import most_in
 
 SEVEN = tuple("abcdefg")
@@ -41,6 +44,19 @@ def test_a_report_is_written_as_a_page(report: Report, tmp_path: Path) -> None:
     assert judge(report).outcome in page
     assert report.layer in page
     assert HOSTILE not in page
+
+
+def test_a_page_shows_the_evidence_that_it_was_given(report: Report, tmp_path: Path) -> None:
+    assert report.probe is not None
+    evidence = collect_evidence(Framed(), report.probe, report, "border")
+    verdict = convicted("border", SEVEN)
+    report.to_html(tmp_path / "without.html", verdict)
+    report.to_html(tmp_path / "with.html", verdict, [evidence])
+
+    without, shown = ((tmp_path / name).read_text() for name in ("without.html", "with.html"))
+    assert UNASKED in without
+    assert UNASKED not in shown
+    assert data_uri(evidence_picture(report.probe, evidence)) in shown
 
 
 def test_a_page_says_what_was_looked_at(report: Report) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas
 
     from ..verdict import Verdict
+    from .evidence import Evidence
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,19 +128,22 @@ class Report:
         """
         return as_dataframe(self)
 
-    def to_html(self, path: str | PathLike[str], verdict: "Verdict | None" = None) -> None:
+    def to_html(
+        self, path: str | PathLike[str], verdict: "Verdict | None" = None, evidence: "Sequence[Evidence]" = ()
+    ) -> None:
         """Writes the report as one page that opens from disk and asks for nothing.
 
         Args:
             path: The file; one that is there is replaced.
             verdict: As `judge` gave it; None judges the report as it is.
+            evidence: As `examination.collect_evidence` gave it: the pictures that a swap changed most.
 
         Raises:
             ValueError: The report was made without its probe.
         """
         from ..sinks import alone  # up: a record that shows itself asks the floor that draws
 
-        Path(path).write_text(alone.report_html(self, verdict), encoding="utf-8", errors="replace")
+        Path(path).write_text(alone.report_html(self, verdict, evidence), encoding="utf-8", errors="replace")
 
     def _repr_html_(self) -> str | None:
         """The page in a frame, for notebooks."""

@@ -1,24 +1,26 @@
 """A report and a verdict on their own, without a run: a page, a frame for notebooks, and a verdict in words."""
 
+from collections.abc import Sequence
 from html import escape
 
 from .. import front
-from ..examination import Reading, Report
+from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
 from .folder import versions
 from .page import Page
 from .page_words import verdict_entry
-from .pages import facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
 from .report_page import ONE_LOOK, RunPage
 from .snapshot import MOST_PROBES
 
 PREFIX = "cam"
+UNASKED = "No pictures with the swapped cue were given to this page; see Report.to_html(evidence=...)."
 HEIGHT = 820  # pixels of the frame: the verdict and the slider; it scrolls, as a page of its own does
 
 
-def report_html(report: Report, verdict: Verdict | None = None) -> str:
-    """A report as one page.
+def report_html(report: Report, verdict: Verdict | None = None, evidence: Sequence[Evidence] = ()) -> str:
+    """A report as one page, with the evidence that there is.
 
     Raises:
         ValueError: The report was made without its probe.
@@ -27,21 +29,22 @@ def report_html(report: Report, verdict: Verdict | None = None) -> str:
         raise ValueError("this report has no probe, so there are no pictures to show; examine(model, probe) keeps it")
     judged = judge(report) if verdict is None and (report.reliances or report.attributes) else verdict
     run = RunPage()
-    run.add(_page(report, report.probe, judged))
+    run.add(_page(report, report.probe, judged, evidence))
     facts = {
         **facts_of(report.probe, report),
         "probe fingerprint": report.probe.fingerprint,
         **versions(),
     }
-    return run.drawn(run.words(ONE_LOOK, facts, no_evidence=""))
+    return run.drawn(run.words(ONE_LOOK, facts, no_evidence=UNASKED))
 
 
-def _page(report: Report, probe: Probe, verdict: Verdict | None) -> Page:
+def _page(report: Report, probe: Probe, verdict: Verdict | None, evidence: Sequence[Evidence]) -> Page:
     scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
     shown = shown_probes(report.targets, MOST_PROBES)
     frame = in_numbers(report, Reading(0, 0, scalars), shown)
     snapshot = snapshot_of(frame, portraits_of(probe, frame))
-    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot)
+    pictures = {shown.cue: evidence_picture(probe, shown) for shown in evidence}
+    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures)
 
 
 def framed(page: str) -> str:

@@ -126,7 +126,7 @@ def final_page(
     numbers = render.scalar_table(title, [reading.step for reading in history], scalars, opening=opening)
     if GUESS in probe.mask_sources:
         numbers += f"\n\n{GUESSED.capitalize()}."
-    shown = {picture.cue: _evidence(probe, picture) for picture in evidence}
+    shown = {picture.cue: evidence_picture(probe, picture) for picture in evidence}
     left_out = prose(undrawn(verdict, shown)) if verdict else ""
     return Page(
         prefix,
@@ -177,7 +177,8 @@ def last_words(
     return "\n".join([*verdict_text, "\n  ".join([*remarks, *map(printable, openings)])])
 
 
-def _evidence(probe: Probe, shown: Evidence) -> render.Picture:
+def evidence_picture(probe: Probe, shown: Evidence) -> render.Picture:
+    """The images that a swap changed most, before and after it."""
     swaps = [
         render.SwapRow(
             probe.names[index],
