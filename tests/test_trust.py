@@ -217,6 +217,12 @@ def test_no_step_changes_nothing_and_a_step_makes_the_answer_worse() -> None:
     assert state(model) == before
 
 
+def test_an_output_that_is_nan_is_no_answer() -> None:
+    found = trust.adversarial(net(), probe(), pixels.saliency, forward=lambda model, x: model(x) * torch.nan)
+
+    assert found.predicted.tolist() == [[-1] * 3] * 2
+
+
 def test_several_labels_are_asked_one_by_one() -> None:
     marks = torch.tensor([[1, 0, 1], [0, 1, 0], [0, 0, 1]])
     images = Probe(probe().images, marks, classes=["a", "b", "c"])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...probe import Probe
 from ..engine import placed
 from ..layers import unwrapped
-from ..outputs import as_logits
+from ..outputs import as_logits, predicted_classes
 from ..subject import ScoresOf, Subject, looking
 from ..targets import Target, own_loss
 from ..tracing import input_gradients
@@ -22,7 +22,7 @@ class Adversarial:
 
     Attributes:
         images: ``(N, C, H, W)`` pixels after the step.
-        predicted: ``(2, N)`` class before and after.
+        predicted: ``(2, N)`` class before and after; -1 where the output is not finite.
         chances: ``(2, N)`` probability of the own class before and after.
         similarity: ``(N,)`` rank correlation of the two maps: how much the map stays where it was.
     """
@@ -65,7 +65,7 @@ def adversarial(
         step = epsilon * uphill.cpu().nan_to_num().sign()
         attacked = replace(probe, images=(probe.images + step).clamp(0, 1))
         logits = torch.stack([subject.logits(each.prepare(each.images)).cpu() for each in (probe, attacked)])
-    answers = torch.stack([answers_of(probe, each).argmax(1) for each in logits])
+    answers = torch.stack([predicted_classes(answers_of(probe, each)) for each in logits])
     chances = torch.stack([own_chance(probe, each) for each in logits])
     before, after = (maps_of(model, each).detach().cpu() for each in (probe, attacked))
     return Adversarial(attacked.images, answers, chances, similarity_of(before, after))
