@@ -32,7 +32,7 @@ class Detection:
 def detector(model: nn.Module, probe: Probe) -> Detection:
     """What the package says after one look."""
     counted = _Counted()
-    return _detection(judge(examine(model, probe, forward=counted)), counted.n)
+    return detection(judge(examine(model, probe, forward=counted)), counted.n)
 
 
 def watch(models: Iterable[nn.Module], probe: Probe) -> list[Detection]:
@@ -41,7 +41,7 @@ def watch(models: Iterable[nn.Module], probe: Probe) -> list[Detection]:
     said = []
     for model in models:
         counted = _Counted()
-        said.append(_detection(running.judge(examine(model, probe, forward=counted)), counted.n))
+        said.append(detection(running.judge(examine(model, probe, forward=counted)), counted.n))
     return said
 
 
@@ -56,6 +56,7 @@ class _Counted:
         return model(inputs)
 
 
-def _detection(verdict: Verdict, n_forward: int) -> Detection:
+def detection(verdict: Verdict, n_forward: int = 0) -> Detection:
+    """What is kept of a verdict."""
     cue = verdict.findings[0].cue if verdict.findings else None
     return Detection(verdict.score, verdict.outcome, cue, n_forward)

@@ -30,9 +30,9 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
     """
     path = runs.path_of(run, cache)
     record = runs.load(path)
-    truth = _kept(path.with_suffix(".truth.json"), partial(runs.final_truth, record, leaves))
+    truth = truth_of(record, cache, leaves)
     probe = runs.probe_of(run, size, leaves)
-    probes = dict(zip(PROBES, (probe, _without_masks(probe), *guessed_and_reviewed(probe)), strict=True))
+    probes = dict(zip(PROBES, (probe, without_masks(probe), *guessed_and_reviewed(probe)), strict=True))
     said = {name: asdict(detector(record.model(), probe)) for name, probe in probes.items()}
     watched = lag and run.model == "small" and record.reliance >= RELIES and run.control != "untrained"
     return {
@@ -47,7 +47,14 @@ def score(run: Run, cache: Path, leaves: Path | None, *, lag: bool, size: int) -
     }
 
 
-def _without_masks(probe: Probe) -> Probe:
+def truth_of(record: runs.Record, cache: Path, leaves: Path | None) -> Mapping[str, float]:
+    """The truth at the end, on more held-out objects; measured once and kept beside the run."""
+    path = runs.path_of(record.run, cache).with_suffix(".truth.json")
+    return _kept(path, partial(runs.final_truth, record, leaves))
+
+
+def without_masks(probe: Probe) -> Probe:
+    """The same images without masks."""
     return Probe(probe.images, probe.targets, preprocess=probe.preprocess)
 
 

@@ -50,7 +50,7 @@ def _scores() -> dict[str, Score]:
 
 
 def _counts(scored: Sequence[Scores]) -> str:
-    relying, weak, clean = _relying(scored), _weak(scored), _clean(scored)
+    relying, weak, clean = by_truth(scored)
     return (
         f"{len(relying)} rely on their cue (>= {RELIES}), {len(weak)} weakly ({WEAK}-{RELIES}), {len(clean)} are clean"
     )
@@ -66,6 +66,11 @@ def _weak(scored: Sequence[Scores]) -> list[Scores]:
 
 def _clean(scored: Sequence[Scores], most: float = CLEAN) -> list[Scores]:
     return [one for one in scored if one["truth"] <= most]
+
+
+def by_truth(scored: Sequence[Scores]) -> tuple[list[Scores], list[Scores], list[Scores]]:
+    """Those that rely on their cue, those that do weakly, and those that are clean."""
+    return _relying(scored), _weak(scored), _clean(scored)
 
 
 def _ranking(name: str, scored: Sequence[Scores], score: Score) -> str:
@@ -101,7 +106,7 @@ def _alarms(name: str, scored: Sequence[Scores], outcomes: Sequence[str] = ALARM
 
 
 def _verdicts(name: str, scored: Sequence[Scores]) -> Iterator[str]:
-    relying, weak, clean = _relying(scored), _weak(scored), _clean(scored)
+    relying, weak, clean = by_truth(scored)
     for label, outcomes in (("FAIL", ("FAIL",)), ("FAIL or WARN", ALARMS)):
         found, false = _alarms(name, relying, outcomes), _alarms(name, clean, outcomes)
         yield (
