@@ -2,19 +2,23 @@
 
 Pure functions on tensors of any device. A grid of ``h`` x ``w`` cells and an image of ``H`` x ``W`` pixels cover the
 same rectangle: cell ``i`` of ``h`` spans rows ``i * H / h`` to ``(i + 1) * H / h``, which need not be whole pixels.
+Of volumes there is one axis more, before the others: ``(N, d, h, w)`` and ``(N, D, H, W)``.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps ``(N, h, w)`` stretched bilinearly to ``(N, H, W)``, edge to edge (``align_corners=False``)."""
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
+def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Maps ``(N, h, w)`` stretched bilinearly to ``(N, H, W)``, edge to edge; those of volumes trilinearly."""
+    mode = "bilinear" if len(size) == 2 else "trilinear"
+    return F.interpolate(maps[:, None], size=size, mode=mode, align_corners=False)[:, 0]
 
 
-def area_average(masks: Tensor, size: tuple[int, int]) -> Tensor:
+def area_average(masks: Tensor, size: tuple[int, ...]) -> Tensor:
     """Share of each of the ``h`` x ``w`` cells that the masks ``(N, H, W)`` cover, as ``(N, h, w)`` float32 in 0..1.
 
     A pixel that lies across several cells counts for each with the area it has there, so the mean over the grid is the
@@ -25,12 +29,16 @@ def area_average(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if masks.shape[1:] == size:
         return masks.float()
-    rows = _overlap(masks.shape[1], size[0], masks.device)
-    columns = _overlap(masks.shape[2], size[1], masks.device)
-    return (rows @ masks.to(rows) @ columns.T).float()
+    *depth, rows, columns = (
+        _overlap(n_pixels, n_cells, masks.device) for n_pixels, n_cells in zip(masks.shape[1:], size, strict=True)
+    )
+    shares = rows @ masks.to(rows) @ columns.T
+    if depth:
+        shares = (depth[0] @ shares.flatten(2)).reshape(len(masks), *size)
+    return shares.float()
 
 
-def at_cell_centres(masks: Tensor, size: tuple[int, int]) -> Tensor:
+def at_cell_centres(masks: Tensor, size: tuple[int, ...]) -> Tensor:
     """Masks ``(N, H, W)`` read at the centre point of each cell, as ``(N, h, w)`` float32.
 
     Where the centre lies on the line between two pixels, or the corner of four, it is their mean: so a mirrored mask
@@ -41,9 +49,11 @@ def at_cell_centres(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if masks.shape[1:] == size:
         return masks.float()
-    rows = _centre_pixels(masks.shape[1], size[0], masks.device)
-    columns = _centre_pixels(masks.shape[2], size[1], masks.device)
-    return masks[:, rows][:, :, :, columns].float().mean(dim=(1, 3))
+    values = masks
+    for dim, (n_pixels, n_cells) in enumerate(zip(masks.shape[1:], size, strict=True), 1):
+        pixels = _centre_pixels(n_pixels, n_cells, masks.device)
+        values = values[(slice(None),) * dim + (pixels,)].float().mean(dim)
+    return values
 
 
 def boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -62,45 +72,52 @@ def boxes_to_masks(boxes: Tensor, size: tuple[int, int]) -> Tensor:
 def mask_boxes(masks: Tensor) -> Tensor:
     """Smallest boxes ``(N, 4)`` around the True pixels: float ``x1, y1, x2, y2``, ends exclusive; NaN where none is.
 
+    Of volumes ``(N, 6)``: ``x1, y1, z1, x2, y2, z2``.
+
     >>> mask_boxes(torch.tensor([[[False, True, True], [False, False, True]]]))
     tensor([[1., 0., 3., 2.]])
     """
-    y1, y2 = _extent(masks.any(dim=2))
-    x1, x2 = _extent(masks.any(dim=1))
-    boxes = torch.stack([x1, y1, x2, y2], dim=1).float()
-    return boxes.where(masks.any(dim=2).any(dim=1)[:, None], torch.nan)
+    axes = range(masks.ndim - 1, 0, -1)
+    extents = [_extent(masks.any(dim=tuple(other for other in axes if other != axis))) for axis in axes]
+    first, last = zip(*extents, strict=True)
+    boxes = torch.stack([*first, *last], dim=1).float()
+    return boxes.where(masks.flatten(1).any(dim=1)[:, None], torch.nan)
 
 
-def border_ring(size: tuple[int, int], *, share: float = 0.1) -> Tensor:
+def border_ring(size: tuple[int, ...], *, share: float = 0.1) -> Tensor:
     """Share of each of ``h`` x ``w`` cells that lies in the outer ring, as ``(h, w)`` float32 in 0..1.
 
     The ring takes ``share`` of the height at the top and at the bottom and ``share`` of the width on either side. On a
-    coarse grid it cuts through cells, so its area is ``1 - (1 - 2 * share) ** 2`` of the image on every grid.
+    coarse grid it cuts through cells, so its area is ``1 - (1 - 2 * share) ** 2`` of the image on every grid. All
+    slices of a volume have the same ring: its first and last one are as much inside as the others.
 
     >>> border_ring((5, 5))[:2, :3]
     tensor([[0.7500, 0.5000, 0.5000],
             [0.5000, 0.0000, 0.0000]])
     """
-    rows, columns = _inner(size[0], share), _inner(size[1], share)
-    return (rows[:, None] * columns).neg_().add_(1).float()  # `1 -` would hold a second grid of doubles
+    rows, columns = _inner(size[-2], share), _inner(size[-1], share)
+    ring = (rows[:, None] * columns).neg_().add_(1).float()  # `1 -` would hold a second grid of doubles
+    return ring.expand(size)
 
 
 def largest_component(masks: Tensor) -> Tensor:
     """Masks ``(N, H, W)`` reduced to their largest 4-connected region; of equals, the first in reading order.
 
+    Regions of volumes are connected across slices as well (6-connected).
+
     Works on runs, the horizontal stretches of True pixels, instead of pixels: all images are one line in which a False
-    column and row end every image, and runs that touch a run of the next row are joined.
+    column and row end every image, and runs that touch a run of the next row, or of the next slice, are joined.
 
     >>> largest_component(torch.tensor([[[True, False, True], [False, False, True]]])).int()
     tensor([[[0, 0, 1],
              [0, 0, 1]]], dtype=torch.int32)
     """
-    padded = F.pad(masks, (0, 1, 0, 1))
-    line, row = padded.flatten(), padded.shape[2]
+    padded = F.pad(masks, (0, 1) * (masks.ndim - 1))
+    line = padded.flatten()
     starts, ends = _runs(line)
-    touching, _ = _runs(line[:-row] & line[row:])
-    regions = _regions(len(starts), _run_at(starts, touching), _run_at(starts, touching + row))
-    largest = _largest(regions, ends - starts, starts // (padded.shape[1] * row), len(masks))
+    pairs = [_touching(line, starts, step) for step in padded.stride()[1:-1]]  # of a row, and of a slice
+    regions = _regions(len(starts), *(torch.cat(each) for each in zip(*pairs, strict=True)))
+    largest = _largest(regions, ends - starts, starts // math.prod(padded.shape[1:]), len(masks))
     kept = torch.zeros_like(masks)
     kept[masks] = largest.repeat_interleave(ends - starts)
     return kept
@@ -145,6 +162,12 @@ def _runs(line: Tensor) -> tuple[Tensor, Tensor]:
 def _run_at(starts: Tensor, positions: Tensor) -> Tensor:
     """Index of the run that each of the positions lies in."""
     return torch.searchsorted(starts, positions, right=True) - 1
+
+
+def _touching(line: Tensor, starts: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Pairs of runs that touch ``step`` places apart."""
+    touching, _ = _runs(line[:-step] & line[step:])
+    return _run_at(starts, touching), _run_at(starts, touching + step)
 
 
 def _regions(n_runs: int, one: Tensor, other: Tensor) -> Tensor:

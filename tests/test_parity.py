@@ -18,6 +18,7 @@ from torchvision import models as torchvision_models
 
 from house.models import fixed
 from lightning_cam.attribution import asking, cams, engine, targets
+from lightning_cam.attribution.layer_search import find_layer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # what the peers' imports warn of is not ours to mend
@@ -224,3 +225,58 @@ def test_maps_of_forward_passes_are_pytorch_grad_cams(ours: cams.ForwardMethod, 
 
     torch.testing.assert_close(as_pytorch_grad_cam_shows(asked.maps[0][0], (32, 48)), expected, atol=1e-5, rtol=0)
     assert (expected.amax((1, 2)) > 0.9).sum() >= 2
+
+
+# ---- videos ----------------------------------------------------------------------------------------------------------
+
+VIDEO_LAYERS = {
+    "r3d_18": "layer4.0.conv2.0",
+    "mc3_18": "layer3",
+    "r2plus1d_18": "layer3",
+    "swin3d_t": "norm",
+}
+
+
+@cache
+def video_model_of(name: str) -> nn.Module:
+    build_video = getattr(torchvision_models.video, name)
+    return fixed(lambda: build_video(weights=None, num_classes=N_CLASSES).eval())
+
+
+def clips() -> Tensor:
+    patches = torch.randn((len(LABELS), 3, 2, 3, 4), generator=torch.Generator().manual_seed(1))
+    return 3 * F.interpolate(patches, (8, 48, 64), mode="nearest")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VIDEO_LAYERS)
+def test_maps_of_videos_are_the_peers(name: str) -> None:
+    model, layer = video_model_of(name), VIDEO_LAYERS[name]
+    module = model.get_submodule(layer)
+    seen = engine.capture(model, clips(), [targets.true_class(LABELS)], layer=layer)
+    maps = cams.grad_cam(seen.activations, seen.gradients[0])
+    is_last = name == "swin3d_t"  # channels: captum takes them for rows
+    if not is_last:
+        expected = captum_attr.LayerGradCam(model, module).attribute(clips(), target=LABELS, relu_attributions=True)
+        torch.testing.assert_close(maps, expected.detach()[:, 0], atol=1e-7, rtol=1e-5)
+    reshape = (lambda output: output.movedim(-1, 1)) if is_last else None
+    with grad_cam.GradCAM(model, [module], reshape_transform=reshape) as extractor:
+        wanted = [grad_cam_targets.ClassifierOutputTarget(int(label)) for label in LABELS]
+        weights = extractor(clips(), wanted).shape  # its own scaling shows slices wrongly: maps are compared before it
+        activations, gradients = (
+            extractor.activations_and_grads.activations[0],
+            extractor.activations_and_grads.gradients[0],
+        )
+        raw = extractor.get_cam_image(clips(), module, wanted, activations.numpy(), gradients.numpy())
+    assert weights[0] == len(LABELS)
+    torch.testing.assert_close(maps, torch.from_numpy(raw).relu(), atol=1e-7, rtol=1e-4)
+    assert maps.amax() > 0
+    assert maps.ndim == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VIDEO_LAYERS)
+def test_layer_of_a_video_network_is_the_stage_before_pooling(name: str) -> None:
+    expected = {"swin3d_t": "norm"}.get(name, "layer4")
+
+    assert find_layer(video_model_of(name), clips()[:2]) == expected

@@ -14,7 +14,7 @@ from .cams import ForwardMethod, Passes
 from .cutting import map_in, replaced
 from .engine import Forward, placed
 from .layers import check_layers, module_of
-from .layouts import Layout, layout_of
+from .layouts import VOLUME_AXES, Layout, channel_axis, layout_of, size_of
 from .outputs import as_logits
 from .targets import Target
 
@@ -144,7 +144,8 @@ def _put(layer: _Layer, layout: Layout, activations: Tensor) -> Iterator[None]:
 def _passes(
     layer: _Layer, inputs: Tensor, plain: Tensor, scores: Callable[[Tensor, int], Tensor], at_once: int
 ) -> Passes:
-    layout = layout_of(layer.output, (inputs.shape[-2], inputs.shape[-1]))
+    size = size_of(inputs)
+    layout = layout_of(layer.output, size, n_images=len(inputs) if inputs.ndim == VOLUME_AXES else None)
 
     def of_inputs(versions: Tensor) -> Tensor:
         return scores(versions.flatten(0, 1).to(inputs.dtype), len(versions))
@@ -153,7 +154,8 @@ def _passes(
         with _put(layer, layout, versions.flatten(0, 1)):
             return scores(inputs.repeat(len(versions), *(1 for _ in inputs.shape[1:])), len(versions))
 
-    return Passes(inputs, layout.grid(layer.output).float(), plain, of_inputs, of_activations, at_once)
+    grid = layout.grid(layer.output).float()
+    return Passes(inputs, grid, plain, of_inputs, of_activations, at_once, size, channel_axis(inputs))
 
 
 def _scores(run: Forward, targets: Sequence[Target], inputs: Tensor, n_versions: int) -> Tensor:

@@ -18,7 +18,7 @@ from ..probe import Probe
 from .backward import gradients_of
 from .engine import own_rows
 from .layers import class_name
-from .layouts import layout_of
+from .layouts import layout_of, size_of
 from .outputs import as_logits
 from .subject import ScoresOf, Subject, looking
 from .targets import Target
@@ -100,7 +100,8 @@ def _flows(subject: Subject, fold: Fold, score: Target | None) -> Iterator[Tenso
         flow = torch.eye(matrices[0].shape[-1], device=batch.device).expand(len(batch), -1, -1)
         for matrix, gradient in zip(matrices, gradients, strict=True):
             flow = fold(flow, matrix.detach().float(), None if gradient is None else gradient.float())
-        yield _read(flow, (batch.shape[-2], batch.shape[-1])).where(is_defined[:, None, None], torch.nan)
+        maps = _read(flow, size_of(batch))
+        yield maps.where(is_defined.reshape(-1, *(1 for _ in maps.shape[1:])), torch.nan)
 
 
 def _attentions(
@@ -126,7 +127,7 @@ def _check(matrices: Sequence[Tensor], name: str, n: int) -> None:
         raise ValueError(f"{name} attends within windows or on several grids, which do not multiply; {_INSTEAD}")
 
 
-def _read(flow: Tensor, size: tuple[int, int]) -> Tensor:
+def _read(flow: Tensor, size: tuple[int, ...]) -> Tensor:
     """The map ``(n, h, w)`` in a flow ``(n, T, T)``."""
     n_tokens = flow.shape[-1]
     layout = layout_of(flow.new_zeros(len(flow), n_tokens, 1), size, n_images=len(flow))

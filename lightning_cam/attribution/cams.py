@@ -3,6 +3,7 @@
 A `CamMethod` takes ``(N, K, h, w)`` activations and gradients and gives ``(N, h, w)`` float32 maps. Maps are raw, have
 the layer's own size and are non-negative: evidence against the class is clipped. A map of zeros means that the method
 found no evidence for the class; nothing is added to hide that. An image with NaN gives a map with NaN and no other.
+Of volumes there is one axis more: ``(N, K, d, h, w)`` gives ``(N, d, h, w)``, by the same equations.
 `against` turns a method round: its maps show what was clipped. `score_cam` and `ablation_cam` use no gradients: they
 weigh a channel by what the model answers to changed images or activations.
 """
@@ -44,7 +45,7 @@ def cam(activations: Tensor, gradients: Tensor) -> Tensor:
     and one linear layer on top, that is exactly the classifier's weight. Elsewhere the map is ``h * w`` times
     `grad_cam`.
     """
-    return _weighted_sum(activations, _wide(gradients).sum((2, 3)))
+    return _weighted_sum(activations, _wide(gradients).sum(_places(gradients)))
 
 
 def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ def grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     >>> grad_cam(activations, gradients)
     tensor([[[0., 4.]]])
     """
-    return _weighted_sum(activations, _wide(gradients).mean((2, 3)))
+    return _weighted_sum(activations, _wide(gradients).mean(_places(gradients)))
 
 
 def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -65,9 +66,9 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     which is dropped. Dividing by ``g^2`` gives the form used here: it needs no special case for a gradient of 0 and
     does not underflow for small ones. The paper excludes negative activations; with them alpha may be negative too.
     """
-    positive = _wide(gradients).relu()
-    total = _wide(activations).sum((2, 3), keepdim=True)
-    return _weighted_sum(activations, (positive / (2 + positive * total)).sum((2, 3)))
+    positive, places = _wide(gradients).relu(), _places(gradients)
+    total = _wide(activations).sum(places, keepdim=True)
+    return _weighted_sum(activations, (positive / (2 + positive * total)).sum(places))
 
 
 def hires_cam(activations: Tensor, gradients: Tensor) -> Tensor:
@@ -92,8 +93,8 @@ def xgrad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     A channel whose activations sum to 0, such as a dead one, has no such mean. Its weight is 0.
     """
     wide = _wide(activations)
-    total = wide.sum((2, 3))
-    weights = (_wide(gradients) * wide).sum((2, 3)) / total
+    total = wide.sum(_places(wide))
+    weights = (_wide(gradients) * wide).sum(_places(wide)) / total
     return _weighted_sum(activations, weights.where(total != 0, 0.0))
 
 
@@ -160,6 +161,8 @@ class Passes:
         of_inputs: Model inputs ``(m, N, C, H, W)`` to scores ``(m, T, N)``.
         of_activations: Activations ``(m, N, K, h, w)``, from which the model goes on, to scores ``(m, T, N)``.
         at_once: How many changed versions of all images fit into one pass.
+        size: ``(H, W)`` of the inputs, or ``(D, H, W)``.
+        channel_axis: Which axis of the inputs holds their channels: 1, or 2 of frames ``(N, D, C, H, W)``.
     """
 
     inputs: Tensor
@@ -168,6 +171,8 @@ class Passes:
     of_inputs: Callable[[Tensor], Tensor]
     of_activations: Callable[[Tensor], Tensor]
     at_once: int = 1
+    size: tuple[int, ...] = ()
+    channel_axis: int = 1
 
     def channels(self) -> Iterator[Tensor]:
         """Indices of the layer's channels, ``(m,)`` at a time."""
@@ -202,14 +207,15 @@ def _score_weights(passes: Passes) -> Tensor:
     scores = []
     for some in passes.channels():
         channels = passes.activations[:, some].transpose(0, 1)
-        masks = _to_unit(upsample(channels.flatten(0, 1), (passes.inputs.shape[-2], passes.inputs.shape[-1])))
-        scores.append(passes.of_inputs(passes.inputs * masks.reshape(*channels.shape[:2], 1, *masks.shape[1:])))
+        masks = _to_unit(upsample(channels.flatten(0, 1), passes.size)).reshape(*channels.shape[:2], *passes.size)
+        scores.append(passes.of_inputs(passes.inputs * masks.unsqueeze(1 + passes.channel_axis)))
     return torch.cat(scores).softmax(0).movedim(0, 2)
 
 
 def _to_unit(maps: Tensor) -> Tensor:
     """Maps ``(n, H, W)`` stretched to 0..1; a constant one becomes 0, since it hides and shows nothing."""
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    space = tuple(range(1, maps.ndim))
+    low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)
     return ((maps - low) / (high - low)).where(high != low, 0.0)
 
 
@@ -241,7 +247,13 @@ turn evidence round where a score is negative. In a transformer the patches' cha
 
 def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
     """``(N, K, h, w)`` and ``(N, K)`` to ``(N, h, w)``: sum over channels, clipped at 0."""
-    return (_wide(activations) * weights[:, :, None, None]).sum(1).relu().float()
+    by_channel = weights.reshape(*weights.shape, *(1 for _ in _places(activations)))
+    return (_wide(activations) * by_channel).sum(1).relu().float()
+
+
+def _places(values: Tensor) -> tuple[int, ...]:
+    """The axes of ``(N, K, h, w)`` along which a map has places."""
+    return tuple(range(2, values.ndim))
 
 
 def _wide(values: Tensor) -> Tensor:

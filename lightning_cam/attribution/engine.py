@@ -21,7 +21,7 @@ from .backward import gradients_of
 from .cutting import cut
 from .guard import untouched
 from .layers import check_layers, module_of
-from .layouts import layout_of
+from .layouts import VOLUME_AXES, layout_of, size_of
 from .outputs import as_logits
 from .targets import Target
 
@@ -220,14 +220,13 @@ def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_bef
         per_target = [_gradients(target(logits), leaves) for target in targets]
     if targets and any(all(each is None for each in gradients) for gradients in zip(*per_target, strict=True)):
         return None
-    size = batch.shape[-2], batch.shape[-1]
-    columns = (_on_grid(leaf, [each[i] for each in per_target], size) for i, leaf in enumerate(leaves))
+    columns = (_on_grid(leaf, [each[i] for each in per_target], batch) for i, leaf in enumerate(leaves))
     return [logits.detach(), *chain.from_iterable(columns)]
 
 
-def _on_grid(leaf: Tensor, gradients: Sequence[Tensor | None], size: tuple[int, int]) -> Iterator[Tensor]:
+def _on_grid(leaf: Tensor, gradients: Sequence[Tensor | None], batch: Tensor) -> Iterator[Tensor]:
     """Activations and gradients as ``(N, K, h, w)`` float32: methods sum over thousands of channels and places."""
-    layout = layout_of(leaf.detach(), size)
+    layout = layout_of(leaf.detach(), size_of(batch), n_images=len(batch) if batch.ndim == VOLUME_AXES else None)
     zeros = torch.zeros_like(leaf)
     for values in (leaf, *(zeros if gradient is None else gradient for gradient in gradients)):
         yield layout.grid(values.detach()).float()

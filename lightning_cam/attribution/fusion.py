@@ -26,11 +26,11 @@ def fused(maps: Sequence[Tensor]) -> Tensor:
     """
     if len(maps) == 1:
         return maps[0]
-    size = max(each.shape[1] for each in maps), max(each.shape[2] for each in maps)
+    size = tuple(max(lengths) for lengths in zip(*(each.shape[1:] for each in maps), strict=True))
     return torch.stack([upsample(_scaled(each), size) for each in maps]).amax(0)
 
 
 def _scaled(maps: Tensor) -> Tensor:
     """``tanh(gamma M / max(M))``; 0 for an empty map, NaN for one with a NaN."""
-    most = maps.amax((1, 2), keepdim=True)
+    most = maps.amax(tuple(range(1, maps.ndim)), keepdim=True)
     return torch.tanh(GAMMA * maps / most).where(most != 0, 0.0)

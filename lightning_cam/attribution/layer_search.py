@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from . import inference
 from .backward import gradients_of
 from .layers import class_name, named_layers, outermost
-from .layouts import Layout, layout_of
+from .layouts import Layout, channel_axis, layout_of, size_of
 from .outputs import scores_in
 
 # Share of a map's positions that get a gradient. Max-pooling and dead ReLUs thin gradients out, so it is well below 1;
@@ -38,7 +38,7 @@ def find_layer(model: nn.Module, images: Tensor, forward: Callable[[Tensor], Any
 
     Args:
         model: Any classifier, frozen or not, in the mode in which it is to be looked at.
-        images: ``(N, C, H, W)`` model inputs, passed in one batch; two are enough.
+        images: ``(N, C, H, W)`` model inputs, or volumes, passed in one batch; two are enough.
         forward: How to get class scores from model inputs; None calls the model.
 
     Raises:
@@ -106,7 +106,8 @@ class _Trace:
 
     def __init__(self, images: Tensor) -> None:
         self.n_images = len(images)
-        self.image_size = (images.shape[-2], images.shape[-1])
+        self.image_size = size_of(images)
+        self.channel_axis = channel_axis(images)
         self.images_differ = not _are_alike(images)
         self.thread = threading.get_ident()
         self.starts: list[Tensor] = []
@@ -114,7 +115,7 @@ class _Trace:
         self.n_calls: Counter[str] = Counter()
         self.n_before_vectors = 0  # modules that had run when the last one with weights gave more than vectors
         self.outputs: dict[tuple[int, int], Tensor] = {}  # by identity and version; kept, or identities would recur
-        self.is_of_latents: dict[tuple[int, int], bool] = {}  # by grid: whether its first values are of no image
+        self.is_of_latents: dict[tuple[int, ...], bool] = {}  # by grid: whether its first values are of no image
         self.pooled: set[tuple[int, int]] = set()
         self.collapsed: list[str] = []
         self.head_input: Tensor | None = None
@@ -168,7 +169,7 @@ class _Trace:
             layout = layout_of(output, self.image_size, n_images=self.n_images)
         except ValueError:
             return
-        if min(layout.size) == 1:
+        if min(layout.size[-2:]) == 1:  # a few slices or frames may well become one
             self.collapsed += [] if isinstance(module, nn.Sequential) else [f"{name}."]
         elif _normalises_channels(module, layout, output):
             # Learned latents that read an image, as in a Perceiver, may be as many as fit a grid, and are no map of it.
@@ -213,14 +214,18 @@ class _Trace:
         """
         if candidate.n_before > self.n_calls.total() / 2:
             return False
-        (height, width), (h, w) = self.image_size, candidate.layout.size
-        cell = candidate.layout.grid(self.outputs[candidate.identity])[:, :, h // 2, w // 2]
+        size = candidate.layout.size
+        cell = candidate.layout.grid(self.outputs[candidate.identity])
+        for length in size:
+            cell = cell[:, :, length // 2]
         (gradient,) = gradients_of(_summed(cell), self.starts[:1])
         if gradient is None:  # a `no_grad` block of the model hides the images
             return False
-        dependent = (gradient != 0).any(1).any(0)
-        n_rows, n_columns = int(dependent.any(1).sum()), int(dependent.any(0).sum())
-        return n_rows * n_columns > 0 and (height // n_rows, width // n_columns) == (h, w)
+        dependent = (gradient != 0).any(self.channel_axis).any(0).nonzero()
+        if not len(dependent):
+            return False
+        own = [len(places.unique()) for places in dependent.T]  # rows and columns of pixels
+        return all(length // n == cells for length, n, cells in zip(self.image_size, own, size, strict=True))
 
     def _merits(self, candidate: _Map, n_classes: int | None) -> tuple[bool, ...]:
         """Reasons to prefer a map, the most important first. False sorts before True, so the largest tuple wins."""
@@ -264,6 +269,6 @@ def _passes_scores(gradient: Tensor) -> bool:
 
     The gradient of such a channel is the weight of its score times a factor that all channels share, or 0 after a ReLU.
     """
-    per_weight = gradient / _weights(gradient.shape[1], gradient)[:, None, None]
+    per_weight = gradient / _weights(gradient.shape[1], gradient).reshape(-1, *(1 for _ in gradient.shape[2:]))
     shared = per_weight.amax(1, keepdim=True)
     return bool(((per_weight == 0) | torch.isclose(per_weight, shared, rtol=_SAME_FACTOR, atol=0)).all())

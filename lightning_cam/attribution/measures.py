@@ -3,7 +3,8 @@
 Maps are ``(N, h, w)``, float32 or float64, non-negative and raw: nothing is scaled before it is measured, and no
 epsilon hides an empty map. Masks are ``(N, H, W)`` bool at image size, True on the object; an all-False mask means that
 none is known. Measures of mass average the mask over the map's cells. Stretching a coarse map to the image instead
-would carry mass across the object's outline. Every measure gives ``(N,)`` values.
+would carry mass across the object's outline. Every measure gives ``(N,)`` values. Maps ``(N, d, h, w)`` of volumes
+have masks ``(N, D, H, W)``.
 
 Undefined is NaN, for that sample only. A map that is empty, not finite or a single cell looks at no place. A mask that
 is missing or covers the whole image cannot tell maps apart.
@@ -83,8 +84,9 @@ def pointing_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     counts as their mean. A constant map has no peak: NaN.
     """
     _check(maps, masks)
-    peaks = (maps == maps.amax(dim=(1, 2), keepdim=True)).to(maps)
-    hits = (peaks * at_cell_centres(masks, (maps.shape[1], maps.shape[2]))).sum(dim=(1, 2)) / peaks.sum(dim=(1, 2))
+    space = _space(maps)
+    peaks = (maps == maps.amax(dim=space, keepdim=True)).to(maps)
+    hits = (peaks * at_cell_centres(masks, maps.shape[1:])).sum(dim=space) / peaks.sum(dim=space)
     return _defined(hits, is_finite(maps) & ~is_constant(maps) & _can_be_missed(masks))
 
 
@@ -96,18 +98,17 @@ def box_iou(maps: Tensor, masks: Tensor) -> Tensor:
     every large object: NaN instead. A mask that covers the image has a box like any other.
     """
     _check(maps, masks)
-    resized = upsample(maps, (masks.shape[1], masks.shape[2]))
+    resized = upsample(maps, masks.shape[1:])
     # Rounding may put a pixel of exactly 20 % on either side; without the slack a flipped map could lose that pixel.
-    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=(1, 2), keepdim=True)
+    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=_space(maps), keepdim=True)
     overlap = _intersection_over_union(mask_boxes(largest_component(high)), mask_boxes(masks))
     return _defined(overlap.to(maps), is_finite(maps) & ~is_constant(maps))
 
 
 def border_attention_ratio(maps: Tensor) -> Tensor:
     """Share of a map's mass in the outer ring of 10 % of height and width, 0..1; 0.36 is uniform."""
-    attention = _attention(maps)
-    ring = border_ring((maps.shape[1], maps.shape[2])).to(maps)
-    return (attention * ring).sum(dim=(1, 2)).clamp(max=1)
+    ring = border_ring(maps.shape[1:]).to(maps)
+    return (_attention(maps) * ring).sum(dim=_space(maps)).clamp(max=1)
 
 
 def attention_entropy(maps: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def attention_entropy(maps: Tensor) -> Tensor:
     tensor([0.5000])
     """
     attention = _attention(maps)
-    entropy: Tensor = torch.special.entr(attention).sum(dim=(1, 2))
+    entropy: Tensor = torch.special.entr(attention).sum(dim=_space(maps))
     return (entropy / math.log(max(math.prod(maps.shape[1:]), 2))).clamp(max=1)
 
 
@@ -132,22 +133,22 @@ def attention_drift(maps: Tensor, previous: Tensor) -> Tensor:
     if maps.shape != previous.shape:
         raise ValueError(f"expected previous maps of shape {tuple(maps.shape)}, got {tuple(previous.shape)}")
     change = _unit(_attention(maps)) - _unit(_attention(previous))
-    return (change.square().sum(dim=(1, 2)) / 2).clamp(max=1)
+    return (change.square().sum(dim=_space(maps)) / 2).clamp(max=1)
 
 
 def is_empty(maps: Tensor) -> Tensor:
     """Whether each map ``(N, h, w)`` is zero everywhere."""
-    return (maps == 0).all(dim=2).all(dim=1)
+    return (maps == 0).flatten(1).all(dim=1)
 
 
 def is_constant(maps: Tensor) -> Tensor:
     """Whether each map ``(N, h, w)`` has the same value everywhere, as empty maps and single cells do."""
-    return maps.amax(dim=(1, 2)) == maps.amin(dim=(1, 2))
+    return maps.amax(dim=_space(maps)) == maps.amin(dim=_space(maps))
 
 
 def is_finite(maps: Tensor) -> Tensor:
     """Whether each map ``(N, h, w)`` is free of NaN and infinity."""
-    return maps.isfinite().all(dim=2).all(dim=1)
+    return maps.isfinite().flatten(1).all(dim=1)
 
 
 def nan_mean(values: Tensor) -> Tensor:
@@ -162,28 +163,33 @@ def nan_mean(values: Tensor) -> Tensor:
 def _split(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Shares of a map's mass outside and inside the object, ``(N,)`` each; NaN where undefined."""
     _check(maps, masks)
-    attention, covered = _attention(maps), area_average(masks, (maps.shape[1], maps.shape[2]))
-    outside, inside = (attention * (1 - covered)).sum(dim=(1, 2)), (attention * covered).sum(dim=(1, 2))
+    attention, covered = _attention(maps), area_average(masks, maps.shape[1:])
+    outside, inside = (attention * (1 - covered)).sum(dim=_space(maps)), (attention * covered).sum(dim=_space(maps))
     return _defined(outside, _can_be_missed(masks)), _defined(inside, _can_be_missed(masks))
 
 
 def _attention(maps: Tensor) -> Tensor:
     """Share of each cell in its map's mass; NaN for a map that has no shares: empty, not finite, negative, one cell."""
-    mass = maps.sum(dim=(1, 2), keepdim=True)
-    has_shares = mass.isfinite() & (maps.amin(dim=(1, 2), keepdim=True) >= 0) & (math.prod(maps.shape[1:]) > 1)
+    mass = maps.sum(dim=_space(maps), keepdim=True)
+    has_shares = mass.isfinite() & (maps.amin(dim=_space(maps), keepdim=True) >= 0) & (math.prod(maps.shape[1:]) > 1)
     return _defined(maps / mass, has_shares)  # an empty map is 0 / 0
 
 
 def _unit(maps: Tensor) -> Tensor:
     """Maps scaled to Euclidean length 1."""
-    return maps / maps.square().sum(dim=(1, 2), keepdim=True).sqrt()
+    return maps / maps.square().sum(dim=_space(maps), keepdim=True).sqrt()
+
+
+def _space(maps: Tensor) -> tuple[int, ...]:
+    """The axes of a map, without that of the samples."""
+    return tuple(range(1, maps.ndim))
 
 
 def _intersection_over_union(boxes: Tensor, others: Tensor) -> Tensor:
-    """Overlap of box ``i`` with other box ``i``, both ``(N, 4)`` as ``x1, y1, x2, y2``; NaN where a box is NaN."""
-    sides = torch.minimum(boxes[:, 2:], others[:, 2:]) - torch.maximum(boxes[:, :2], others[:, :2])
-    common = sides.clamp(min=0).prod(dim=1)
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1) + (others[:, 2:] - others[:, :2]).prod(dim=1)
+    """Overlap of box ``i`` with other box ``i``, both as `mask_boxes` gives them; NaN where a box is NaN."""
+    (first, last), (other_first, other_last) = boxes.chunk(2, 1), others.chunk(2, 1)
+    common = (torch.minimum(last, other_last) - torch.maximum(first, other_first)).clamp(min=0).prod(dim=1)
+    areas = (last - first).prod(dim=1) + (other_last - other_first).prod(dim=1)
     return common / (areas - common)
 
 
@@ -198,7 +204,8 @@ def _defined(values: Tensor, where: Tensor) -> Tensor:
 
 def _check(maps: Tensor, masks: Tensor) -> None:
     """Shapes and type as they must be: anything else would broadcast to a plausible number."""
-    if masks.dtype != torch.bool or masks.ndim != 3 or maps.ndim != 3 or len(maps) != len(masks):
+    are_alike = maps.ndim == masks.ndim in (3, 4) and len(maps) == len(masks)
+    if masks.dtype != torch.bool or not are_alike:
         raise ValueError(
             f"expected maps (N, h, w) and bool masks (N, H, W), "
             f"got maps {tuple(maps.shape)} and {masks.dtype} masks {tuple(masks.shape)}"

@@ -14,7 +14,8 @@ from .subject import ScoresOf, Subject, looking
 from .targets import Target, true_class
 
 _SHARE = 6  # shorter sides of the image in a side of the block: 37 pixels of 224, and about 140 places
-Place: TypeAlias = tuple[slice, slice]
+_SHARE_OF_VOLUMES = 3  # sides of the volume in a side of the block, along each axis: about 130 places
+Place: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,8 @@ def occlusion(
     Args:
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
-        block: Side of the block in pixels; None is a sixth of the image's shorter side.
+        block: Side of the block in pixels; None is a sixth of the image's shorter side. In a volume it is a cube; None
+            is a third of each side.
         stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
         fill: Pixel value of the block, 0 to 1.
         score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
@@ -88,7 +90,8 @@ def occlusion_maps(
     Args:
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
-        block: Side of the block in pixels; None is a sixth of the image's shorter side.
+        block: Side of the block in pixels; None is a sixth of the image's shorter side. In a volume it is a cube; None
+            is a third of each side.
         stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
         fill: Pixel value of the block, 0 to 1.
         score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
@@ -104,41 +107,54 @@ def occlusion_maps(
 
 @dataclass(frozen=True)
 class _Block:
-    """A square that covers pixels, and how it moves; cut to the image where that is smaller."""
+    """A square or a box that covers pixels, and how it moves; cut to the image where that is smaller.
 
-    side: int
-    stride: int
+    Attributes:
+        sides: Its length along each axis of the image.
+        strides: Its steps along each axis.
+        fill: Of its pixels.
+    """
+
+    sides: tuple[int, ...]
+    strides: tuple[int, ...]
     fill: float
 
-    def places(self, length: int) -> list[slice]:
-        """Where it stands along one side of the image: the last one ends at the edge, so that nothing is left out."""
-        last = max(length - self.side, 0)
-        return [slice(start, start + self.side) for start in [*range(0, last, self.stride), last]]
+    def places(self, size: Sequence[int]) -> list[list[slice]]:
+        """Where it stands along each axis: the last one ends at the edge, so that nothing is left out."""
+        along = []
+        for length, side, stride in zip(size, self.sides, self.strides, strict=True):
+            last = max(length - side, 0)
+            along.append([slice(start, start + side) for start in [*range(0, last, stride), last]])
+        return along
 
 
-def _block_of(size: tuple[int, int], side: int | None, stride: int | None, fill: float) -> _Block:
-    """The block that was asked for. None is a sixth of the shorter side of the image, in steps of half a block."""
-    width = max(min(size) // _SHARE, 1) if side is None else side
-    step = max(width // 2, 1) if stride is None else stride
-    if width < 1 or step < 1:
-        raise ValueError(f"expected a block and a stride of at least one pixel, found block={width}, stride={step}")
-    return _Block(width, step, fill)
+def _block_of(size: tuple[int, ...], side: int | None, stride: int | None, fill: float) -> _Block:
+    """The block that was asked for, or the usual one, in steps of half a block."""
+    usual = [min(size) // _SHARE] * 2 if len(size) == 2 else [length // _SHARE_OF_VOLUMES for length in size]
+    sides = tuple(max(length, 1) if side is None else side for length in usual)
+    steps = tuple(max(length // 2, 1) if stride is None else stride for length in sides)
+    if min(*sides, *steps) < 1:
+        raise ValueError(
+            f"expected a block and a stride of at least one pixel, found block={sides[0]}, stride={steps[0]}"
+        )
+    return _Block(sides, steps, fill)
 
 
 def _occluded(subject: Subject, probe: Probe, score: Target, block: _Block) -> OcclusionMaps:
     """The answers to each image with the block at every place; as many pictures a pass as the batch size."""
-    rows, columns = (block.places(length) for length in probe.images.shape[-2:])
-    places = list(product(rows, columns))
+    along = block.places(subject.size)
+    places = list(product(*along))
     whole = score(subject.logits(probe.prepare(probe.images)))
-    drop, n_covering = torch.zeros(probe.images[:, 0].shape), torch.zeros(probe.images.shape[-2:])
+    drop, n_covering = torch.zeros(probe.images[:, 0].shape), torch.zeros(subject.size)
     answers = []
-    for (y, x), logits in zip(places, _answers(subject, probe, places, block.fill), strict=True):
-        drop[:, y, x] += (whole - score(logits)).cpu()[:, None, None]
-        n_covering[y, x] += 1
+    for place, logits in zip(places, _answers(subject, probe, places, block.fill), strict=True):
+        drop.movedim(0, -1)[place] += (whole - score(logits)).cpu()
+        n_covering[place] += 1
         answers.append(_asked(logits, probe).argmax(1).where(logits.isfinite().all(1), -1).cpu())
-    by_place = torch.stack(answers, 1).view(-1, len(rows), len(columns))
-    nearest = [_nearest(starts, n) for starts, n in zip((rows, columns), n_covering.shape, strict=True)]
-    return OcclusionMaps(drop / n_covering, by_place[:, nearest[0]][:, :, nearest[1]])
+    predicted = torch.stack(answers, 1).view(-1, *map(len, along))
+    for axis, (starts, length) in enumerate(zip(along, subject.size, strict=True), 1):
+        predicted = predicted.index_select(axis, _nearest(starts, length))
+    return OcclusionMaps(drop / n_covering, predicted)
 
 
 def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: float) -> Iterator[Tensor]:
@@ -147,8 +163,8 @@ def _answers(subject: Subject, probe: Probe, places: Sequence[Place], fill: floa
     for start in range(0, len(places), at_once):
         group = places[start : start + at_once]
         pictures = probe.images.expand(len(group), *probe.images.shape).clone()
-        for picture, (rows, columns) in zip(pictures, group, strict=True):
-            picture[..., rows, columns] = fill
+        for version, place in zip(pictures, group, strict=True):
+            version.movedim((0, 1), (-2, -1))[place] = fill
         logits = subject.logits(probe.prepare(pictures.flatten(0, 1), torch.arange(len(probe)).repeat(len(group))))
         yield from logits.view(len(group), len(probe), -1)
 

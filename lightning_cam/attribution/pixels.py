@@ -2,7 +2,7 @@
 
 Every function takes a model and a `Probe` and gives ``(N, H, W)`` float32 maps on the CPU, as large as the probe's
 images. The model is the same before and after. Gradients are those at the model's input, behind ``preprocess``; the
-three colours of a pixel become one number.
+three colours of a pixel become one number. Maps of volumes are ``(N, D, H, W)``.
 
 Magnitudes are non-negative. `integrated_gradients` and `occlusion` keep their sign, because it has a meaning there: a
 negative value speaks against the class, and ``maps.relu()`` is the evidence for it alone, as measures expect it. An
@@ -20,6 +20,7 @@ from ..spatial import upsample
 from .attending import attention_relevance, attention_rollout
 from .cams import grad_cam
 from .engine import placed
+from .layouts import channel_axis
 from .occluding import OcclusionMaps, occlusion, occlusion_maps
 from .rectifiers import deconvolved, guided
 from .subject import ScoresOf, looking
@@ -153,7 +154,7 @@ def integrated_gradients(
         total = torch.zeros_like(origin, dtype=torch.float32)
         for step in range(n_steps):
             total += subject.gradients(origin + (step + 0.5) / n_steps * difference)
-        return subject.maps((difference * total / n_steps).float().sum(1))
+        return subject.maps((difference * total / n_steps).float().sum(channel_axis(origin)))
 
 
 def guided_backprop(
@@ -242,13 +243,13 @@ def guided_grad_cam(
         edges = _magnitude(subject.gradients(subject.inputs, guided))
         seen = subject.captured(layer or subject.last_layer())
         attention = grad_cam(seen.activations, seen.gradients[0])
-        return subject.maps(edges * upsample(attention, (edges.shape[1], edges.shape[2])))
+        return subject.maps(edges * upsample(attention, edges.shape[1:]))
 
 
 def _magnitude(gradients: Tensor) -> Tensor:
     """``(N, C, H, W)`` to ``(N, H, W)``: the largest magnitude over the colours."""
-    return gradients.abs().amax(1)
+    return gradients.abs().amax(channel_axis(gradients))
 
 
 def _over_image(reduce: Callable[..., Tensor], inputs: Tensor) -> Tensor:
-    return reduce(inputs, dim=(1, 2, 3), keepdim=True)
+    return reduce(inputs, dim=tuple(range(1, inputs.ndim)), keepdim=True)

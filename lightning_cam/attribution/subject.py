@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..probe import Probe
 from ..probe.rest import carrying
+from ..spatial import upsample
 from .engine import Capture, Forward, capture, placed, predict_inside
 from .guard import untouched
 from .heads import class_scores
@@ -32,7 +33,7 @@ class Subject:
     score: Target
     forward: Forward
     batch_size: int
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     def gradients(self, inputs: Tensor, rule: Rule | None = None) -> Tensor:
         """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
@@ -56,7 +57,9 @@ class Subject:
 
     def maps(self, values: Tensor) -> Tensor:
         """Maps at the size of the probe's images, which a ``preprocess`` may have changed."""
-        if values.shape[1:] != self.size:
+        if values.shape[1:] != self.size and len(self.size) == 3:  # torch has no antialiasing of volumes
+            values = upsample(values, self.size)
+        elif values.shape[1:] != self.size:
             values = F.interpolate(values[:, None], self.size, mode="bilinear", antialias=True)[:, 0]
         return values.cpu()
 
@@ -71,8 +74,9 @@ def looking(
     bound = None if forward is None else partial(forward, model)
     with untouched(model):
         inputs = placed(model, probe.prepare(probe.images))
-        if inputs.ndim != 4:
-            raise ValueError(f"expected model inputs (N, C, H, W), found shape {tuple(inputs.shape)} from preprocess")
+        if inputs.ndim != probe.images.ndim:
+            form = "(N, C, H, W)" if probe.images.ndim == 4 else "(N, C, D, H, W)"
+            raise ValueError(f"expected model inputs {form}, found shape {tuple(inputs.shape)} from preprocess")
         scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound, task=probe.task)
-        size = (probe.images.shape[-2], probe.images.shape[-1])
+        size = tuple(probe.images.shape[2:])
         yield Subject(model, inputs, score or true_class(probe.task.explained(probe.targets)), scores, batch_size, size)

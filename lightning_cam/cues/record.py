@@ -30,7 +30,7 @@ class Remedy:
             return self
         return replace(self.other, other=replace(self, other=None))
 
-    def at(self, size: tuple[int, int]) -> "Remedy":
+    def at(self, size: tuple[int, ...]) -> "Remedy":
         """The same for pictures of that size ``(H, W)``; without it the code has 224 x 224.
 
         >>> Remedy("resize", "transform = v2.Resize((224, 224))").at((64, 96)).code

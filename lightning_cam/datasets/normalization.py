@@ -20,6 +20,8 @@ ROUNDING = 1e-5
 class Normalize:
     """``(pixels - mean) / std`` per channel, for batches ``(N, C, H, W)`` and single images ``(C, H, W)``.
 
+    Batches of volumes are ``(N, C, D, H, W)``.
+
     The same arithmetic as torchvision's ``Normalize``, as a value that compares, prints and can be written to a file.
     One number serves every channel.
 
@@ -51,7 +53,7 @@ class Normalize:
 
 
 def _per_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *(1,) * max(like.ndim - 2, 2))
 
 
 def _spread(step: Normalize, n_channels: int) -> Tensor:
@@ -149,7 +151,7 @@ def _numbers(values: object) -> tuple[float, ...]:
 
 def spanning(images: Sequence[Tensor]) -> Normalize:
     """The step whose inverse stretches ``images`` (each ``(C, H, W)``) to fill [0, 1] in every channel."""
-    low = torch.stack([image.amin((1, 2)) for image in images]).amin(0).double()
-    high = torch.stack([image.amax((1, 2)) for image in images]).amax(0).double()
+    low = torch.stack([image.flatten(1).amin(1) for image in images]).amin(0).double()
+    high = torch.stack([image.flatten(1).amax(1) for image in images]).amax(0).double()
     span = torch.where(high > low, high - low, 1.0)
     return Normalize(tuple((-low / span).tolist()), tuple((1 / span).tolist()))

@@ -88,6 +88,7 @@ def look(
     """
     model, forward = layers.unwrapped(model), carrying(forward, probe.rest)
     trials = [trial for trial in trials if probe.regions is None or not moves_object(trial)]
+    trials = [] if probe.has_volumes else trials
     donors = donors_of(probe, n_donors) if trials else None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):

@@ -48,7 +48,8 @@ class Report:
     Attributes:
         layer: Dotted name of the layer whose maps these are; of several that were fused, joined by " + ".
         method: Name of the method.
-        grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here.
+        grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here. Of
+            volumes ``(N, d, h, w)``.
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
         logits: ``(N, n_classes)`` float32.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
@@ -62,7 +63,7 @@ class Report:
         model_seconds: Wall time spent inside the model.
         head: Where in the model's output the class scores were, and what they are.
         has_one_class: Whether all probe images are of one class: then there is nothing to tell apart.
-        size: ``(H, W)`` of the probe's images.
+        size: ``(H, W)`` of the probe's images, or ``(D, H, W)`` of volumes.
         names: Of the images.
         classes: Names of the probe's classes.
         targets: ``(N,)`` class indices of the images.
@@ -93,7 +94,7 @@ class Report:
     model_seconds: float
     head: Head | None = None
     has_one_class: bool = False
-    size: tuple[int, int] = (0, 0)
+    size: tuple[int, ...] = (0, 0)
     names: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     targets: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
@@ -248,7 +249,7 @@ def report_on(
         model_seconds=seen.model_seconds,
         head=seen.head,
         has_one_class=bool((probe.targets == probe.targets[0]).all()),
-        size=(probe.images.shape[-2], probe.images.shape[-1]),
+        size=tuple(probe.images.shape[2:]),
         names=probe.names,
         classes=probe.classes,
         targets=probe.targets,

@@ -36,10 +36,13 @@ def _owned(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def checked_images(images: Tensor) -> Tensor:
-    """Float pixels ``(N, C, H, W)``, finite and in [0, 1]."""
-    if not isinstance(images, Tensor) or images.ndim != 4:
+    """Float pixels ``(N, C, H, W)`` or, of volumes, ``(N, C, D, H, W)``, finite and in [0, 1]."""
+    if not isinstance(images, Tensor) or images.ndim not in (4, 5):
         form = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
-        raise ValueError(f"images must be a tensor (N, C, H, W), got {form}; torch.stack a list of (C, H, W) images")
+        raise ValueError(
+            f"images must be a tensor (N, C, H, W), got {form}; torch.stack a list of (C, H, W) images, or of "
+            "(C, D, H, W) volumes"
+        )
     if images.numel() == 0:
         raise ValueError(f"a probe needs at least one image with pixels, got images of shape {tuple(images.shape)}")
     if not images.is_floating_point():
@@ -150,20 +153,20 @@ def checked_label_names(names: Sequence[str] | None, marks: Tensor) -> Sequence[
 
 
 def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor) -> Tensor:
-    """``(N, H, W)`` bool; a missing mask is a row of False."""
+    """``(N, H, W)`` bool, or ``(N, D, H, W)``; a missing mask is a row of False."""
     if isinstance(masks, (str, PathLike)):
         raise ValueError(
             f"masks must be a tensor (N, H, W) or a list of masks, got the path {str(masks)!r}; "
             "Probe.from_folder(folder, masks=...) reads paths"
         )
-    n_images, _, height, width = images.shape
+    n_images, size = len(images), tuple(images.shape[2:])
     rows = [None] * n_images if masks is None else list(masks)
     if len(rows) != n_images:
         raise ValueError(f"masks must hold one mask or None per image, got {len(rows)} for {n_images} images")
-    return torch.stack([_checked_mask(row, position, (height, width)) for position, row in enumerate(rows)])
+    return torch.stack([_checked_mask(row, position, size) for position, row in enumerate(rows)])
 
 
-def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, int]) -> Tensor:
+def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, ...]) -> Tensor:
     if mask is None:
         return torch.zeros(size, dtype=torch.bool)
     if isinstance(mask, np.ndarray):

@@ -152,7 +152,7 @@ def _stretched(items: list[Item]) -> tuple[list[Item], Preprocess]:
 
 
 def _mapped(items: list[Item], step: Callable[[Tensor], Tensor]) -> list[Item]:
-    return [replace(item, image=step(item.image)) for item in items]
+    return [replace(item, image=step(item.image[None])[0]) for item in items]
 
 
 def _bounds(items: list[Item]) -> tuple[float, float]:

@@ -50,7 +50,7 @@ def doubts(images: Tensor, masks: Tensor | None, sources: Sequence[str]) -> tupl
     users = torch.tensor([source not in (*_FOUND_HERE, _SEEN) for source in sources])
     if masks is None or not users.any() or len(masks) < FEWEST:  # nothing is judged of so few
         return ()
-    missing = ~masks.any((1, 2))
+    missing = ~masks.flatten(1).any(1)
     if missing.sum() > (1 - ENOUGH_MASKS) * len(masks):
         text = (
             f"{int((~missing).sum())} of {len(masks)} pictures have a mask, and nobody knows where the objects of the "
@@ -60,12 +60,14 @@ def doubts(images: Tensor, masks: Tensor | None, sources: Sequence[str]) -> tupl
     odd = _odd(masks, users)
     if torch.stack([doubt.rows for doubt in odd]).any(0).sum() > (1 - ENOUGH_MASKS) * users.sum():
         return tuple(doubt for doubt in odd if doubt.rows.any())
+    if masks.ndim != 3:  # what follows compares outlines of pictures
+        return ()
     return _unlike(images, masks, users & torch.tensor([source != _SELF_EVIDENT for source in sources]))
 
 
 def _odd(masks: Tensor, users: Tensor) -> list[Doubt]:
     """What shows on single masks; the rows of a doubt are in no other."""
-    of, shares = f"of {int(users.sum())} masks", masks.float().mean((1, 2))
+    of, shares = f"of {int(users.sum())} masks", masks.flatten(1).float().mean(1)
     everything, nothing = users & (shares >= _EVERYTHING), users & (shares < _NOTHING)
     inverted = users & _look_inverted(masks) & ~everything
     most = users & (shares > _MOST) & ~everything & ~inverted
@@ -130,6 +132,8 @@ def warn_of(found: Sequence[Doubt], sources: Sequence[str], *, are_expected: boo
 
 
 def _look_inverted(masks: Tensor) -> Tensor:
+    """Whether masks cover the frame and not the middle; of a volume, its slices together."""
+    masks = masks if masks.ndim == 3 else masks.any(1)
     height, width = masks.shape[1:]
     ring = border_ring((height, width)) > 0.5
     middle = masks[:, int(_MIDDLE * height) : -int(_MIDDLE * height) or None]

@@ -28,12 +28,13 @@ class Probe(Record):
     Everything is checked here and copied to the CPU, so code that gets a probe can trust it. A probe never changes.
 
     Args:
-        images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32.
+        images: ``(N, C, H, W)`` float pixels in [0, 1], as a person would look at them. Kept as float32. Volumes, and
+            videos with time for depth, are ``(N, C, D, H, W)``.
         targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows;
             or floats ``(N,)`` or ``(N, D)``, values to predict, of which one at least is no whole number; or maps
             ``(N, H, W)`` of classes, 0 for the background and 255 for what is ignored.
         masks: ``(N, H, W)`` bool, True on the object, or one ``(H, W)`` mask or None per image. A mask that is False
-            everywhere means the same as None: missing.
+            everywhere means the same as None: missing. Of volumes ``(N, D, H, W)``.
         classes: Name of each class; "0", "1", ... by default.
         names: One name per image, unique; made of class and index by default.
         preprocess: Pixels to model input, such as torchvision's ``v2.Normalize``; None gives the model the pixels.

@@ -34,6 +34,7 @@ from .drawn import Preprocess
 from .rest import Rest, checked_rest, numbered
 from .task import Task
 
+VOLUME_AXES = 5
 SomeProbe = TypeVar("SomeProbe", bound="Record")
 
 
@@ -104,7 +105,13 @@ class Record:
         sources = ", ".join(f"{count} {source}" for source, count in Counter(self.mask_sources).items())
         known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
         beside = "" if self.rest is None else f", rest: {', '.join(self.rest)}"
-        return f"Probe({len(self)} images {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known}{beside})"
+        noun = "volumes" if self.has_volumes else "images"
+        return f"Probe({len(self)} {noun} {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known}{beside})"
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether the images are volumes or videos, ``(N, C, D, H, W)``."""
+        return self.images.ndim == VOLUME_AXES
 
     @property
     def n_scores(self) -> int:
@@ -142,7 +149,7 @@ class Record:
         is_known = torch.tensor([source != GUESS for source in self.mask_sources])
         for doubt in self.mask_doubts:
             is_known &= ~doubt.rows
-        return self.masks & is_known[:, None, None]
+        return self.masks & is_known.reshape(-1, *(1 for _ in self.masks.shape[1:]))
 
     @cached_property
     def mask_doubts(self) -> tuple[Doubt, ...]:
@@ -233,6 +240,8 @@ class Record:
         Raises:
             ValueError: The file is of another form, of other pictures, or of another size.
         """
+        if self.has_volumes:
+            raise ValueError("the page of lightning-cam masks shows pictures, not volumes; pass their masks=")
         positions, masks = reviewed_of(Path(path), self.names, (self.images.shape[2], self.images.shape[3]))
         sources = tuple("reviewed" if mask.any() else "none" for mask in masks)
         return replace(self.select(positions), masks=masks, mask_sources=sources)

@@ -42,15 +42,15 @@ def numbered(inputs: Tensor, rows: Tensor) -> Tensor:
     Raises:
         ValueError: The inputs are no pictures, or too small.
     """
-    if inputs.ndim != 4 or inputs[0, 0].numel() < BITS:
+    if inputs.ndim not in (4, 5) or inputs[0, 0].numel() < BITS:
         raise ValueError(
             f"a probe with rest= needs model inputs (N, C, H, W) of at least {BITS} pixels, got {tuple(inputs.shape)}"
         )
     inputs = inputs if inputs.is_floating_point() else inputs.float()
     signs = 2 * (rows[:, None] >> torch.arange(BITS) & 1) - 1
-    height, width = inputs.shape[2:]
-    plane = signs.repeat(1, -(-height * width // BITS))[:, : height * width].to(inputs)
-    return torch.cat([inputs, plane.reshape(-1, 1, height, width)], 1)
+    n = inputs[0, 0].numel()
+    plane = signs.repeat(1, -(-n // BITS))[:, :n].to(inputs)
+    return torch.cat([inputs, plane.reshape(-1, 1, *inputs.shape[2:])], 1)
 
 
 def rows_of(inputs: Tensor) -> tuple[Tensor, Tensor]:

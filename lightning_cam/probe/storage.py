@@ -25,12 +25,12 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 # Types and number of axes of each array. A file with another header is refused before its values are read.
 _KINDS = {
-    "images": (("float32", "uint8"), 4),
-    "targets": (("int64",), 1),
-    "masks": (("bool",), 3),
-    "labels": (("int64",), 2),
-    "values": (("float32",), 2),
-    "regions": (("uint8",), 3),
+    "images": (("float32", "uint8"), (4, 5)),  # five of volumes
+    "targets": (("int64",), (1,)),
+    "masks": (("bool",), (3, 4)),
+    "labels": (("int64",), (2,)),
+    "values": (("float32",), (2,)),
+    "regions": (("uint8",), (3,)),
 }
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
@@ -210,8 +210,8 @@ def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
     except _BROKEN_HEADER as error:
         raise ValueError(f"{path} cannot be read ({printable(error)}); save the probe again") from error
     types, n_axes = _KINDS[name]
-    if str(mapped.dtype) not in types or mapped.ndim != n_axes:
-        expected, actual = f"{types[0]} of {n_axes} dimensions", f"{mapped.dtype} of {mapped.ndim}"
+    if str(mapped.dtype) not in types or mapped.ndim not in n_axes:
+        expected, actual = f"{types[0]} of {n_axes[0]} dimensions", f"{mapped.dtype} of {mapped.ndim}"
         raise ValueError(f"{path} must hold {expected}, got {actual}; save the probe again")
     if len(mapped) != len(facts["names"]):
         raise ValueError(f"{path} must hold {len(facts['names'])} rows, got {len(mapped)}; save the probe again")

@@ -29,7 +29,7 @@ def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str])
     """
     p_values = corrected(report.attributes)
     found = [
-        _finding(each, each.loss, p_values[each.attribute], report.size)
+        _finding(each, each.loss, p_values[each.attribute], report.size[-2:])
         for each in report.attributes
         if each.loss is not None and p_values[each.attribute] < _LEVEL
     ]
@@ -64,7 +64,7 @@ def _reason(verdict: Verdict, found: Sequence[Finding]) -> str:
     return f"the model may rely on what goes with {names}: a group of pictures is answered worse; {verdict.reason}"
 
 
-def _finding(reading: AttributeReading, loss: Loss, p_value: float, size: tuple[int, int]) -> Finding:
+def _finding(reading: AttributeReading, loss: Loss, p_value: float, size: tuple[int, ...]) -> Finding:
     cue = f"{ATTRIBUTE}{reading.attribute}"
     return Finding(
         cue=cue,

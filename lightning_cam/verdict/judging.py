@@ -158,7 +158,7 @@ def _finding(reliance: Reliance, p_value: float, report: Report, *, convicts: bo
         high=reliance.high,
         p_value=p_value,
         classes=_classes(reliance),
-        remedy=cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size),
+        remedy=cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size[-2:]),
         text=reasons.measured(reliance),
         accuracy_own=reliance.accuracy_own,
         accuracy_other=reliance.accuracy_other,
