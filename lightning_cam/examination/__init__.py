@@ -4,6 +4,7 @@ from .evidence import Evidence, collect_evidence
 from .learning import Learning, look_at_units
 from .look import Look, ScoresOf, look, merged
 from .reading import Reading
+from .remaining import Remaining, what_is_left
 from .report import Report, examine, report_on
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "Learning",
     "Look",
     "Reading",
+    "Remaining",
     "Report",
     "ScoresOf",
     "collect_evidence",
@@ -19,4 +21,5 @@ __all__ = [
     "look_at_units",
     "merged",
     "report_on",
+    "what_is_left",
 ]

@@ -1,7 +1,8 @@
 """Evidence: the images that one trial changed most, as they are and with the cue swapped."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,27 +67,14 @@ def collect_evidence(
     effects = report.effects.get(cue)
     if effects is None or report.donors is None:
         raise ValueError(f"no effects of {cue!r} in the report; it has {list(report.effects)}")
-    trial = next(trial for trial in report.trials if trial.cue == cue)
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
     model = unwrapped(model)
-    run = bound(carrying(forward, probe.rest), model)
-    scores = run if report.head is None else ClassScores(run or model, report.head, probe.task)
+    scores = scores_of(model, probe, report, forward)
     n_donors, parts = report.donors.same.shape[1], []
-    for view in views_of(probe, report.donors):
-        places = view.places(chosen)
-        mine = (places >= 0).nonzero()[:, 0]
-        for r, some in product(range(n_donors), in_parts(mine, probe.images) if len(mine) else ()):
-            pictures = torch.stack(
-                [probe.images[chosen[some]], *trial.swap.pictures(view.material, places[some], r)], 1
-            )
-            inputs = probe.prepare(pictures.flatten(0, 1), chosen[some].repeat_interleave(3))
-            if probe.masks is not None and isinstance(scores, ClassScores) and probe.task.kind == REGIONS:
-                regions = probe.masks[chosen[some]].repeat_interleave(3, 0)
-                with untouched(model):
-                    logits = overlaps(model, inputs, regions, scores=scores, batch_size=batch_size).cpu()
-            else:
-                logits = engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
-            own = _of_own_class(view, logits, view.material.targets[places[some]])
+    for r in range(n_donors):
+        for view, some, pictures in swapped(probe, report, cue, chosen, r):
+            logits = answers_to(model, probe, chosen[some], pictures, scores, batch_size)
+            own = of_own_class(view, logits, probe.targets[chosen[some]])
             parts.append((r, some, _small(pictures), own, _values(view, logits, like=own)))
     images, probabilities, predictions = (
         torch.zeros(n_donors, len(chosen), *example.shape[1:]) for example in (parts[0][2:] if parts else ())
@@ -99,10 +87,55 @@ def collect_evidence(
     )
 
 
-def _of_own_class(view: View, logits: Tensor, targets: Tensor) -> Tensor:
-    """Probabilities ``(n, 3)`` of the own class, from logits of three pictures for each image."""
+def scores_of(
+    model: nn.Module, probe: Probe, report: Report, forward: ScoresOf | None
+) -> Callable[[Tensor], Any] | None:
+    """What gives the class scores of the report; None calls the model."""
+    run = bound(carrying(forward, probe.rest), model)
+    return run if report.head is None else ClassScores(run or model, report.head, probe.task)
+
+
+def swapped(probe: Probe, report: Report, cue: str, chosen: Tensor, r: int) -> Iterator[tuple[View, Tensor, Tensor]]:
+    """Parts of the chosen images with the cue of the ``r``-th donors of the report.
+
+    Yields:
+        The view; which of the chosen images these are, ``(n,)``; and ``(n, 3, C, H, W)``, each as it is, with the cue
+        of its own class, and with the cue of another.
+    """
+    assert report.donors is not None
+    trial = next(trial for trial in report.trials if trial.cue == cue)
+    for view in views_of(probe, report.donors):
+        places = view.places(chosen)
+        mine = (places >= 0).nonzero()[:, 0]
+        for some in in_parts(mine, probe.images) if len(mine) else ():
+            edited = trial.swap.pictures(view.material, places[some], r)
+            yield view, some, torch.stack([probe.images[chosen[some]], *edited], 1)
+
+
+def answers_to(
+    model: nn.Module,
+    probe: Probe,
+    chosen: Tensor,
+    pictures: Tensor,
+    scores: Callable[[Tensor], Any] | None,
+    batch_size: int,
+) -> Tensor:
+    """Scores ``(n k, n_classes)`` of ``k`` pictures ``(n, k, C, H, W)`` for each of the chosen images ``(n,)``."""
+    k = pictures.shape[1]
+    inputs = probe.prepare(pictures.flatten(0, 1), chosen.repeat_interleave(k))
+    if probe.masks is not None and isinstance(scores, ClassScores) and probe.task.kind == REGIONS:
+        with untouched(model):
+            masks = probe.masks[chosen].repeat_interleave(k, 0)
+            return overlaps(model, inputs, masks, scores=scores, batch_size=batch_size).cpu()
+    return engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
+
+
+def of_own_class(view: View, logits: Tensor, targets: Tensor) -> Tensor:
+    """Probabilities ``(n, k)`` of the own class, from the scores of ``k`` pictures for each image."""
+    own = targets % 2 if view.task.asks else targets
+    k = len(logits) // len(targets)
     chances = view.probabilities(logits, centre=0.0)
-    return chances.gather(1, targets.repeat_interleave(3)[:, None]).reshape(-1, 3).clamp(0, 1)
+    return chances.gather(1, own.repeat_interleave(k)[:, None]).reshape(-1, k).clamp(0, 1)
 
 
 def _values(view: View, logits: Tensor, *, like: Tensor) -> Tensor:

@@ -5,11 +5,12 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from ..attribution.outputs import predicted_classes
 from ..datasets.normalization import Normalize
-from ..examination import Evidence, Reading, Report, collect_evidence, examine
+from ..examination import Evidence, Reading, Report, collect_evidence, examine, what_is_left
 from ..intervention import chosen_trials
 from ..notices import told_to
 from ..origins import is_ours, raised
@@ -23,7 +24,7 @@ from ..sinks.wording import lines
 from ..text import printable, shortened, typed
 from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
-from ..verdict import Outcome, Verdict, judge, limits, located, withheld
+from ..verdict import Outcome, Verdict, judge, limits, located, with_remedies_tried, withheld
 from .kept import place_of_pictures
 from .loading import function_named, importing_from, load_model
 from .wording import as_options
@@ -106,7 +107,8 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         say(f"looking at {len(probe)} pictures of {len(probe.classes)} classes")
         with _explained():
             report = examine(model, probe, layer=options.layer, forward=forward)
-            verdict = located(_verdict(report, options.expect), options.data)
+            left = partial(what_is_left, model, probe, report, forward=forward)
+            verdict = located(with_remedies_tried(_verdict(report, options.expect), left), options.data)
             cues = [finding.cue for finding in verdict.findings if finding.cue in report.effects]
             shown = cues[:MAX_EVIDENCE] if options.out else []
             evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in shown]

@@ -9,7 +9,7 @@ from ..text import printable
 from ..verdict import FAIL, Finding, Verdict
 from .figures import interval, lost, reach, right_answers, why_no_finding
 from .groups import attribute_entries
-from .wording import effects_of, most_in, phrases_of, to_do
+from .wording import capital, effects_of, most_in, phrases_of, to_do
 
 WORST, BEST = -0.25, 1.0  # ends of the picture of an interval; hardly any reliance is lower
 HEADLINES = {
@@ -41,7 +41,7 @@ def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
         "headline": HEADLINES[verdict.outcome],
         "reasons": [_sentence(part) for part in verdict.reasons],
         "findings": [_finding(finding, verb, verdict) for finding, verb in to_do(verdict)],
-        "head": _capital(phrases_of(verdict).head),
+        "head": capital(phrases_of(verdict).head),
         "figure": phrases_of(verdict).figure,
         "donor": phrases_of(verdict).donor,
         "cues": [_cue(reliance, verdict, is_found=reliance.cue in found) for reliance in measured],
@@ -69,11 +69,6 @@ def audit_entry(audit: AuditResult) -> dict[str, Any]:
     return {"n_read": sum(audit.n_read), "n_facts": len(audit.facts), "n_skipped": len(audit.skipped), "rows": rows}
 
 
-def _capital(text: str) -> str:
-    """With a capital at the beginning; others stay."""
-    return text[:1].upper() + text[1:]
-
-
 def _sentence(text: str) -> str:
     """One line that begins and ends like a sentence. The name of an argument keeps its small letter."""
     line = printable(text)
@@ -92,6 +87,7 @@ def _finding(finding: Finding, verb: str, verdict: Verdict) -> dict[str, Any]:
         "verb": verb.capitalize(),
         "what": printable(finding.remedy.what),
         "code": _code(finding.remedy),
+        "tried": _sentence(finding.tried),
         "other": None
         if finding.remedy.other is None
         else {"what": printable(finding.remedy.other.what), "code": _code(finding.remedy.other)},

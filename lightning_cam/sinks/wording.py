@@ -41,6 +41,7 @@ def closing(verdict: Verdict) -> list[str]:
             f"  {line}" for line in (finding.text, most_in(finding, verdict), effects_of(finding, verdict)) if line
         ]
         text += [f"  first: {finding.remedy.what}", *(f"    {line}" for line in finding.remedy.code.splitlines())]
+        text += [f"    {finding.tried}"] if finding.tried else []
     text += [f"  {line}" for line in _untested(verdict)]
     return [printable(line) for line in text]
 
@@ -140,6 +141,7 @@ def lines(verdict: Verdict) -> list[str]:
         if verb:
             text += [f"    {verb}: {finding.remedy.what}"]
             text += [f"      {line}" for line in finding.remedy.code.splitlines()]
+            text += [f"      {finding.tried}"] if finding.tried else []
     text += [f"  {line}" for line in group_lines(verdict)]
     text += [f"  {line}" for line in _untested(verdict)]
     return [printable(line) for line in text]
@@ -202,7 +204,13 @@ def _finding(finding: Finding, verb: str, verdict: Verdict) -> list[str]:
     if not verb:
         return head[:-1]
     code = ["```python", finding.remedy.code, "```"] if finding.remedy.code else []
-    return [*head, f"{verb.capitalize()}: {prose(finding.remedy.what)}.", "", *code]
+    tried = ["", f"{capital(prose(finding.tried))}."] if finding.tried else []
+    return [*head, f"{verb.capitalize()}: {prose(finding.remedy.what)}.", "", *code, *tried]
+
+
+def capital(text: str) -> str:
+    """With a capital at the beginning; others stay."""
+    return text[:1].upper() + text[1:]
 
 
 def _weight(finding: Finding) -> str:

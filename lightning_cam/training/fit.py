@@ -148,7 +148,10 @@ class Fit:
         if has_begun and (self._lacks_trials or not completes):  # the same in every process
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
-        self.verdict = self._gallery.located(self._observer.conclude())
+        verdict = self._observer.conclude()
+        if self.probe is not None:
+            verdict = self._observer.try_remedies(module, self.probe)
+        self.verdict = self._gallery.located(verdict)
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):

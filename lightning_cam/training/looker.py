@@ -175,7 +175,10 @@ class Looker:
             return self.verdict
         self._is_finished = True
         self._comparison.end()
-        self.verdict = self._gallery.located(self._observer.conclude())
+        verdict = self._observer.conclude()
+        if self._model is not None:
+            verdict = self._observer.try_remedies(self._model, self.probe)
+        self.verdict = self._gallery.located(verdict)
         if not self.history and not self._switch.is_off:
             self._failures.say_once("no check", _NO_CHECK)
         alert = self._alarm.news(self.verdict)

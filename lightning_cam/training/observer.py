@@ -15,12 +15,12 @@ from ..attribution.guard import is_state, untouched
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
 from ..attribution.self_check import self_checked
-from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on
+from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on, what_is_left
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
 from ..probe.task import REGIONS, VALUES
-from ..verdict import RunningVerdict, Verdict, qualified, withheld
+from ..verdict import RunningVerdict, Verdict, qualified, with_remedies_tried, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
 from .failures import Failures
@@ -206,6 +206,16 @@ class Observer:
         with self._failures.surviving("the verdict"):
             if self.judged is not None:
                 self._verdict = self._doubted(self._running.conclude(self.judged), self.judged)
+        self._verdict = from_first(self._verdict)
+        return self._verdict
+
+    def try_remedies(self, model: nn.Module, probe: Probe) -> Verdict | None:
+        """The verdict with what its remedies leave of the cues, in every process; all have to call this."""
+        forward = forward_of(model, carrying(self.forward, probe.rest))
+        with self._failures.surviving("trying the remedies"), in_step(model, probe, forward) as run:
+            if self._verdict is not None and self.judged is not None:
+                left = partial(what_is_left, model, probe, self.judged, forward=run, batch_size=self.images_a_pass)
+                self._verdict = with_remedies_tried(self._verdict, left)
         self._verdict = from_first(self._verdict)
         return self._verdict
 

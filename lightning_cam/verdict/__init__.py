@@ -12,6 +12,7 @@ from .record import (
     Verdict,
     located,
     qualified,
+    with_remedies_tried,
     withheld,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "limits",
     "located",
     "qualified",
+    "with_remedies_tried",
     "withheld",
 ]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -40,6 +40,8 @@ class Finding:
         accuracy_other: The same with the cue of another class. NaN in files of earlier versions.
         cause: The cue that this one is likely seen through; its own where it is a cause itself. Empty in files of
             earlier versions.
+        tried: What the remedy leaves of the cue on the probe, in words; empty where it could not be tried. Two findings
+            are equal whatever it says.
     """
 
     cue: str
@@ -54,6 +56,7 @@ class Finding:
     accuracy_own: float = math.nan
     accuracy_other: float = math.nan
     cause: str = ""
+    tried: str = field(default="", compare=False)
 
     @property
     def is_cause(self) -> bool:
@@ -151,6 +154,15 @@ def qualified(verdict: Verdict, addition: str) -> Verdict:
     """The verdict with what it leaves open; a conviction leaves nothing open."""
     is_open = addition and verdict.outcome != FAIL
     return replace(verdict, reason=f"{verdict.reason}; {addition}") if is_open else verdict
+
+
+def with_remedies_tried(verdict: Verdict, left: Callable[[str, Remedy], object | None]) -> Verdict:
+    """The verdict with what is ``left`` of each cause after its remedy, in words."""
+    findings = (
+        replace(finding, tried=str(left(finding.cue, finding.remedy) or "")) if finding.is_cause else finding
+        for finding in verdict.findings
+    )
+    return replace(verdict, findings=tuple(findings))
 
 
 def located(verdict: Verdict, folder: Path) -> Verdict:
