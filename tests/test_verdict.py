@@ -19,7 +19,7 @@ from lightning_cam.examination import Report
 from lightning_cam.finished.wording import as_options
 from lightning_cam.intervention import MARGIN, STANDARD, Reliance, Trial, weigh
 from lightning_cam.verdict import RunningVerdict, ShortcutError, Verdict, judge, limits
-from lightning_cam.verdict.hiding import share_left
+from lightning_cam.verdict.hiding import background_left, share_left
 from lightning_cam.verdict.judging import ALPHA, _judged
 
 NAN = math.nan
@@ -910,6 +910,22 @@ def test_only_masks_that_may_be_too_large_hide_background() -> None:
     probe = Probe(torch.rand(8, 3, 32, 32), torch.arange(8) % 2, masks=masks, mask_sources=sources)
 
     assert share_left(examine(Tinted().eval(), probe, layer="conv", trials=[])) == 0.75
+
+
+@pytest.mark.parametrize("rim", [0, 8])
+def test_what_is_surely_object_does_not_count_as_hidden_background(rim: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, objects = 0.3 + 0.2 * torch.rand(16, 3, 64, 64, generator=generator), torch.zeros(16, 64, 64).bool()
+    images[:, :, 20:44, 22:46] += 0.4
+    objects[:, 20:44, 22:46] = True
+    masks = torch.zeros_like(objects)
+    masks[:, 20 - rim : 44 + rim, 22 - rim : 46 + rim] = True
+    probe = Probe(images, torch.arange(16) % 2, masks=masks, mask_sources=["reviewed"] * 16)
+    report = examine(Tinted().eval(), probe, layer="conv", trials=[])
+
+    left = float((~masks).sum() / (~objects).sum())
+    assert left - 0.03 < background_left(report) < left + 0.03
+    assert share_left(report) < left - 0.05
 
 
 def test_a_reviewed_mask_that_is_too_large_acquits_no_model_that_relies_on_the_background() -> None:
