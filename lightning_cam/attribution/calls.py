@@ -140,15 +140,19 @@ class Replay:
         parameters = list(inspect.signature(model.get_submodule(self.name).forward).parameters)
         return [_spelled(path, parameters) for path in self.call.others]
 
-    def sketch(self) -> str:
-        """The call as code, for a person to complete. Tensors of the images' shape are taken for views of them."""
-        images = self.call.images
+    def sketch(self, words: Mapping[Path, str] | None = None) -> str:
+        """The call as code, for a person to complete. Tensors of the images' shape are taken for views of them.
 
-        def written(_path: Path, value: Any) -> Any:
+        Args:
+            words: Code for other tensors, by their paths.
+        """
+        images, place, own = self.call.images, self.call.place, words or {}
+
+        def written(path: Path, value: Any) -> Any:
             is_view = isinstance(value, Tensor) and images is not None and value.shape == images.shape
-            return _Word("images" if is_view else _zeros(value))
+            return _Word("images" if path == place else own.get(path, "images" if is_view else zeros_in_code(value)))
 
-        args, kwargs = mapped((self.call.args, dict(self.call.kwargs)), written)
+        args, kwargs = mapped(_shortened((self.call.args, dict(self.call.kwargs))), written)
         parts = [*(repr(arg) for arg in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
         code = f"{in_code(self.name)}({', '.join(parts)})"
         for link in self.links:
@@ -180,14 +184,30 @@ class _Word(str):
         return str(self)
 
 
-def _zeros(value: Any) -> str:
+def zeros_in_code(value: Any) -> str:
+    """Code for a tensor that has a row for each image, or for anything else.
+
+    >>> zeros_in_code(torch.ones(8, 3)), zeros_in_code(True)
+    ('images.new_zeros((len(images), 3))', 'True')
+    """
+    if isinstance(value, _Word):
+        return value
     if not isinstance(value, Tensor):
         return repr(value)
     if not value.ndim:
         return repr(value.item())
     shape = ", ".join(["len(images)", *map(str, value.shape[1:])])
     dtype = "" if value.dtype is torch.float32 else f", dtype={value.dtype}"
-    return f"torch.zeros({shape}{dtype})"
+    return f"images.new_zeros(({shape}{'' if value.ndim > 1 else ','}){dtype})"
+
+
+def _shortened(structure: Any) -> Any:
+    """Arguments in whose code a list of texts, such as the files of a batch, is the first text again and again."""
+    if isinstance(structure, Mapping):
+        return {key: _shortened(value) for key, value in structure.items()}
+    if isinstance(structure, list) and len(structure) > 1 and all(isinstance(each, str) for each in structure):
+        return _Word(f"len(images) * {structure[:1]!r}")
+    return type(structure)(map(_shortened, structure)) if type(structure) in (tuple, list) else structure
 
 
 def kept_call(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

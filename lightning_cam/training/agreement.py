@@ -27,6 +27,7 @@ from .batches import RealBatch, arrives
 from .doubts import missing_step, more_than_images, one_of, other_numbers, takes_no_images
 from .likeness import is_equal, is_of_one_range, overlaps
 from .module import forward_of
+from .own_rest import Sample
 from .preprocessing import Step, explain, unexplained
 from .ranks import from_first, rank
 
@@ -67,6 +68,7 @@ def agreed(
     given: ModuleForward | None,
     task: Task,
     is_steady: Callable[[], bool] = lambda: False,
+    sample: Callable[[], Sample | None] = lambda: None,
 ) -> Agreement:
     """Compares what arrives at the first layer in the user's step and by the probe's way. The model stays as it is.
 
@@ -81,6 +83,7 @@ def agreed(
         given: The user's own ``forward=``, which is taken as it is.
         task: What the model is asked.
         is_steady: Whether the same items arrive as the same numbers again, so that nothing on their way is random.
+        sample: The batch's items, for what is said of them.
     """
     expected = batch.at_stem
     if from_first(batch.stem is None or expected is None):
@@ -104,7 +107,7 @@ def agreed(
         to_scores = forward if to_scores is None and gives_scores else to_scores
         if not is_found:
             continue
-        agreement = _checked(Agreement(step, forward), module, inputs, task)
+        agreement = _checked(Agreement(step, forward), module, inputs, task, sample)
         if gives_scores or given is not None:
             return replace(agreement, guess=_guess(module, batch, sent, names, task))
         to_features = agreement  # unless the step's next calls lead on from there
@@ -218,7 +221,9 @@ def _call(module: nn.Module, images: Tensor) -> Any:
     return module(images) if forward is None else forward(module, images)
 
 
-def _checked(found: Agreement, module: nn.Module, inputs: Tensor, task: Task) -> Agreement:
+def _checked(
+    found: Agreement, module: nn.Module, inputs: Tensor, task: Task, sample: Callable[[], Sample | None]
+) -> Agreement:
     """The agreement; doubted where the class scores hang on more than images, which the probe does not have."""
     if not isinstance(found.forward, Replay):
         return Agreement(found.step)
@@ -227,7 +232,7 @@ def _checked(found: Agreement, module: nn.Module, inputs: Tensor, task: Task) ->
         return found if not replay.call.images.is_floating_point() else Agreement(found.step)
     others = replay.others(module)
     if others and _depends(module, replay, inputs if found.step is None else found.step(inputs), task):
-        return Agreement(found.step, replay, doubt=more_than_images(replay, others))
+        return Agreement(found.step, replay, doubt=more_than_images(replay, module, sample()))
     return found
 
 

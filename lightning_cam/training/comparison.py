@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..attribution.calls import MOST_ROWS
 from ..attribution.heads import class_scores
 from ..attribution.self_check import TouchedError, self_checked
-from ..datasets.apart import Source
+from ..datasets.apart import Source, item_at
 from ..datasets.items import Reader, own_seed
 from ..datasets.labels import known_labels
 from ..datasets.normalization import Normalize
@@ -27,6 +27,7 @@ from .batches import Catcher, RealBatch, batch_of, can_be_repeated, loaders_in
 from .failures import Failures
 from .likeness import overlaps
 from .module import NoForwardError, forward_of
+from .own_rest import Sample
 from .preprocessing import EXACT, Both, Step, unexplained
 from .ranks import from_everyone, from_first
 from .trainer import Drawing
@@ -156,6 +157,7 @@ class Comparison:
                     given=carrying(given, probe.rest),
                     task=probe.task,
                     is_steady=partial(self._is_steady, module, loader, batch),
+                    sample=partial(_sample, loader, batch, drawing),
                 )
         except TouchedError as error:
             return Agreement(has_touched=str(error))
@@ -204,6 +206,14 @@ class Comparison:
     def logged(self, metrics: Mapping[str, Any]) -> Logged | None:
         """The accuracy on validation data that the user logs, if there is one."""
         return logged_in(metrics, self._shares) if self._is_drawn else None
+
+
+def _sample(loader: Any, batch: RealBatch, drawing: Drawing | None) -> Sample | None:
+    """The items of a batch, for code that finds its tensors in them; None where they are not known."""
+    with own_seed(0), suppress(Exception):  # a data set may raise anything; then the words say less
+        if drawing is not None and batch.indices:
+            return Sample(list(Source(loader.dataset, loader).read(item_at, batch.indices)), drawing.read)
+    return None
 
 
 def _first_inputs(probe: Probe, n: int) -> Tensor:

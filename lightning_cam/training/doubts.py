@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..attribution.calls import Replay, in_code
 from ..attribution.chains import Passage
 from .batches import RealBatch
 from .likeness import are_pixels
+from .own_rest import Sample, own_rest
 from .preprocessing import nearest
 
 
@@ -85,19 +86,22 @@ def _may_be_head(passage: Passage) -> bool:
     return passage.given is not None and isinstance(passage.output, Tensor) and passage.output.ndim == 2
 
 
-def more_than_images(replay: Replay, others: list[str]) -> str:
+def more_than_images(replay: Replay, module: nn.Module, sample: Sample | None) -> str:
     """The class scores hang on more than the images."""
-    names = ", ".join(map(repr, others))
-    return (
-        f"The class scores depend on more than the images: your step also gives {names} to {in_code(replay.name)}. "
-        "The probe has only images. Say what to use for it: "
-        f"CAMCallback(forward=lambda module, images: {replay.sketch()}). Or have each picture keep its own: "
-        f"CAMCallback(read=lambda item: {{'image': image, 'label': label, 'rest': {{{_rest_sketch(others)}}}}})."
-    )
-
-
-def _rest_sketch(others: list[str]) -> str:
-    return ", ".join(f"{name!r}: item[{name!r}]" for name in others)
+    names, own = ", ".join(map(repr, replay.others(module))), own_rest(replay, module, sample)
+    for_all = f"CAMCallback(forward=lambda module, images: {replay.sketch()})."
+    said = f"The class scores depend on more than the images: your step also gives {names} to {in_code(replay.name)}. "
+    if own is None:
+        return f"{said}The probe has only images. Say what to use for it: {for_all}"
+    forward = f"forward=lambda module, images, rest: {own.forward}"
+    if not own.read:
+        rows = ", ".join(f"{name!r}: {name}" for name in own.names)
+        keeping = f"CAMCallback(probe.with_rest({{{rows}}}), {forward}), with tensors of a row for each picture"
+    else:
+        keeping = f"CAMCallback(read=lambda item: {own.read}, {forward})"
+    dots = ", ".join(map(repr, own.missing))
+    open_ends = f", where the dots stand for {dots}, as your step makes it of the item" if own.read and dots else ""
+    return f"{said}Have each picture keep its own: {keeping}{open_ends}. Or use the same for all: {for_all}"
 
 
 def _described(images: Tensor) -> str:

@@ -250,8 +250,7 @@ class Looker:
                 raise TouchedError(agreement.has_touched)
             self._switch.turn_off(agreement.has_touched)
         elif agreement != Agreement():  # adopting one takes back what earlier checks have found
-            doubt = agreement.doubt.replace("CAMCallback(read=", "Probe.from_dataset(dataset, read=")
-            doubt = doubt.replace("CAMCallback(", "Looker(")
+            doubt = agreement.doubt.replace("CAMCallback(", "Looker(")
             self._observer.adopt(agreement.forward or self._options.forward, doubt, agreement.guess)
 
     def _checked(self, model: nn.Module, step: int, epoch: int, began: float) -> dict[str, float]:
