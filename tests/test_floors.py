@@ -189,7 +189,7 @@ def test_a_public_name_comes_from_where_the_type_checker_sees_it() -> None:
         lightning_cam.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
-@pytest.mark.parametrize("name", ["cams", "features", "measures", "pixels"])
+@pytest.mark.parametrize("name", ["cams", "features", "localisation", "measures", "pixels"])
 def test_a_public_module_can_be_the_first_that_is_imported(name: str) -> None:
     """A module inside a room is no attribute of it until somebody has imported it."""
     room = (HOUSE / "attribution" / "__init__.py").read_text()

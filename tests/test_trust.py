@@ -233,6 +233,26 @@ def test_several_labels_are_asked_one_by_one() -> None:
     assert found.similarity.shape == (3,)
 
 
+@pytest.mark.parametrize("preprocess", [None, NORMALIZE], ids=["pixels", "normalised"])
+def test_average_drop_is_the_papers(preprocess: Any) -> None:
+    images = probe(preprocess=preprocess)
+    maps = heat()
+    maps[2] = 0.4
+
+    found = trust.average_drop(net(), images, maps)
+
+    model = in_float64(net(), preprocess)
+    for i in range(2):
+        stretched = F.interpolate(maps[i][None, None].double(), images.images.shape[-2:], mode="bilinear")[0, 0]
+        kept = (stretched - stretched.min()) / (stretched.max() - stretched.min())
+        pair = torch.stack([images.images[i].double(), images.images[i].double() * kept])
+        before, after = model(pair).softmax(1)[:, images.targets[i]].tolist()
+        assert float(found.drop[i]) == pytest.approx(max(0, before - after) / before, abs=1e-5)
+        assert bool(found.increased[i]) == (after > before)
+    assert found.drop[2].isnan()  # a constant map shows no places
+    assert found.increased[2].isnan()
+
+
 @pytest.mark.parametrize("method", [cams.layer_cam, cams.hires_cam])
 def test_methods_of_cams_can_be_tested(method: cams.CamMethod) -> None:
     explain = partial(trust.attention, method=method, layer="3")
@@ -244,5 +264,7 @@ def test_methods_of_cams_can_be_tested(method: cams.CamMethod) -> None:
 def test_other_shapes_are_refused(maps: Tensor) -> None:
     with pytest.raises(ValueError, match="a map for each of the 3 images"):
         trust.deletion(net(), probe(), maps)
+    with pytest.raises(ValueError, match="a map for each of the 3 images"):
+        trust.average_drop(net(), probe(), maps)
     with pytest.raises(ValueError, match="a map for each of the 3 images"):
         trust.occlusion_agreement(net(), probe(), maps)

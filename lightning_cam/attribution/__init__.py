@@ -1,5 +1,5 @@
 """WHERE a model looks: the layer, the capture, the maps and what is measured on them."""
 
-from . import cams, features, measures, pixels, trust
+from . import cams, features, localisation, measures, pixels, trust
 
-__all__ = ["cams", "features", "measures", "pixels", "trust"]
+__all__ = ["cams", "features", "localisation", "measures", "pixels", "trust"]

@@ -83,8 +83,8 @@ def pointing_accuracy(maps: Tensor, masks: Tensor) -> Tensor:
     several equal peaks, the value is the share of them on the object. A centre that lies between two or four pixels
     counts as their mean. A constant map has no peak: NaN.
     """
-    _check(maps, masks)
-    space = _space(maps)
+    check_maps_and_masks(maps, masks)
+    space = space_of(maps)
     peaks = (maps == maps.amax(dim=space, keepdim=True)).to(maps)
     hits = (peaks * at_cell_centres(masks, maps.shape[1:])).sum(dim=space) / peaks.sum(dim=space)
     return _defined(hits, is_finite(maps) & ~is_constant(maps) & _can_be_missed(masks))
@@ -97,18 +97,18 @@ def box_iou(maps: Tensor, masks: Tensor) -> Tensor:
     3.2), after bilinear resizing to the mask's size. A constant map would get the whole image as its box, a hit on
     every large object: NaN instead. A mask that covers the image has a box like any other.
     """
-    _check(maps, masks)
+    check_maps_and_masks(maps, masks)
     resized = upsample(maps, masks.shape[1:])
     # Rounding may put a pixel of exactly 20 % on either side; without the slack a flipped map could lose that pixel.
-    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=_space(maps), keepdim=True)
-    overlap = _intersection_over_union(mask_boxes(largest_component(high)), mask_boxes(masks))
+    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=space_of(maps), keepdim=True)
+    overlap = box_overlap(mask_boxes(largest_component(high)), mask_boxes(masks))
     return _defined(overlap.to(maps), is_finite(maps) & ~is_constant(maps))
 
 
 def border_attention_ratio(maps: Tensor) -> Tensor:
     """Share of a map's mass in the outer ring of 10 % of height and width, 0..1; 0.36 is uniform."""
     ring = border_ring(maps.shape[1:]).to(maps)
-    return (_attention(maps) * ring).sum(dim=_space(maps)).clamp(max=1)
+    return (_attention(maps) * ring).sum(dim=space_of(maps)).clamp(max=1)
 
 
 def attention_entropy(maps: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ def attention_entropy(maps: Tensor) -> Tensor:
     tensor([0.5000])
     """
     attention = _attention(maps)
-    entropy: Tensor = torch.special.entr(attention).sum(dim=_space(maps))
+    entropy: Tensor = torch.special.entr(attention).sum(dim=space_of(maps))
     return (entropy / math.log(max(math.prod(maps.shape[1:]), 2))).clamp(max=1)
 
 
@@ -133,7 +133,7 @@ def attention_drift(maps: Tensor, previous: Tensor) -> Tensor:
     if maps.shape != previous.shape:
         raise ValueError(f"expected previous maps of shape {tuple(maps.shape)}, got {tuple(previous.shape)}")
     change = _unit(_attention(maps)) - _unit(_attention(previous))
-    return (change.square().sum(dim=_space(maps)) / 2).clamp(max=1)
+    return (change.square().sum(dim=space_of(maps)) / 2).clamp(max=1)
 
 
 def is_empty(maps: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ def is_empty(maps: Tensor) -> Tensor:
 
 def is_constant(maps: Tensor) -> Tensor:
     """Whether each map ``(N, h, w)`` has the same value everywhere, as empty maps and single cells do."""
-    return maps.amax(dim=_space(maps)) == maps.amin(dim=_space(maps))
+    return maps.amax(dim=space_of(maps)) == maps.amin(dim=space_of(maps))
 
 
 def is_finite(maps: Tensor) -> Tensor:
@@ -162,30 +162,30 @@ def nan_mean(values: Tensor) -> Tensor:
 
 def _split(maps: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Shares of a map's mass outside and inside the object, ``(N,)`` each; NaN where undefined."""
-    _check(maps, masks)
+    check_maps_and_masks(maps, masks)
     attention, covered = _attention(maps), area_average(masks, maps.shape[1:])
-    outside, inside = (attention * (1 - covered)).sum(dim=_space(maps)), (attention * covered).sum(dim=_space(maps))
+    outside, inside = (attention * (1 - covered)).sum(dim=space_of(maps)), (attention * covered).sum(dim=space_of(maps))
     return _defined(outside, _can_be_missed(masks)), _defined(inside, _can_be_missed(masks))
 
 
 def _attention(maps: Tensor) -> Tensor:
     """Share of each cell in its map's mass; NaN for a map that has no shares: empty, not finite, negative, one cell."""
-    mass = maps.sum(dim=_space(maps), keepdim=True)
-    has_shares = mass.isfinite() & (maps.amin(dim=_space(maps), keepdim=True) >= 0) & (math.prod(maps.shape[1:]) > 1)
+    mass = maps.sum(dim=space_of(maps), keepdim=True)
+    has_shares = mass.isfinite() & (maps.amin(dim=space_of(maps), keepdim=True) >= 0) & (math.prod(maps.shape[1:]) > 1)
     return _defined(maps / mass, has_shares)  # an empty map is 0 / 0
 
 
 def _unit(maps: Tensor) -> Tensor:
     """Maps scaled to Euclidean length 1."""
-    return maps / maps.square().sum(dim=_space(maps), keepdim=True).sqrt()
+    return maps / maps.square().sum(dim=space_of(maps), keepdim=True).sqrt()
 
 
-def _space(maps: Tensor) -> tuple[int, ...]:
+def space_of(maps: Tensor) -> tuple[int, ...]:
     """The axes of a map, without that of the samples."""
     return tuple(range(1, maps.ndim))
 
 
-def _intersection_over_union(boxes: Tensor, others: Tensor) -> Tensor:
+def box_overlap(boxes: Tensor, others: Tensor) -> Tensor:
     """Overlap of box ``i`` with other box ``i``, both as `mask_boxes` gives them; NaN where a box is NaN."""
     (first, last), (other_first, other_last) = boxes.chunk(2, 1), others.chunk(2, 1)
     common = (torch.minimum(last, other_last) - torch.maximum(first, other_first)).clamp(min=0).prod(dim=1)
@@ -202,7 +202,7 @@ def _defined(values: Tensor, where: Tensor) -> Tensor:
     return values.where(where, torch.nan)
 
 
-def _check(maps: Tensor, masks: Tensor) -> None:
+def check_maps_and_masks(maps: Tensor, masks: Tensor) -> None:
     """Shapes and type as they must be: anything else would broadcast to a plausible number."""
     are_alike = maps.ndim == masks.ndim in (3, 4) and len(maps) == len(masks)
     if masks.dtype != torch.bool or not are_alike:

@@ -9,6 +9,7 @@ from .agreement import occlusion_agreement
 from .curves import Curve, deletion, insertion
 from .explaining import Explain, attention
 from .noise import Adversarial, adversarial
+from .showing import Shown, average_drop
 from .weights import Randomisation, randomisation
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "Curve",
     "Explain",
     "Randomisation",
+    "Shown",
     "adversarial",
     "attention",
+    "average_drop",
     "deletion",
     "insertion",
     "occlusion_agreement",
