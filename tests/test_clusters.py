@@ -1,10 +1,13 @@
 """Maps that are alike make a group, and whatever maps there are, something is said of them."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_cam import features
+from lightning_cam import Probe, Report, features
+from lightning_cam.sinks.map_groups import groups_figure
 
 
 def spots(places: list[tuple[int, int]], n: int, size: int = 24) -> Tensor:
@@ -79,3 +82,33 @@ def test_other_forms_are_refused() -> None:
         features.map_clusters(torch.zeros(3, 4), torch.zeros(3))
     with pytest.raises(ValueError, match="at least one group"):
         features.map_clusters(torch.zeros(3, 4, 4), torch.zeros(3), n_clusters=0)
+
+
+# ---- on the page -----------------------------------------------------------------------------------------------------
+
+
+def shown(maps: Tensor, labels: Tensor, **options: Any) -> Any:
+    """The figure of a report with these maps."""
+    images = torch.rand(len(maps), 3, 20, 30, generator=torch.Generator().manual_seed(0))
+    probe = Probe(images, labels, classes=["a", "b"], **options)
+    logits = torch.zeros(len(maps), 2)
+    report = Report("x", "m", maps, maps, logits, {}, True, (), None, {}, (), {}, 0.0, targets=labels, probe=probe)
+    return groups_figure(probe, report)
+
+
+def test_each_group_is_a_row_with_its_mean_and_its_pictures() -> None:
+    maps = torch.zeros(30, 12, 12)
+    maps[:20, 2, 2] = maps[20:, 8, 8] = 1
+    two = shown(maps + 0.001 * torch.rand(30, 12, 12), (torch.arange(30) >= 20).long())
+    one = shown(torch.ones(30, 12, 12) + 0.001 * torch.rand(30, 12, 12), torch.arange(30) % 2)
+
+    assert two.shape[0] > one.shape[0] + 80
+    assert two.shape[1] >= 6 * 112
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("value", [0.0, 1.0, torch.nan])
+def test_few_maps_and_maps_of_nothing_are_no_error(n: int, value: float) -> None:
+    figure = shown(torch.full((n, 7, 7), value), torch.zeros(n, dtype=torch.long))
+
+    assert (figure is None) == (value != 1)

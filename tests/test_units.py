@@ -20,7 +20,8 @@ from house.ways import CONFIGURATIONS
 from lightning_cam import CAMCallback, LightningCAMWarning, Probe, render
 from lightning_cam.examination import look_at_units
 from lightning_cam.sinks import FolderSink, MemorySink, TensorBoardSink
-from lightning_cam.sinks.units import with_figures
+from lightning_cam.sinks.report_page import RunPage
+from lightning_cam.sinks.units import UnitFrame, units_over_time, with_figures
 from lightning_cam.sinks.uploads import Uploads
 from lightning_cam.training import learning
 
@@ -93,6 +94,45 @@ def test_a_model_without_convolutions_has_no_filters() -> None:
     assert {key.split("/")[1] for key in looked.scalars} == {"shift", "scale", "rotation"}
 
 
+def test_the_strip_has_a_column_for_each_check_and_a_row_for_each_unit() -> None:
+    learnt = look_at_units(fixed(Net), probe_of(5), "stage")
+    frames = [UnitFrame.of(step, learnt) for step in range(25)]
+
+    few, many = units_over_time(frames[:3]), units_over_time(frames)
+
+    assert few.shape[0] == many.shape[0] > (1 + len(learnt.strongest.units)) * render.CELL
+    assert many.shape[1] >= 10 * render.CELL > few.shape[1] - 300
+    assert few[:, : 3 * render.CELL].std() > 10
+
+
+def test_a_unit_that_wakes_up_is_dark_before() -> None:
+    model = fixed(Net)
+    awake = UnitFrame.of(1, look_at_units(model, probe_of(3), "stage"))
+    model.stage[1].weight.data.zero_()
+    model.stage[1].bias.data.zero_()
+    asleep = UnitFrame.of(0, look_at_units(model, probe_of(3), "stage", units=list(awake.patches)))
+
+    assert set(asleep.patches.values()) == {None}
+    assert any(patch is not None for patch in awake.patches.values())
+    assert units_over_time([asleep, awake]).std() > 10
+
+
+def test_figures_are_on_the_page_of_the_run_and_those_of_the_end_in_its_folder(tmp_path: Path) -> None:
+    strip = {"features_over_time": picture(3), "map_groups": picture(4)}
+    pages = [replace(check(3, "a"), figures=FIGURES), replace(last_page(4), figures=strip, is_final=True)]
+    sink, run = FolderSink(tmp_path / "run"), RunPage()
+    for page in pages:
+        sink.write(page)
+        run.add(page)
+
+    titles = [figure["title"] for figure in run.words("now", {})["figures"]]
+    assert titles[:2] == ["Pictures with like maps", "What units have learnt, over time"]
+    assert len(titles) == 4
+    text = (tmp_path / "run" / "report.html").read_text()
+    assert text.count('class="wide"') == 2  # the check had no probe to show, so there was no page yet
+    assert {"features_over_time.png", "map_groups.png"} < {path.name for path in (tmp_path / "run").iterdir()}
+
+
 # ---- in a training ---------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +151,9 @@ def test_each_check_has_figures_and_scalars_where_they_are_asked_for(tmp_path: P
         for name in ("shift", "scale", "rotation")
         for line in ("body.0", "body.1", "probability")
     }
-    assert not any(page.figures for page in off.pages)
+    assert {*on.pages[-1].figures} == {"features_over_time", "map_groups"}
+    assert not any(page.figures for page in off.pages[:-1])
+    assert {*off.pages[-1].figures} == {"map_groups"}
     assert not any("invariance" in key for page in off.pages for key in page.scalars)
 
 

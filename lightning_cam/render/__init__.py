@@ -4,34 +4,42 @@ All pictures share one colour scale, see `scale`. Works on any thread and uses n
 """
 
 from .evidence import OF_CLASSES, OF_REGIONS, OF_VALUES, SwapRow, evidence
-from .paint import outlined, photo_of
+from .paint import outlined, overlay, photo_of
 from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density, scale_end, strength
+from .sheet import SheetRow, sheet
 from .strips import Row, select_steps, strip
 from .summaries import scalar_table
 from .tiles import tile, tile_lines
-from .units import Curve, UnitRow, curve_sheet, unit_sheet
+from .units import CELL, FILTERS_A_SIDE, Curve, UnitRow, curve_sheet, filter_tile, patch_tile, unit_sheet
 
 __all__ = [
     "BAND_NAMES",
+    "CELL",
     "COLOURS",
     "COLOURS_AGAINST",
+    "FILTERS_A_SIDE",
     "OF_CLASSES",
     "OF_REGIONS",
     "OF_VALUES",
     "Curve",
     "Picture",
     "Row",
+    "SheetRow",
     "SwapRow",
     "UnitRow",
     "bands",
     "curve_sheet",
     "density",
     "evidence",
+    "filter_tile",
     "outlined",
+    "overlay",
+    "patch_tile",
     "photo_of",
     "scalar_table",
     "scale_end",
     "select_steps",
+    "sheet",
     "strength",
     "strip",
     "tile",

@@ -14,6 +14,7 @@ from .scale import Picture
 
 CELL, SMALL = 76, 30  # sides of a patch and of a filter, in pixels
 MOST_FILTERS = 64
+FILTERS_A_SIDE = 4  # of one tile
 LINE = 24  # height of a line of text
 PANEL_WIDTH, PANEL_HEIGHT = 300, 200
 BEYOND = 0.3  # a grey that few patches have
@@ -83,6 +84,20 @@ def _draw_unit(canvas: Image.Image, top: int, row: UnitRow, n: int) -> None:
         for i, image in enumerate([] if images is None else images):
             picture = photo_of(_beyond_grey(image) if images is row.patches else _signed(image), CELL)
             canvas.paste(Image.fromarray(picture), (left + i * (CELL + GAP), top + LINE))
+
+
+def patch_tile(patch: Tensor) -> Picture:
+    """A patch ``(C, P, Q)`` as it is drawn in a row; NaN is beyond the image."""
+    return photo_of(_beyond_grey(patch), CELL)
+
+
+def filter_tile(filters: Tensor) -> Picture:
+    """The first filters ``(K, C, h, w)``, at most 16, on one tile."""
+    canvas, side = Image.new("RGB", (CELL, CELL), PAPER), CELL // FILTERS_A_SIDE
+    for i, kernel in enumerate(filters[: FILTERS_A_SIDE**2]):
+        at = (i % FILTERS_A_SIDE * side, i // FILTERS_A_SIDE * side)
+        canvas.paste(Image.fromarray(photo_of(kernel, side - 1)), at)
+    return np.asarray(canvas)
 
 
 def _beyond_grey(patch: Tensor) -> Tensor:

@@ -8,15 +8,16 @@ from functools import cached_property, partial
 from ..audit import AuditResult
 from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
-from ..render import scale_end
+from ..render import Picture, scale_end
 from ..text import error_text
 from ..verdict import Verdict
+from .map_groups import groups_figure
 from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, facts_of, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, glances
 from .snapshot import MOST_PROBES, Portraits
-from .units import with_figures
+from .units import UnitFrame, units_over_time, with_figures
 from .worker import MOST_REMEMBERED_FAILURES, Worker
 
 NO_RUN = Run()
@@ -54,6 +55,8 @@ class Album:
         # Numbers are cheap: whoever wants pictures at all gets a page of as many probes as it has room for.
         self._portrayed = shown_probes(probe.targets, max(n_images, MOST_PROBES) if n_images else 0)
         self._frames: list[Frame] = []
+        self._units: list[UnitFrame] = []
+        self._last: Report | None = None  # whose maps are grouped at the end
         self._swapped: Report | None = None  # the last one of a check that swapped cues: the verdict rests on it
         self._end = 0.0  # of the colours so far; it never falls, so that few pictures of a run have another scale
         self._portraits: Portraits | None = None
@@ -80,11 +83,14 @@ class Album:
         if len(self._frames) == MAX_FRAMES:
             del self._frames[1::2]
         self._frames += [] if drawn else [frame]
-        self._swapped = report if report.effects else self._swapped
+        self._last, self._swapped = report, report if report.effects else self._swapped
         numbers = in_numbers(report, reading, frame.shown if drawn else self._portrayed)
         page = partial(self._check_page, frame, numbers, verdict, alert=alert, so_far=tuple(self._frames))
         if learning is not None:
             page = partial(with_figures, page, learning)
+            if len(self._units) == MAX_FRAMES:
+                del self._units[1::2]
+            self._units.append(UnitFrame.of(reading.step, learning))
         bare = Page(self._name, reading.step, reading.epoch, reading.scalars, verdict=verdict, alert=alert)
         if not self._worker.submit(self._signed(page, bare, is_final=is_final), wait=alert):
             line = replace(bare, verdict=None, run=self._run)
@@ -113,17 +119,24 @@ class Album:
         reviewable: Probe | None = None,
     ) -> None:
         """Queues the last page, which is never dropped. ``reviewable`` is a probe to keep for a review of its masks."""
-        frames = tuple(self._frames)
+        frames, units, report = tuple(self._frames), tuple(self._units), self._last
 
         def last() -> Page:
             page = final_page(self._probe, frames, history, self._name, verdict, evidence, alert=alert)
             is_against = bool(frames) and frames[-1].is_against
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
-            return replace(page, mistakes=shown, reviewable=reviewable)
+            figures = self._last_figures(units, report)
+            return replace(page, mistakes=shown, reviewable=reviewable, figures=figures)
 
         step, epoch = history[-1].step, history[-1].epoch
         bare = Page(self._name, step, epoch, verdict=verdict, alert=alert)
         self._worker.submit(self._signed(last, bare, is_final=True), wait=True)
+
+    def _last_figures(self, units: Sequence[UnitFrame], report: Report | None) -> dict[str, Picture]:
+        """Where nobody looks at pictures, none."""
+        figures = {"features_over_time": units_over_time(units)} if units else {}
+        groups = groups_figure(self._probe, report) if report is not None and len(self._shown) else None
+        return figures if groups is None else {**figures, "map_groups": groups}
 
     def say_off(self, page: Page) -> None:
         """Queues the page that says why nothing is looked at any more. It is never dropped."""

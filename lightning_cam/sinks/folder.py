@@ -39,9 +39,10 @@ class FolderSink:
     """Keeps pictures, the series of scalars, the verdict and a summary as files.
 
     ``step_00000012/<probe>.png``, ``history.jsonl`` (a line per check), ``verdict.json`` and ``report.html`` (the run
-    as one page) at each check; at the end ``evolution.png``, ``evidence_<cue>.png`` and ``summary.md``. If masks were
-    guessed, ``probe`` has the pictures in full, for ``lightning-cam masks``. A file is either whole or not there. A run
-    that is resumed into the same folder continues the series; a step that comes again replaces the earlier one.
+    as one page) at each check; at the end ``evolution.png``, ``map_groups.png``, ``evidence_<cue>.png`` and
+    ``summary.md``. If masks were guessed, ``probe`` has the pictures in full, for ``lightning-cam masks``. A file is
+    either whole or not there. A run that is resumed into the same folder continues the series; a step that comes again
+    replaces the earlier one.
 
     Args:
         path: The folder; made when the first page comes. Where it has files of yours with the same names, or another
@@ -203,8 +204,9 @@ def _pictures(page: Page) -> dict[str, bytes]:
     files = {}
     for tile in page.tiles:
         files[f"step_{page.step:08d}/{safe_name(tile.name)}.png"] = tile.png
+    place = f"step_{page.step:08d}/" if page.text is None else ""
     for name, picture in page.figures.items():
-        files[f"step_{page.step:08d}/{name}.png"] = png(picture)
+        files[f"{place}{name}.png"] = png(picture)
     if page.strip is not None:
         files["evolution.png"] = png(page.strip)
     for cue, picture in page.evidence.items():

@@ -101,7 +101,8 @@ class Page:
         images: What the verdict rests on; None where no cue was swapped.
         mistakes: The surest ones of the whole validation set; only the last page of a fit has them.
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
-        figures: ``(h, w, 3)`` uint8 pictures of a check by name, such as "features"; they belong to no single probe.
+        figures: ``(h, w, 3)`` uint8 pictures by name that belong to no single probe: of a check, such as "features", or
+            of the whole fit, such as "map_groups".
         facts: What was looked at and how, for people whom the run's name tells nothing.
         reviewable: The probe, on the last page of a fit whose masks were guessed: a folder keeps it for a review.
     """

@@ -1,5 +1,6 @@
 """What the page of a run says, as JSON: the verdict, its findings and cues, and the audit of the data."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..audit import AuditResult
@@ -20,6 +21,29 @@ HEADLINES = {
 }
 _PERCENT = "\N{NO-BREAK SPACE}%"  # a line does not end before it
 NOT_JUDGED = "No verdict: no cue was swapped"
+
+
+FIGURES = {  # heading and explanation by name
+    "map_groups": (
+        "Pictures with like maps",
+        "The probe's pictures in groups by where the model looks, at the end of the fit. Each row has the mean map of "
+        "a group and some of its pictures. The groups convict nobody.",
+    ),
+    "methods": ("Methods side by side", "Maps of the true class by each method, from the same passes."),
+    "features_over_time": (
+        "What units have learnt, over time",
+        "For each check: the filters of the first convolution, and the patch that each unit answers to most.",
+    ),
+    "features": (
+        "What units answer to, at the last check",
+        "The patches of the probe to which each unit answers most, and what in them it answers to.",
+    ),
+    "invariance": (
+        "How features move with the picture, at the last check",
+        "How far the features of a layer move while the picture is shifted, enlarged and turned, and the probability "
+        "of the right class meanwhile.",
+    ),
+}
 
 
 def verdict_entry(verdict: Verdict | None) -> dict[str, Any]:
@@ -126,3 +150,9 @@ def place(value: float) -> float:
     (0.0, 100.0, 100.0)
     """
     return round(100 * min(max((value - WORST) / (BEST - WORST), 0.0), 1.0), 2)
+
+
+def figures_entry(figures: Mapping[str, str]) -> list[dict[str, str]]:
+    """Pictures that belong to no single probe, in the order of `FIGURES`, each with its heading and what it shows."""
+    rows = [(*FIGURES[name], figures[name]) for name in FIGURES if name in figures]
+    return [{"title": title, "text": text, "picture": picture} for title, text, picture in rows]

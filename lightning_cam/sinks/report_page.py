@@ -15,7 +15,7 @@ from ..text import printable
 from ..verdict import Verdict
 from .page import Page
 from .page_numbers import check_entry, curve_values, mistakes_entry, portraits_entry
-from .page_words import audit_entry, verdict_entry
+from .page_words import audit_entry, figures_entry, verdict_entry
 from .snapshot import Portraits, data_uri
 from .wording import swapped, undrawn
 
@@ -38,6 +38,7 @@ class RunPage:
         evidence: Data URIs by cue.
         audit: Of the training data.
         mistakes: Of the whole validation set.
+        figures: Data URIs of the last pictures that belong to no single probe, by name.
     """
 
     checks: dict[int, str] = field(default_factory=dict)
@@ -47,6 +48,7 @@ class RunPage:
     evidence: dict[str, str] = field(default_factory=dict)
     audit: AuditResult | None = None
     mistakes: Mapping[str, Any] | None = None
+    figures: dict[str, str] = field(default_factory=dict)
 
     def add(self, page: Page) -> None:
         """Takes over what a page says. A check that comes again without pictures keeps its maps."""
@@ -63,6 +65,7 @@ class RunPage:
         self.audit = page.audit or self.audit
         if page.mistakes is not None:
             self.mistakes = mistakes_entry(page.mistakes)
+        self.figures |= {name: data_uri(picture) for name, picture in page.figures.items()}
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
 
     def _show(self, portraits: Portraits) -> None:
@@ -100,6 +103,7 @@ class RunPage:
             "facts": {key: printable(value) for key, value in facts.items() if value != ""},
             "margin": MARGIN,
             "mistakes": self.mistakes,
+            "figures": figures_entry(self.figures),
         }
 
     def drawn(self, words: Mapping[str, Any]) -> str:

@@ -27,7 +27,8 @@ class RunSeries:
             if is_kept(self._n_checks - 1, MOST_EVENTS):
                 yield CHECK, self._run.checks[page.step]
         if page.is_final or page.alert or is_kept(self._n_checks, MOST_EVENTS):
-            yield WORDS, embedded(self._run.words_after(page, versions))
+            words = self._run.words_after(page, versions)  # its figures once: the file only grows
+            yield WORDS, embedded(words if page.is_final else {**words, "figures": []})
 
 
 def is_kept(n: int, n_full: int) -> bool:

@@ -98,7 +98,7 @@ class TensorBoardSink:
             run.n_drawn += 1
         shown = page.tiles if page.alert or is_kept(run.n_drawn - 1, MOST_DRAWN) else ()
         pictures = {printable(tile.name): tile.image for tile in shown}
-        pictures |= dict(page.figures) if shown else {}
+        pictures |= dict(page.figures) if shown or page.text is not None else {}
         if page.strip is not None:
             pictures["evolution"] = page.strip
         pictures |= {f"evidence/{printable(cue)}": picture for cue, picture in page.evidence.items()}

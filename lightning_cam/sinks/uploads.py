@@ -97,7 +97,8 @@ class Uploads:
         facts = {} if page.verdict is None or report is None else standing(page.verdict, is_final=page.is_final)
         keyed = {f"{page.prefix}/{key}": value for key, value in facts.items()}
         tiles = self._thinned.of(page)
-        figures = {name: Picture(image, f"{name} at step {page.step}") for name, image in page.figures.items() if tiles}
+        shown = page.figures if tiles or page.text is not None else {}
+        figures = {name: Picture(image, f"{name} at step {page.step}") for name, image in shown.items()}
         return Upload(tiles, {**_pictures(page), **figures}, report, keyed)
 
 
