@@ -117,3 +117,14 @@ def test_one_threshold_is_refused() -> None:
     maps, masks = cases((4, 5), (13, 11))
     with pytest.raises(ValueError, match="two thresholds or more"):
         localisation.box_accuracy(maps, masks, n_thresholds=1)
+
+
+def test_a_volume_of_equal_slices_is_its_slice() -> None:
+    maps, masks = cases((4, 5), (13, 11))
+    deep_maps, deep_masks = (each[:, None].expand(-1, 3, -1, -1) for each in (maps, masks))
+
+    assert localisation.pointing_hits(deep_maps, deep_masks).equal(localisation.pointing_hits(maps, masks))
+    of_slices, of_volumes = (localisation.pixel_precision(*each) for each in ((maps, masks), (deep_maps, deep_masks)))
+    assert of_volumes.average == pytest.approx(of_slices.average)
+    deep = localisation.box_accuracy(deep_maps, deep_masks, n_thresholds=5)
+    assert deep.overlaps == pytest.approx(localisation.box_accuracy(maps, masks, n_thresholds=5).overlaps, abs=1e-6)

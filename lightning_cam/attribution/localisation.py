@@ -5,7 +5,6 @@ are stretched to the masks bilinearly. Undefined is NaN, for that image only: a 
 an object without a mask. Volumes have one axis more, first of the space.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +19,7 @@ POINTING_TOLERANCE = 15  # pixels (Zhang et al. 2018, section 4.1)
 _ROUNDING = 1e-6  # a pixel of exactly the threshold may lie on either side
 
 
-def boxes(maps: Tensor, size: Sequence[int], *, share: float = SHARE) -> Tensor:
+def boxes(maps: Tensor, size: tuple[int, ...], *, share: float = SHARE) -> Tensor:
     """Boxes ``(N, 4)`` as ``x1, y1, x2, y2`` around the largest region of ``map >= share of its maximum``.
 
     (Zhou et al. 2016, section 3.2; Selvaraju et al. 2017, section 4.1, with a share of 0.15.) Regions are 4-connected.
