@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from house import reference_attention as reference
-from lightning_cam import Probe, pixels
+from lightning_cam import Probe, examine, pixels
 from lightning_cam.attribution.attending import rolled
 
 
@@ -172,3 +172,106 @@ class Hidden(nn.Module):
 def test_attention_that_nobody_sees_is_refused(explain: Any) -> None:
     with pytest.raises(ValueError, match="no attention between all patches"):
         explain(Hidden(), probe())
+
+
+class Output(dict[str, Any]):
+    """As Hugging Face's: a dictionary whose values are attributes, too."""
+
+    __getattr__ = dict.__getitem__
+
+
+class AsHuggingFace(nn.Module):
+    """Class token, registers behind it, patches; eager attention with its softmax in float32, or fused with a scale."""
+
+    def __init__(self, way: str, n_registers: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.way, self.stem = way, nn.Conv2d(3, 8, 4, 4)
+        self.cls = nn.Parameter(torch.randn(1, 1, 8))
+        self.registers = nn.Parameter(torch.randn(1, n_registers, 8))
+        self.norms = nn.ModuleList(nn.LayerNorm(8) for _ in range(3))
+        self.layers = nn.ModuleList(nn.ModuleDict({name: nn.Linear(8, 8) for name in "qkvo"}) for _ in range(3))
+        self.classifier = nn.Linear(8, 3)
+
+    def forward(self, pixel_values: Tensor) -> Output:
+        patches = self.stem(pixel_values).flatten(2).mT
+        first = [each.expand(len(patches), -1, -1) for each in (self.cls, self.registers)]
+        hidden, attentions = torch.cat([*first, patches], 1), []
+        for norm, layer in zip(self.norms, self.layers, strict=True):
+            normed = norm(hidden)
+            q, k, v = (layer[name](normed).unflatten(2, (2, 4)).transpose(1, 2) for name in "qkv")
+            if self.way == "eager":
+                weights = F.softmax((q @ k.mT) * 0.5, dim=-1, dtype=torch.float32).to(q.dtype)
+                attentions.append(weights.detach())
+                mixed = weights @ v
+            else:
+                mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=None, dropout_p=0.0, scale=0.5)
+            hidden = hidden + layer["o"](mixed.transpose(1, 2).flatten(2))
+        return Output(loss=None, logits=self.classifier(hidden[:, 0]), attentions=attentions)
+
+
+def rollout_of(attentions: list[Tensor], n_first: int, size: tuple[int, int]) -> Tensor:
+    """From the matrices that a model gives away itself."""
+    flow = torch.eye(attentions[0].shape[-1])
+    for each in attentions:
+        flow = (0.5 * each.mean(1) + 0.5 * torch.eye(each.shape[-1])) @ flow
+    return flow[:, 0, n_first:].unflatten(1, size)
+
+
+@pytest.mark.parametrize("n_registers", [0, 4])
+def test_outputs_in_the_form_of_hugging_face_are_unwrapped_and_registers_left_out(n_registers: int) -> None:
+    eager, fused = (AsHuggingFace(way, n_registers).eval() for way in ("eager", "fused"))
+    images = probe()
+
+    found = pixels.attention_rollout(eager, images)
+
+    own = eager(images.images).attentions
+    assert torch.allclose(found, stretched(rollout_of(own, 1 + n_registers, (2, 3))), atol=1e-6)
+    assert torch.allclose(pixels.attention_rollout(fused, images), found, atol=1e-6)
+    relevances = [pixels.attention_relevance(model, images) for model in (eager, fused)]
+    assert torch.allclose(*relevances, atol=1e-6)
+    assert relevances[0].std() > 0
+    assert examine(eager, images, trials=()).grid_maps.shape == (3, 2, 3)
+
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+OF_HUGGING_FACE = {  # and the tokens before the patches
+    "ViT": 1,
+    "DeiT": 2,
+    "Dinov2": 1,
+    "Dinov2WithRegisters": 5,
+}
+
+
+def of_hugging_face(name: str, **options: Any) -> nn.Module:
+    """Random weights, nothing is downloaded."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    configuration = getattr(transformers, f"{name}Config")(num_labels=3, image_size=64, **options)
+    model: nn.Module = getattr(transformers, f"{name}ForImageClassification")(configuration)
+    return model.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_HUGGING_FACE)
+def test_transformers_of_hugging_face_have_the_rollout_of_their_own_attentions(name: str) -> None:
+    model, images = of_hugging_face(name, patch_size=8, **SMALL), probe(2, (64, 64))
+
+    found, relevance = pixels.attention_rollout(model, images), pixels.attention_relevance(model, images)
+
+    model.set_attn_implementation("eager")  # type: ignore[operator] # theirs: else it gives no matrices away
+    own = model(images.images, output_attentions=True).attentions
+    expected = stretched(rollout_of([each.detach() for each in own], OF_HUGGING_FACE[name], (8, 8)), (64, 64))
+    assert torch.allclose(found, expected, atol=1e-6)
+    assert relevance.std() > 0
+    assert examine(model, images, trials=()).grid_maps.shape == (2, 8, 8)
+
+
+@pytest.mark.slow
+def test_windows_of_hugging_face_have_grad_cam_alone() -> None:
+    options = {"patch_size": 4, "embed_dim": 16, "depths": [1, 2], "num_heads": [2, 4], "window_size": 4}
+    model, images = of_hugging_face("Swin", **options), probe(2, (64, 64))
+
+    with pytest.raises(ValueError, match=r"within windows .* use Grad-CAM"):
+        pixels.attention_rollout(model, images)
+    assert examine(model, images, trials=()).grid_maps.std() > 0
