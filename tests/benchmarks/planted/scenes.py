@@ -39,6 +39,11 @@ def conflicting(run: Run, split: str, *, leaves: Path | None, parts: tuple[bool,
     return _painted(run, split, leaves, labels, *(others if part else labels for part in parts))
 
 
+def cue_values(run: Run, split: str, *, leaves: Path | None, strength: float) -> Labels:
+    """Whose class's cue each picture of `pictures` shows; of two cues, the one behind."""
+    return _drawn_values(run, split, _labels(run, split, leaves), strength, 0)
+
+
 def _labels(run: Run, split: str, leaves: Path | None) -> Labels:
     """Classes of the objects; shuffled where the object shall say nothing."""
     labels = objects(run.task, run.n_classes, run.seed, split, leaves).labels
@@ -78,19 +83,19 @@ def paint(
     """A finished picture ``(SIZE, SIZE, 3)`` and its object's mask; the first value lies behind, the other in front."""
     behind, front = values
     right, down = cue.place(behind, n, rng)
-    alpha, colour = _placed(sprite, right, down)
+    alpha, colour = placed(sprite, right, down)
     picture = cue.background(behind, n, rng).clip(0, 255) * (1 - alpha) + colour * alpha
     mask = alpha[..., 0] > 0.5
     return cue.finish(picture, mask, front, n, rng).round().clip(0, 255).astype(np.uint8), mask
 
 
-def _placed(
-    sprite: npt.NDArray[np.uint8], right: float, down: float
+def placed(
+    sprite: npt.NDArray[np.uint8], right: float, down: float, size: int = SIZE
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Opacity ``(SIZE, SIZE, 1)`` from 0 to 1 and colour ``(SIZE, SIZE, 3)`` of the object put in its place."""
+    """Opacity ``(size, size, 1)`` from 0 to 1 and colour ``(size, size, 3)`` of the object put in its place."""
     rows, columns = (np.flatnonzero(sprite[..., 3].any(axis)) for axis in (1, 0))
     figure = sprite[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float)
-    top, left = (int(share * (SIZE - side) + 0.5) for share, side in zip((down, right), figure.shape, strict=False))
-    canvas = np.zeros((SIZE, SIZE, 4))
+    top, left = (int(share * (size - side) + 0.5) for share, side in zip((down, right), figure.shape, strict=False))
+    canvas = np.zeros((size, size, 4))
     canvas[top : top + figure.shape[0], left : left + figure.shape[1]] = figure
     return canvas[..., 3:] / 255, canvas[..., :3]
