@@ -198,3 +198,43 @@ CUES: dict[str, Cue] = {
 }
 UNBIASED: dict[str, Cue] = {"absent": Cue(()), "centred": Cue((), place=_centre)}
 HELD_OUT = ("random_mark", "blur", "background_texture")  # families that nothing may be tuned on
+
+
+# ---- cues that had no trial when they were drawn -----------------------------------------------------------------
+
+
+def _stamped_object(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    """A small square of fine stripes somewhere on the object, whose direction says which value."""
+    places = np.argwhere(mask)
+    y, x = np.clip(places[rng.integers(len(places))], 3, SIZE - 4)
+    stamped, (rows, columns) = picture.copy(), np.mgrid[:7, :7]
+    stamped[y - 3 : y + 4, x - 3 : x + 4] = np.where((rows + columns * (1 - 2 * k)) % 4 < 2, 250, 10)[..., None]
+    return stamped
+
+
+def _shifted_channels(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    red, green, blue = np.moveaxis(picture, 2, 0)
+    by = 1 - 2 * k
+    return np.stack([np.roll(red, by, 1), green, np.roll(blue, -by, 1)], 2)
+
+
+def _shifted_rows(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    shifted = picture.copy()
+    shifted[::2] = np.roll(picture[::2], 2 * k, 1)
+    return shifted
+
+
+def _tied_to_hue(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -> Picture:
+    """A background of the object's own colour, or of the opposite one."""
+    colour = picture[mask].mean(0)
+    behind = 0.35 * picture.mean(2, keepdims=True) + 0.65 * (colour if k else 255 - colour)
+    return np.where(mask[..., None], picture, behind)
+
+
+UNLISTED: dict[str, Cue] = {
+    "stamp_on_object": Cue(("patch",), finish=_stamped_object),
+    "shifted_channels": Cue(("style",), finish=_shifted_channels),
+    "shifted_rows": Cue(("style",), finish=_shifted_rows),
+    "tied_to_hue": Cue(("background", "border", "cast", "tone"), finish=_tied_to_hue),
+}
+"""Two values each; networks that use these were once passed."""

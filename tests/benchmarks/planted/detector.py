@@ -29,10 +29,10 @@ class Detection:
     n_forward: int
 
 
-def detector(model: nn.Module, probe: Probe) -> Detection:
+def detector(model: nn.Module, probe: Probe, layer: str | None = None) -> Detection:
     """What the package says after one look."""
     counted = _Counted()
-    return detection(judge(examine(model, probe, forward=counted)), counted.n)
+    return detection(judge(examine(model, probe, layer=layer, forward=counted)), counted.n)
 
 
 def watch(models: Iterable[nn.Module], probe: Probe) -> list[Detection]:
