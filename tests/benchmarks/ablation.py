@@ -134,6 +134,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only runs whose name has this regular expression")
     parser.add_argument("--rules", default="", help="only rules whose name has this regular expression")
     parser.add_argument("--probe", type=int, choices=tuple(runs.PROBES), default=96, help="how many images to look at")
+    parser.add_argument(
+        "--agree", type=float, help="how often cues agree with labels in the probe; else as in training"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.kept.mkdir(parents=True, exist_ok=True)
@@ -150,12 +153,13 @@ def main() -> None:
 
 def answers(run: plan.Run, rules: Sequence[str], options: argparse.Namespace) -> dict[str, Answers]:
     """By rule, what is said without it."""
-    path = options.kept / f"{run.name}-{options.probe}.json"
+    shown = run if options.agree is None else replace(run, strength=options.agree)
+    path = options.kept / f"{run.name}-{options.probe}-{shown.strength:.2f}.json"
     kept: dict[str, Answers] = json.loads(path.read_text()) if path.exists() else {}
     missing = [rule for rule in rules if rule not in kept]
     if missing:
         record = runs.load(runs.path_of(run, options.cache))
-        probe, model = runs.probe_of(run, options.probe, options.leaves), record.model()
+        probe, model = runs.probe_of(shown, options.probe, options.leaves), record.model()
         probes = dict(zip(scoring.GIVEN, (probe, scoring.without_masks(probe)), strict=True))
         truth = scoring.truth_of(record, options.cache, options.leaves)["reliance"]
         looks = {given: _look(model, each, trials.STANDARD) for given, each in probes.items()}
