@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 import torch
 
 from house.finished import NETS, forget_project, make_project
-from lightning_cam import cli
+from lightning_cam import Finding, Remedy, Verdict, cli
 from lightning_cam.attribution.outputs import ORDINAL
+from lightning_cam.finished.earlier import with_lost_findings
 from lightning_cam.finished.wording import as_options
 
 Capture = pytest.CaptureFixture[str]
@@ -244,3 +245,27 @@ def test_advice_without_an_argument_stays_as_it_is() -> None:
         "pass --forward package.module:function, a function of module and images that returns -torch.diff(" in ordinal
     )
     assert as_options("the probe has too few images") == "the probe has too few images"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected", "outcome", "lost"),
+    [
+        pytest.param(["corner"], [], (), "INCONCLUSIVE", "corner", id="lost"),
+        pytest.param(["corner", "cast"], ["cast"], (), "WARN", "corner", id="one of two"),
+        pytest.param(["corner"], ["corner"], (), "WARN", "", id="found again"),
+        pytest.param(["corner"], [], ("corner",), "PASS", "", id="now expected"),
+        pytest.param([], [], (), "PASS", "", id="none before"),
+    ],
+)
+def test_a_finding_that_a_review_loses_is_said_and_does_not_pass(
+    before: list[str], now: list[str], expected: tuple[str, ...], outcome: str, lost: str
+) -> None:
+    def verdict(cues: list[str]) -> Verdict:
+        findings = tuple(Finding(cue, "WARN", 0.5, 0.4, 0.6, 0.0, (), Remedy("", ""), "") for cue in cues)
+        return Verdict("WARN" if cues else "PASS", 0.0, findings, (), "none of 2 cues", expected=expected)
+
+    judged = with_lost_findings(verdict(now), verdict(before))
+
+    assert judged.outcome == outcome
+    assert ("the run itself found" in judged.reason) == bool(lost)
+    assert f"the run itself found {lost}" in judged.reason or not lost

@@ -25,6 +25,7 @@ from ..text import printable, shortened, typed
 from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
 from ..verdict import Outcome, Verdict, judge, limits, located, with_remedies_tried, withheld
+from .earlier import verdict_of, with_lost_findings
 from .kept import place_of_pictures
 from .loading import function_named, importing_from, load_model
 from .wording import as_options
@@ -108,7 +109,7 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         with _explained():
             report = examine(model, probe, layer=options.layer, forward=forward)
             left = partial(what_is_left, model, probe, report, forward=forward)
-            verdict = located(with_remedies_tried(_verdict(report, options.expect), left), options.data)
+            verdict = located(with_remedies_tried(_verdict(report, options), left), options.data)
             cues = [finding.cue for finding in verdict.findings if finding.cue in report.effects]
             shown = cues[:MAX_EVIDENCE] if options.out else []
             evidence = [collect_evidence(model, probe, report, cue, forward=forward) for cue in shown]
@@ -155,13 +156,15 @@ def _only_reviewed(options: argparse.Namespace) -> str:
     )
 
 
-def _verdict(report: Report, expected: Sequence[str]) -> Verdict:
+def _verdict(report: Report, options: argparse.Namespace) -> Verdict:
     """As the callback judges: a model that may be one of other classes gets none."""
-    verdict = judge(report, expected)
+    verdict = judge(report, options.expect)
     remark = report.head.remark if report.head and not report.learned and not report.has_one_class else ""
     verdict = withheld(verdict, remark) if remark else verdict
     why_untested = {cue: as_options(why) for cue, why in verdict.why_untested.items()}
-    return replace(verdict, reason=as_options(verdict.reason), why_untested=why_untested)
+    verdict = replace(verdict, reason=as_options(verdict.reason), why_untested=why_untested)
+    earlier = verdict_of(options.data) if options.masks and place_of_pictures(options.data) != options.data else None
+    return with_lost_findings(verdict, earlier) if earlier else verdict
 
 
 def _keep(
