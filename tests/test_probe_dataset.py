@@ -812,6 +812,17 @@ def square(top: int = 2, left: int = 3, size: int = 5) -> Tensor:
     return mask
 
 
+def drawn(values: Tensor) -> Image.Image:
+    return Image.fromarray(values.byte().numpy())
+
+
+def trimap() -> Tensor:
+    """1 on the object, 2 around it, and 3 on the outline."""
+    levels = torch.where(square(), 3, 2)
+    levels[square(top=3, left=4, size=3)] = 1
+    return levels.byte()
+
+
 XYXY = torch.tensor([[3.0, 2.0, 8.0, 7.0]])
 XYWH = torch.tensor([[3.0, 2.0, 5.0, 5.0]])
 
@@ -831,7 +842,11 @@ def boxes_of(values: Tensor, kind: str) -> tv_tensors.BoundingBoxes:
         pytest.param((BYTES, 0), {"masks": [Image.fromarray(square().byte().numpy() * 255)]}, "given", id="PIL"),
         pytest.param((BYTES, 0, tv_tensors.Mask(square())), {}, "given", id="tv mask"),
         pytest.param((BYTES, (0, tv_tensors.Mask(square()))), {}, "given", id="torchvision, two types of target"),
+        pytest.param((BYTES, (0, drawn(square()))), {}, "given", id="torchvision, two types of target as they are"),
+        pytest.param((BYTES, (0, drawn(2 - square().byte()))), {}, "given", id="trimap of pets"),
+        pytest.param((BYTES, 0, tv_tensors.Mask(trimap())), {}, "given", id="trimap with its outline"),
         pytest.param({"image": BYTES, "label": 0, "seg": square()[None]}, {}, "given", id="MONAI"),
+        pytest.param({"image": BYTES, "label": 0, "object_mask": drawn(square())}, {}, "given", id="column of masks"),
         pytest.param((BYTES, 0, tv_tensors.Mask(square()[None].byte())), {}, "given", id="tv mask with a channel"),
         pytest.param((BYTES, 0, tv_tensors.Mask(torch.stack([square(), square(size=2)]))), {}, "given", id="two"),
         pytest.param({"image": BYTES, "label": 0, "mask": square()}, {}, "given", id="mask key"),
@@ -866,6 +881,7 @@ def test_a_mask_comes_from(item: Any, options: dict[str, Any], source: str) -> N
         pytest.param((BYTES, 0), {"boxes": [(50, 50, 60, 60)]}, id="a box outside"),
         pytest.param((BYTES, 0, "square"), {}, id="something else"),
         pytest.param({"image": BYTES, "label": 0, "seg": torch.arange(SIZE**2).view(SIZE, SIZE)}, {}, id="classes"),
+        pytest.param({"pixel_values": BYTES, "labels": 0, "pixel_mask": square()}, {}, id="padding"),
     ],
 )
 def test_without_a_mask_the_mask_is_missing(item: Any, options: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ FEW_LEVELS = 8
 """A grey mask with more levels than two, but no more than these, has numbered regions rather than a soft edge."""
 FRAMED, LARGE = 0.97, 0.5
 """A region that fills this share of its box, and more than this share of the image, is a photograph in a frame."""
+TRIMAP = (1.0, 2.0, 3.0)
+"""Of a trimap: the object, its surroundings, the outline between them. There is no 0, as maps of regions have."""
 SENSIBLE = (0.01, 0.95)
 """Share of the image that a found object covers."""
 
@@ -27,7 +29,8 @@ def binary(values: Tensor) -> Tensor:
     """``(H, W)`` bool from a mask ``(H, W)`` or a stack of them ``(k, H, W)``, of bools or of two grey levels.
 
     Brighter than half of the maximum is the object. A soft or compressed edge, which has many levels in few pixels, is
-    fine; a few levels, or many in many pixels, mean something that only the maker of the mask knows.
+    fine; a few levels, or many in many pixels, mean something that only the maker of the mask knows. The three of a
+    trimap are known: the object, its surroundings, and the outline, which counts as object (Oxford-IIIT Pets).
 
     >>> binary(torch.tensor([[0, 255], [0, 255]], dtype=torch.uint8))
     tensor([[False,  True],
@@ -35,6 +38,8 @@ def binary(values: Tensor) -> Tensor:
     """
     stack = values.float().reshape(-1, *values.shape[-2:])
     levels = np.unique(stack.numpy())
+    if {*TRIMAP[:2]} <= {*levels.tolist()} <= {*TRIMAP}:
+        return (stack != TRIMAP[1]).any(0)
     shares = stack / max(float(levels[-1]), torch.finfo().tiny)
     between, bright = ((shares > 0.1) & (shares < 0.9)).sum(), (shares >= 0.9).sum()
     several = len({0.0, *levels.tolist()}) > 2 and (len(levels) <= FEW_LEVELS or between > bright)

@@ -31,6 +31,7 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
     if isinstance(item, (tuple, list)) and len(item) >= 2:
         image, target, *rest = _in_usual_order(item)
         if isinstance(target, (tuple, list)):  # torchvision, where a target has several types
+            target = [tv_tensors.Mask(part) if isinstance(part, Image.Image) else part for part in target]
             regions = [part for part in target if isinstance(part, (tv_tensors.Mask, tv_tensors.BoundingBoxes))]
             others = [part for part in target if not any(part is region for region in regions)]
             target, rest = (others[0], [*rest, *regions]) if regions and len(others) == 1 else (target, rest)
@@ -83,4 +84,6 @@ def _may_be_image(value: Any) -> bool:
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:
     masks = [tv_tensors.Mask(item[key]) for key in MASK_KEYS if item.get(key) is not None]
     others = [item[key] for key in SEGMENTATION_KEYS if isinstance(item.get(key), (Tensor, np.ndarray, Image.Image))]
+    # A column such as "object_mask"; "attention_mask" and "pixel_mask" are numbers.
+    others += [value for key, value in item.items() if str(key).endswith("_mask") and isinstance(value, Image.Image)]
     return [*masks, *item.values(), *(mask for mask in map(tv_tensors.Mask, others) if len(mask.unique()) <= 2)]
