@@ -403,3 +403,16 @@ def test_a_column_of_a_manifest_and_a_function_of_a_path_are_attributes(
     printed = capsys.readouterr().err
     assert "no column 'place'" in printed
     assert "pass a function from a path to a value" in printed
+
+
+def test_a_table_gives_attributes() -> None:
+    class Table:  # of pandas, whose import takes seconds
+        columns = ("site", "age")
+
+        def to_dict(self, orient: str) -> Any:
+            assert orient == "list"
+            return {"site": ["a", "b"], "age": [1.0, float("nan")]}
+
+    probe = Probe(torch.zeros(2, 3, 4, 4), torch.tensor([0, 1]), attributes=Table())
+
+    assert probe.attributes == {"site": ("a", "b"), "age": ("1.0", "")}

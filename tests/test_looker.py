@@ -13,12 +13,18 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from house import loops
 from house.shortcut import BORDER, CLASSES, framed_probe, trained_on_frames
 from house.twins import digest
 from lightning_cam import LightningCAMWarning, Looker, Probe, ShortcutError
 from lightning_cam.cli import main
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return loops.network()
 
 
 def looker(folder: Path, *, planted: bool = True, n: int = 96, **options: Any) -> Looker:
@@ -177,6 +183,7 @@ def test_between_looks_hooks_only_read_and_afterwards_there_are_none(tmp_path: P
     assert state(model) == before
 
 
+@pytest.mark.filterwarnings("ignore:lightning_cam. the model ran no batch")
 def test_stop_and_raise_reach_the_loop(tmp_path: Path) -> None:
     watch = looker(tmp_path, trials=("background",), n=40, sinks=[], on_shortcut="stop")
     watch.look(Reader(), 0)
@@ -274,3 +281,29 @@ def test_a_model_in_a_wrapper_for_processes_is_looked_at_as_itself(tmp_path: Pat
     watch.finish()
 
     assert watch.history[0].scalars["cam/probe_accuracy"] == 1
+
+
+def averaged() -> tuple[nn.Module, AveragedModel, Probe]:
+    model = network()
+    return model, AveragedModel(model), framed_probe(classes=CLASSES)
+
+
+def test_a_copy_that_runs_no_batch_is_not_compared_and_that_is_said() -> None:
+    model, average, probe = averaged()
+    watch = Looker(probe, sinks=[], verbose=False, trials=())
+    watch.look(average, 0)
+    model(probe.inputs())
+    watch.look(average, 1)
+    with pytest.warns(LightningCAMWarning, match=r"was not compared with your batches.*\(EMA\), look at the model"):
+        watch.finish()
+
+    assert "2 checks, verdict" in repr(watch)
+
+
+def test_a_copy_is_compared_with_what_the_model_was_given() -> None:
+    model, average, probe = averaged()
+    with Looker(probe, sinks=[], verbose=False, trials=()) as watch:
+        watch.look(model, 0)
+        model(probe.inputs() * 255)
+        with pytest.warns(LightningCAMWarning, match="there will be no verdict. The probe is not what the model sees"):
+            watch.look(average, 1)

@@ -18,6 +18,8 @@ from torchvision.datasets import FakeData, ImageFolder
 from torchvision.models import ResNet18_Weights
 from torchvision.transforms import v2
 
+from house.tasks import Listed
+from lightning_cam import LightningCAMWarning
 from lightning_cam.probe import Normalize, Probe
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -488,7 +490,7 @@ def test_what_cannot_be_indexed_is_refused_with_the_way_out(dataset: Any) -> Non
     [
         pytest.param([], "at least one image, got an empty data set", id="no items"),
         pytest.param([noise(0)], r"must be \(image, target, ...\) or a dict, got Tensor", id="an image alone"),
-        pytest.param([{"picture": 1, "label": 0}], "image must be under image or img or", id="no image key"),
+        pytest.param([{"drawing": 1, "label": 0}], "image must be under image or img or", id="no image key"),
         pytest.param([{"image": BYTES}], "label must be under label or target", id="no label key"),
         pytest.param([(BYTES, "cat")], "one class index, got 'cat'", id="a text as target"),
         pytest.param([(BYTES, torch.tensor([1, 2, 0]))], "one class index, got Tensor", id="several classes"),
@@ -1020,3 +1022,40 @@ def test_255_is_a_class_among_many() -> None:
     items = [(BYTES, label) for label in range(250, 256)]
 
     assert 255 in Probe.from_dataset(items).targets.tolist()
+
+
+@pytest.mark.parametrize("keys", [("x", "y"), ("Image", "Class"), ("photo", "category"), ("inputs", "targets")])
+def test_the_usual_names_of_image_and_label_are_known(keys: tuple[str, str]) -> None:
+    image, label = keys
+    probe = Probe.from_dataset(Listed([{image: torch.rand(3, 8, 8), label: i % 2} for i in range(8)]))
+
+    assert sorted(probe.targets.tolist()) == [0] * 4 + [1] * 4
+
+
+TWO_NUMBERS = "an item has two whole numbers beside its image, and the first was taken as its class"
+
+
+def test_of_two_whole_numbers_the_choice_is_said() -> None:
+    items = [(torch.rand(3, 8, 8), i // 2 % 2, i % 2) for i in range(16)]
+    with pytest.warns(LightningCAMWarning, match=TWO_NUMBERS):
+        Probe.from_dataset(Listed(items))
+
+
+@pytest.mark.parametrize(
+    ("items", "options"),
+    [
+        ([(torch.rand(3, 8, 8), i % 2, i) for i in range(16)], {}),
+        ([(torch.rand(3, 8, 8), i % 2, 0) for i in range(16)], {}),
+        ([(torch.rand(3, 8, 8), i % 2, i % 2) for i in range(16)], {}),
+        ([(torch.rand(3, 8, 8), i // 2 % 2, i % 2) for i in range(16)], {"attributes": {"site": 2}}),
+    ],
+    ids=["an index", "a constant", "the class again", "a known site"],
+)
+def test_a_number_that_is_no_class_is_not_asked_about(items: list[Any], options: dict[str, Any]) -> None:
+    assert len(Probe.from_dataset(Listed(items), **options)) == 16
+
+
+@pytest.mark.parametrize("pair", [torch.rand(2, 3, 8, 8), (torch.rand(3, 8, 8), torch.rand(3, 8, 8))])
+def test_two_pictures_in_an_item_are_told_how_to_be_read(pair: Any) -> None:
+    with pytest.raises(ValueError, match=r"as in pairs of pictures; .*'rest': \{'other': item\[0\]\[1\]\}"):
+        Probe.from_dataset(Listed([(pair, i % 2) for i in range(8)]))

@@ -1,5 +1,6 @@
 """Models that are given more than images: the rest stays with its picture, and only pictures are edited."""
 
+import json
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from house.twins import digest
 from lightning_cam import CAMCallback, LightningCAMWarning, Looker, Probe, cams, examine, pixels
 from lightning_cam.examination import collect_evidence
 from lightning_cam.intervention import STANDARD
+from lightning_cam.probe import storage
 from lightning_cam.probe.rest import numbered, rows_of
 
 
@@ -179,13 +181,63 @@ def test_explanations_of_pixels_carry_the_rest(name: str) -> None:
     torch.testing.assert_close(explain(model, made), torch.cat(one_by_one), rtol=1e-3, atol=1e-5)
 
 
-def test_selecting_keeps_the_rest_with_its_picture_and_saving_leaves_it_out(tmp_path: Path) -> None:
+def test_selecting_keeps_the_rest_with_its_picture() -> None:
     made = probe(n=8)
-    made.save(tmp_path)
 
     assert torch.equal(made.select([3, 1]).rest["0"], made.rest["0"][[3, 1]])
-    assert Probe.load(tmp_path).rest is None
     assert "rest: 0" in repr(made)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        torch.rand(8),
+        [torch.arange(8), torch.rand(8, 2, 3) > 0.5],
+        {"../flag": torch.arange(8).to(torch.uint8), "half": torch.rand(8, 1).bfloat16()},
+    ],
+    ids=["one", "in order", "named"],
+)
+def test_a_saved_probe_keeps_its_rest(rest: Any, tmp_path: Path) -> None:
+    made = probe(n=8, rest=rest)
+    made.save(tmp_path)
+    loaded = Probe.load(tmp_path)
+
+    assert list(loaded.rest) == list(made.rest)
+    assert all(torch.equal(loaded.rest[name].double(), rows.double()) for name, rows in made.rest.items())
+    assert loaded.fingerprint == made.fingerprint != made.with_rest(None).fingerprint
+
+
+@pytest.mark.parametrize("names", [[], ["a", "b"], 3, [None]])
+def test_a_manifest_whose_rest_was_changed_is_refused(names: Any, tmp_path: Path) -> None:
+    made = probe(n=8, rest={"flag": torch.zeros(8)})
+    made.save(tmp_path)
+    manifest = tmp_path / "manifest.json"
+    facts = {key: value for key, value in json.loads(manifest.read_text()).items() if key != "checksum"}
+    facts["rest"] = names
+    manifest.write_text(json.dumps({**facts, "checksum": storage._checksum(facts)}))
+
+    with pytest.raises((ValueError, KeyError)):
+        Probe.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rest", "options", "words"),
+    [
+        ({"flg": torch.zeros(8, 1)}, {}, r"Two.forward\(\) takes \(images, flag\), and the rest of the probe is flg"),
+        ([torch.zeros(8, 1)] * 2, {}, "too many positional arguments"),
+        (torch.zeros(8, 1), {"forward": lambda m, x: m(x, 0)}, r"must take \(module, images, rest\).* got \(m, x\)"),
+    ],
+    ids=["another name", "too many", "a forward without it"],
+)
+def test_a_rest_that_the_model_does_not_take_is_said_by_name(rest: Any, options: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words), Looker(probe(n=8, rest=rest), sinks=[], **options) as looker:
+        looker.look(Two(), 0)
+
+
+def test_a_name_that_a_forward_asks_for_in_vain_is_said() -> None:
+    made = probe(n=8, rest={"flag": torch.zeros(8, 1)})
+    with pytest.raises(KeyError, match="the rest of the probe has no 'flg'; it has flag"):
+        examine(Two(), made, trials=(), forward=lambda net, images, rest: net(images, rest["flg"]))
 
 
 def test_a_rest_of_other_length_is_refused() -> None:

@@ -28,7 +28,10 @@ def check_sources(sources: AttributeSources | None, n_items: int) -> AttributeSo
     Raises:
         ValueError: They have no names, or values are more or fewer than items.
     """
-    if not isinstance(sources or {}, Mapping):
+    table: Any = sources
+    if hasattr(table, "columns") and hasattr(table, "to_dict"):  # of pandas
+        sources = table.to_dict("list")
+    if not isinstance({} if sources is None else sources, Mapping):
         form = type(sources).__name__
         raise ValueError(f'attributes must be like {{"site": values}} with a value per picture, got {form}')
     checked: dict[str, AttributeSource] = {}

@@ -22,7 +22,7 @@ from ..text import printable
 from .attributes import AttributeSources, values_at
 from .labels import UNKNOWN, label_of
 from .masking import binary
-from .parts import parts_of, rest_of
+from .parts import others_of, parts_of, rest_of
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
 from .regions import class_map_of, largest_region, resized_map
@@ -30,6 +30,10 @@ from .tasks import FormError
 from .values import are_fractions, values_of
 
 _NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
+_PAIR = (
+    "to look at the first, pass read=lambda item: {'image': item[0][0], 'label': item[1], 'rest': {'other': "
+    "item[0][1]}} and forward=lambda module, images, rest: class_scores"
+)
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
@@ -52,6 +56,7 @@ class Item:
         attributes: Values of the reader's attributes, in their order.
         values: Numbers to predict, if the target may be such; see `values`.
         rest: What the model is given beside the image, by the name or the number of the argument.
+        others: Further whole numbers beside the target, which may be its class or an index.
         classes: Of each pixel, ``(H, W)`` uint8, if the target is a map.
     """
 
@@ -64,6 +69,7 @@ class Item:
     attributes: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
     rest: Mapping[str, Tensor] = field(default_factory=dict)
+    others: tuple[int, ...] = ()
     classes: Tensor | None = None
 
 
@@ -102,7 +108,7 @@ class Reader:
         try:
             known = values_at(self.attributes, raw, index)
             item = self._item(image, label, extras, index)
-            item = replace(item, marks=marks, values=values, attributes=known, rest=rest_of(raw))
+            item = replace(item, marks=marks, values=values, attributes=known, rest=rest_of(raw), others=others_of(raw))
             return ItemReading(label, item, marks, values)
         except ValueError as error:
             return ItemReading(label, str(error), marks, values)
@@ -212,6 +218,11 @@ def own_seed(seed: int) -> Iterator[None]:
 
 
 def _check_single(image: Any, target: Any) -> None:
+    shape = tuple(getattr(image, "shape", ()))
+    are_two = len(shape) == 4 and shape[0] == 2 and shape[1] in (1, 3)
+    if are_two or (isinstance(image, (tuple, list)) and len(image) > 1):
+        form = f"tensor of shape {shape}" if are_two else f"{type(image).__name__} of {len(image)}"
+        raise FormError(f"an image must be (C, H, W), got a {form}, as in pairs of pictures; {_PAIR}")
     n_images, n_targets = (len(each) if getattr(each, "ndim", 0) else 0 for each in (image, target))
     if getattr(image, "ndim", 0) == 4 and n_images == n_targets > 1:
         raise ValueError(

@@ -13,7 +13,8 @@ from torch.utils.data import ConcatDataset, Subset, TensorDataset
 from .normalization import wrapped
 from .tasks import FormError, described
 
-LABEL_KEYS = ("label", "target", "labels", "cls")
+LABEL_KEYS = ("label", "target", "labels", "cls", "targets", "class", "class_id", "class_label", "category", "y")
+_MOST_KEYS = 4  # of the usual ones, in a message
 UNKNOWN = -1
 # Marks an item without a class in bytes, as -1 and -100 do elsewhere. It is a class where the class list is as long,
 # or where other labels come near it.
@@ -51,10 +52,11 @@ def _index_in(target: object) -> int | None:
 
 def first_of(item: Mapping[Any, Any], keys: Sequence[str], what: str) -> Any:
     """Value of the first of ``keys`` that ``item`` has."""
+    own = {str(key).lower(): key for key in reversed(list(item))}
     for key in keys:
-        if key in item:
-            return item[key]
-    raise FormError(f"an item's {what} must be under {' or '.join(keys)}, got {described(item)}")
+        if key in own:
+            return item[key if key in item else own[key]]
+    raise FormError(f"an item's {what} must be under {' or '.join(keys[:_MOST_KEYS])}, got {described(item)}")
 
 
 def _is_one_hot(rows: Tensor) -> bool:

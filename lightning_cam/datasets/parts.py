@@ -14,7 +14,10 @@ from .regions import with_map
 from .tasks import FormError, form_of
 from .values import are_fractions, values_of
 
-IMAGE_KEYS = ("image", "img", "pixel_values", "jpg", "png")  # the last two in tar files of WebDataset
+IMAGE_KEYS = (
+    *("image", "img", "pixel_values", "jpg", "png"),  # the last two in tar files of WebDataset
+    *("jpeg", "images", "picture", "photo", "pixels", "x", "input", "inputs"),
+)
 MASK_KEYS = ("mask", "masks")
 SEGMENTATION_KEYS = ("seg", "segmentation", "segmentation_mask")  # of MONAI and Hugging Face; they may number classes
 REST_KEY = "rest"
@@ -48,6 +51,14 @@ def _check_no_other_target(target: Any, rest: Sequence[Any]) -> None:
             "an item has numbers and then a whole number beside its image, and either may be its target; say which: "
             "pass read=lambda item: (item[0], item[2]) for the whole number, or read=lambda item: (item[0], item[1])"
         )
+
+
+def others_of(item: Any) -> tuple[int, ...]:
+    """The whole numbers that come after the target in a tuple: one of them may be the class."""
+    if not isinstance(item, (tuple, list)) or len(item) < 3:
+        return ()
+    _, target, *rest = _in_usual_order(item)
+    return tuple(int(part) for part in rest if _is_whole(part)) if _is_whole(target) else ()
 
 
 def _is_whole(value: Any) -> bool:

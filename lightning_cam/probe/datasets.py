@@ -64,6 +64,7 @@ def draw_from_dataset(
         known = check_sources(attributes, len(readable))
         reader = Reader(seed, size, given, boxes, files, drawn, known)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
+        _warn_of_other_classes(items, readable, known)
         items, to_input = _with_pixels(items, readable, preprocess)
         words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
@@ -117,6 +118,21 @@ class _Outlined:
             picture = read_picture(self.files[index])
             region = annotation.fill((picture.height, picture.width), self.labels[index])
         return None if region is None else (region.mask, region.source)
+
+
+def _warn_of_other_classes(items: list[Item], dataset: Any, attributes: AttributeSources) -> None:
+    """Warns where either of two whole numbers may be the class: both have a few values, and the data set lists none.
+
+    An index is another number for each item. Whoever names attributes knows what the further numbers are.
+    """
+    columns = list(zip(*(item.others for item in items), strict=False))
+    targets = tuple(item.target for item in items)
+    may_be = [column for column in columns if 1 < len(set(column)) <= len(items) // 2 and column != targets]
+    if may_be and not attributes and known_labels(dataset) is None:
+        warn(
+            "an item has two whole numbers beside its image, and the first was taken as its class; if the other one is "
+            "the class, pass read=lambda item: (item[0], item[2]), else read=lambda item: (item[0], item[1])"
+        )
 
 
 def _with_pixels(

@@ -31,7 +31,7 @@ from .checks import (
 )
 from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
-from .rest import Rest, checked_rest, numbered
+from .rest import Rest, as_array, checked_rest, numbered
 from .task import Task
 
 VOLUME_AXES = 5
@@ -158,12 +158,13 @@ class Record:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 over images, targets, masks, classes, names and attributes, in hex; ``preprocess`` is left out."""
+        """sha256 over all but ``preprocess``, in hex."""
         return storage.digest(self._arrays(), self.classes, self.names, self.attributes)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         tensors = {name: getattr(self, name) for name in ("images", "targets", "masks", "labels", "values", "regions")}
-        return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None}
+        beside = {f"rest_{place}": as_array(rows) for place, rows in enumerate((self.rest or {}).values())}
+        return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None} | beside
 
     def save(self, folder: str | PathLike[str]) -> None:
         """Writes the probe to ``folder``: arrays without pickle, and a manifest with the fingerprint.
@@ -187,6 +188,7 @@ class Record:
             "mask_sources": self.mask_sources,
             "preprocess": as_written(self.preprocess),
             **({"attributes": dict(self.attributes)} if self.attributes else {}),
+            **({"rest": list(self.rest)} if self.rest else {}),
         }
 
     @classmethod
@@ -212,6 +214,7 @@ class Record:
                 attributes=facts.get("attributes"),
                 values=tensors.get("values"),
                 regions=tensors.get("regions"),
+                rest={name: tensors[f"rest_{place}"] for place, name in enumerate(facts.get("rest", []))},
             )
 
     def copies(self) -> list[str]:
@@ -228,7 +231,7 @@ class Record:
         return replace(self, preprocess=preprocess)
 
     def with_rest(self: SomeProbe, rest: Rest | None) -> SomeProbe:
-        """The same images with something else that the model is given beside them. A saved probe has none."""
+        """The same images with something else that the model is given beside them."""
         return replace(self, rest=checked_rest(rest, len(self)))
 
     def with_reviewed(self: SomeProbe, path: str | PathLike[str]) -> SomeProbe:

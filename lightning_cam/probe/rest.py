@@ -4,11 +4,13 @@ Edits make other pictures of a probe's picture, in any number and order, and the
 model inputs carry which row of the probe they are of, in one more channel that is taken off before the model runs.
 """
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -32,6 +34,38 @@ def checked_rest(rest: Rest | None, n_images: int) -> dict[str, Tensor] | None:
                 "torch.stack what belongs to the images, in their order"
             )
     return {str(name): rows.detach().cpu().clone() for name, rows in named.items()} or None
+
+
+def as_array(rows: Tensor) -> NDArray[Any]:
+    """The rows as numpy has them: bfloat16 and the like, which it lacks, in single precision."""
+    try:
+        return rows.numpy()
+    except TypeError:
+        return rows.float().numpy()
+
+
+def check_call(module: nn.Module, rest: Mapping[str, Tensor] | None, forward: Callable[..., Any] | None) -> None:
+    """Raises `ValueError` where the function that is called does not take such a rest."""
+    if rest is None:
+        return
+    named = {name: None for name in rest if not name.isdigit()}
+    in_order = [None for name in rest if name.isdigit()]
+    try:
+        signature = inspect.signature(module.forward if forward is None else forward)
+    except (ValueError, TypeError):  # written in C
+        return
+    try:
+        signature.bind(None, *in_order, **named) if forward is None else signature.bind(module, None, rest)
+    except TypeError as error:
+        takes = f"({', '.join(signature.parameters)})"
+        if forward is not None:
+            raise ValueError(
+                f"the probe has a rest, so forward= must take (module, images, rest), got {takes}"
+            ) from error
+        raise ValueError(
+            f"{type(module).__name__}.forward() takes {takes}, and the rest of the probe is {', '.join(rest)} "
+            f"({error}); name the rest as these arguments, or pass forward=lambda module, images, rest: class_scores"
+        ) from error
 
 
 def numbered(inputs: Tensor, rows: Tensor) -> Tensor:
@@ -81,7 +115,7 @@ class Carrying:
     def __call__(self, model: nn.Module, numbered_inputs: Tensor) -> Any:
         """The model's output for inputs of `numbered`."""
         inputs, rows = rows_of(numbered_inputs)
-        beside = {name: _placed(values[rows.cpu()], inputs) for name, values in self.rest.items()}
+        beside = _Named({name: _placed(values[rows.cpu()], inputs) for name, values in self.rest.items()})
         places = [name for name in beside if name.isdigit()]
         in_order = [beside[name] for name in places]
         if self.forward is None:
@@ -92,6 +126,11 @@ class Carrying:
 def carrying(forward: Callable[..., Any] | None, rest: Mapping[str, Tensor] | None) -> Callable[..., Any] | None:
     """``forward`` for the inputs of a probe with such a rest; as it is where there is none, or where it carries it."""
     return forward if rest is None or getattr(forward, "carries", False) else Carrying(forward, rest)
+
+
+class _Named(dict[str, Tensor]):
+    def __missing__(self, name: str) -> Tensor:
+        raise KeyError(f"the rest of the probe has no {name!r}; it has {', '.join(self)}")
 
 
 def _placed(rows: Tensor, like: Tensor) -> Tensor:

@@ -32,6 +32,10 @@ _KINDS = {
     "values": (("float32",), (2,)),
     "regions": (("uint8",), (3,)),
 }
+_REST = re.compile("rest_[0-9]{1,3}")  # by their place in the names of the rest
+_INTEGERS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
+_REST_TYPES = ("float32", "float64", "float16", "bool", "complex64", "complex128", *_INTEGERS)
+_REST_AXES = tuple(range(1, 33))
 _FACTS = {"arrays", "checksum", "classes", "fingerprint", "mask_sources", "names", "preprocess", "schema"}
 _HEX = re.compile("[0-9a-f]{64}")
 _START_BYTES = 1_000  # read from a damaged manifest: ours begins with `schema` and `arrays`
@@ -166,7 +170,11 @@ def _facts(path: Path) -> dict[str, Any]:
         schema = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
         raise ValueError(f"{path} must have schema {SCHEMA}, got {schema}; save the probe again with this version")
     content = {key: value for key, value in facts.items() if key != "checksum"}
-    if facts.keys() - {"attributes"} != _FACTS or facts["checksum"] != _checksum(content) or not _is_sound(facts):
+    if (
+        facts.keys() - {"attributes", "rest"} != _FACTS
+        or facts["checksum"] != _checksum(content)
+        or not _is_sound(facts)
+    ):
         raise ValueError(f"{path} is not what was saved: it was changed; save the probe again")
     return facts
 
@@ -177,7 +185,9 @@ def _is_sound(facts: Mapping[str, Any]) -> bool:
     texts = all(_are_texts(facts[key]) for key in ("arrays", "classes", "names", "mask_sources"))
     named = isinstance(fingerprint, str) and _HEX.fullmatch(fingerprint) is not None
     named &= _are_attributes(facts.get("attributes", {}), len(facts["names"]) if texts else 0)
-    return texts and named and _is_step(facts["preprocess"]) and {"images", "targets"} <= set(arrays) <= _KINDS.keys()
+    rest = facts.get("rest", [])
+    known = {*_KINDS, *(f"rest_{place}" for place in range(len(rest)))} if _are_texts(rest) else set()
+    return texts and named and _is_step(facts["preprocess"]) and {"images", "targets"} <= set(arrays) <= known
 
 
 def _are_texts(values: object) -> bool:
@@ -209,7 +219,7 @@ def _mapped(folder: Path, name: str, facts: Mapping[str, Any]) -> NDArray[Any]:
         mapped: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except _BROKEN_HEADER as error:
         raise ValueError(f"{path} cannot be read ({printable(error)}); save the probe again") from error
-    types, n_axes = _KINDS[name]
+    types, n_axes = (_REST_TYPES, _REST_AXES) if _REST.fullmatch(name) else _KINDS[name]
     if str(mapped.dtype) not in types or mapped.ndim not in n_axes:
         expected, actual = f"{types[0]} of {n_axes[0]} dimensions", f"{mapped.dtype} of {mapped.ndim}"
         raise ValueError(f"{path} must hold {expected}, got {actual}; save the probe again")

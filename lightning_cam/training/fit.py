@@ -7,6 +7,7 @@ from typing import Any
 from ..allocator import give_back
 from ..attribution.self_check import TouchedError
 from ..probe import Probe
+from ..probe.rest import check_call
 from ..probe.task import VALUES
 from ..sinks.page import Run
 from ..verdict import Verdict
@@ -95,6 +96,7 @@ class Fit:
         self.probe = self._plain = probe = self._chosen(trainer, module)
         if probe is None:
             return
+        check_call(module, probe.rest, self._options.forward)
         give_back(probe.images)
         self._observer.meet(probe)
         self._observer.doubt = UNSEEN

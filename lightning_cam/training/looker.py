@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 
 from ..allocator import give_back
 from ..attribution import cams
@@ -19,6 +20,7 @@ from ..audit import AuditResult
 from ..examination import Reading
 from ..intervention import Trial, chosen_trials
 from ..probe import Probe
+from ..probe.rest import check_call
 from ..sinks.folder import REPORT, FolderSink
 from ..sinks.page import Run, Sink
 from ..sinks.places import place_of
@@ -46,6 +48,12 @@ _SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 _NO_CHECK = (
     "this Looker has no verdict: it was not asked to look, or could not. A model that takes more than images must run "
     "in your own loop between two looks, and the probe needs the rest: Probe(images, targets, rest=...)"
+)
+_WRAPPERS = (DistributedDataParallel, DataParallel, AveragedModel)
+_NOT_COMPARED = (
+    "the model ran no batch between two looks, so the probe was not compared with your batches, and a normalization "
+    "that it lacks goes unnoticed. Of a copy, such as an average of weights (EMA), look at the model that trains once, "
+    "before the training"
 )
 _NO_TRAINER = SimpleNamespace(checkpoint_callback=None)  # the last words ask one for a checkpoint
 
@@ -158,7 +166,7 @@ class Looker:
         step = int(step)
         began = time.perf_counter()
         network = unwrapped(model)
-        network = network.module if isinstance(network, (DistributedDataParallel, DataParallel)) else network
+        network = network.module if isinstance(network, _WRAPPERS) else network
         if self._model is None:
             self._open(network, step)
         self._model = network
@@ -181,6 +189,8 @@ class Looker:
         self.verdict = self._gallery.located(verdict)
         if not self.history and not self._switch.is_off:
             self._failures.say_once("no check", _NO_CHECK)
+        if len(self.history) > 1 and not (self._comparison.is_settled or self._comparison.has_come):
+            self._failures.say_once("not compared", _NOT_COMPARED)
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
@@ -208,7 +218,8 @@ class Looker:
 
     def __repr__(self) -> str:
         outcome = None if self.verdict is None else self.verdict.outcome
-        return f"Looker({self.probe!r}; {len(self.history)} checks so far, verdict {outcome})"
+        so_far = "" if self._is_finished else " so far"
+        return f"Looker({self.probe!r}; {len(self.history)} checks{so_far}, verdict {outcome})"
 
     # ---- one look ----------------------------------------------------------------------------------------------------
 
@@ -216,6 +227,7 @@ class Looker:
         """Before the first check."""
         if self._options.layer is not None:
             check_layers(model, self._options.layer)
+        check_call(model, self.probe.rest, self._options.forward)
         self._observer.meet(self.probe)
         self._journal.begin(self.probe.fingerprint)
         give_back(self.probe.images)
