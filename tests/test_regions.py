@@ -1,6 +1,7 @@
 """Semantic segmentation: the largest region of each image is asked for, and a swap costs it overlap."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from lightning_cam.datasets.regions import class_map_of, largest_region
 from lightning_cam.examination import collect_evidence, merged
 from lightning_cam.examination.look import look
 from lightning_cam.intervention import STANDARD
+from lightning_cam.training.module import ignored_by
 
 SIZE = 24
 TRIALS = ["background", "border", "position"]
@@ -86,7 +88,8 @@ def probe(n: int = 64, **options: Any) -> Probe:
         pytest.param(tv_tensors.Mask(torch.ones(4, 4, dtype=torch.uint8)), True, id="mask"),
         pytest.param(torch.tensor([[0.0, 1.0], [1.0, 1.0]]), True, id="floats of 0 and 1"),
         pytest.param(torch.rand(4, 4), False, id="depth"),
-        pytest.param(torch.tensor([[-1, 0], [0, 0]]), False, id="negative"),
+        pytest.param(torch.tensor([[-1, 0], [0, 0]]), True, id="negative"),
+        pytest.param(torch.tensor([[3.0, 0.0], [0.0, 7.0]]), True, id="whole floats, as MONAI loads them"),
         pytest.param(Image.new("RGB", (4, 4)), False, id="colours"),
         pytest.param(torch.ones(3, 4, 4).long(), False, id="several maps"),
         pytest.param(torch.tensor([1, 0]), False, id="marks"),
@@ -104,7 +107,36 @@ def test_the_largest_region_is_asked_for_beside_background_and_what_is_ignored()
     classes[15] = 7
 
     assert largest_region(classes) == 3
-    assert largest_region(torch.zeros(20, 20, dtype=torch.uint8)) is None
+    assert largest_region(torch.zeros(20, 20, dtype=torch.uint8)) == 0
+    assert largest_region((torch.arange(400) == 7).byte().reshape(20, 20)) is None
+
+
+@pytest.mark.parametrize("number", [-100, -1, 250, 255])
+def test_pixels_that_a_loss_leaves_out_are_of_no_class(number: int) -> None:
+    numbers = torch.tensor([[0, number], [2, number]])
+
+    classes = class_map_of(numbers, ignored=number if number > 0 else None)
+
+    assert classes is not None
+    assert classes.tolist() == [[0, 255], [2, 255]]
+    assert largest_region(classes) == 2
+
+
+def test_a_number_that_is_left_out_is_read_from_the_loss() -> None:
+    class Module(nn.Module):
+        def __init__(self, loss: Any) -> None:
+            super().__init__()
+            self.loss = loss
+
+    assert ignored_by(Module(nn.CrossEntropyLoss(ignore_index=250))) == 250
+    assert ignored_by(Module(partial(F.cross_entropy, ignore_index=9))) == 9
+    assert ignored_by(Module(nn.CrossEntropyLoss())) is None
+    assert ignored_by(Module(nn.ModuleList([nn.CrossEntropyLoss(ignore_index=n) for n in (3, 4)]))) is None
+
+
+def test_maps_of_depth_or_of_single_objects_are_refused_in_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"must hold classes from 0 to 254.*got 847; maps of depth"):
+        class_map_of(torch.tensor([[0, 847], [3, 3]]))
 
 
 @pytest.mark.parametrize("form", ["tensors", "items", "dicts"])
@@ -199,11 +231,11 @@ def test_a_region_that_moves_away_is_not_counted() -> None:
     assert "position" in judge(report).untested
 
 
-def test_one_class_beside_the_background_is_told() -> None:
+def test_objects_of_one_class_and_of_one_size_in_all_pictures_are_told() -> None:
     images, maps = drawn(16)
     verdict = judge(examine(Reader(background=False), Probe(images, maps.clamp_max(1)), layer="conv"))
 
-    assert "needs two classes or more beside the background" in verdict.reason
+    assert "a verdict needs some pictures without the object" in verdict.reason
 
 
 def test_the_overlap_is_that_of_the_box_around_the_region() -> None:

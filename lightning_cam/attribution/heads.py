@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..probe.task import REGIONS, VALUES, Task
+from ..probe.task import VALUES, Task
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
@@ -27,6 +27,7 @@ _THEN = ("out", "output", "outputs", "pred", "preds", "prediction", "predictions
 _LAST = ("aux", "loss", "feature", "embed", "hidden")
 # A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
 _COSINE_SCALE = 16.0
+_LEAST_SHARE = 1e-6  # of a probability: nearer to 0 and 1, single precision has no odds
 _NO_SCORES = "if these are no class scores, pass forward=lambda module, images: class_scores"
 
 
@@ -41,6 +42,8 @@ class Head:
         width: Number of scores of each image; 1 for a single score of two classes.
         remark: A sentence for people about the choice; empty if there was only one candidate.
         is_guess: Whether other tensors may be the class scores as well.
+        region: Of pixels that show one class of objects alone, its number; see `Head.dense`.
+        are_shares: Whether the numbers of pixels are probabilities.
     """
 
     path: Path
@@ -48,6 +51,8 @@ class Head:
     width: int
     remark: str = ""
     is_guess: bool = False
+    region: int = 0
+    are_shares: bool = False
 
     def found(self, output: Any) -> Tensor:
         """The tensor of scores, as the model gives it."""
@@ -61,14 +66,31 @@ class Head:
 
     def scores(self, output: Any) -> Tensor:
         """``(N, width)`` scores that a softmax, or a sigmoid for one score, turns into the model's probabilities."""
-        scores = self.found(output)
         if self.kind == "regions":
-            return scores.float().mean((2, 3))
+            return self.dense(output).mean((2, 3))
+        scores = self.found(output)
         rows = scores.reshape(len(scores), -1)
         if self.kind == "cosines":
             return rows * _COSINE_SCALE
         # A softmax has a logarithm as good as a logit; sigmoids side by side are odds, one for each class.
         return _log_odds(rows) if self.kind == "probabilities" else rows
+
+    def dense(self, output: Any) -> Tensor:
+        """Scores ``(N, n_classes, h, w)`` of each pixel; of one class of objects ``(N, 2, h, w)``, against and for it.
+
+        Of several channels the object's stands against the highest of the others, so that it is predicted as by argmax.
+        """
+        scores = self.found(output).float()
+        if not self.region:
+            return scores
+        scores = scores[:, None] if scores.ndim == 3 else scores
+        if scores.shape[1] == 1:
+            odds = torch.logit(scores, eps=_LEAST_SHARE) if self.are_shares else scores
+        else:
+            own = self.region if self.region < scores.shape[1] else scores.shape[1] - 1
+            others = torch.cat([scores[:, :own], scores[:, own + 1 :]], 1)
+            odds = scores[:, own : own + 1] - others.amax(1, keepdim=True)
+        return torch.cat([-odds / 2, odds / 2], 1)
 
 
 @dataclass(frozen=True)
@@ -113,8 +135,8 @@ def class_scores(
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
         traced = _traced(model, run, placed[:_TRACED])
-        if task is not None and task.kind == REGIONS:
-            return ClassScores(run, _dense_head(traced, min(_TRACED, len(inputs)), task.n_scores), task)
+        if task is not None and task.has_maps:
+            return ClassScores(run, _dense_head(traced, min(_TRACED, len(inputs)), task), task)
         equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, asks)
         if are_values and remark:
             raise ValueError(_no_values(dict(_tensors(traced))[equals[0]], n_classes))
@@ -224,24 +246,33 @@ def _several(paths: list[Path]) -> str:
     )
 
 
-def _dense_head(output: Any, n_images: int, n_classes: int) -> Head:
-    """Where scores for each pixel are, ``(N, n_classes, h, w)``.
+def _dense_head(output: Any, n_images: int, task: Task) -> Head:
+    """Where scores for each pixel are, ``(N, n_classes, h, w)``; of one class of objects one channel is enough.
 
     Raises:
         ValueError: No tensor is of that form, or it has too few channels.
     """
-    dense = {path: each for path, each in _tensors(output) if each.ndim == 4 and len(each) == n_images}
-    fitting = [path for path, each in dense.items() if each.shape[1] >= max(n_classes, 2)]
+    fewest, axes = (1, (3, 4)) if task.region else (max(task.n_scores, 2), (4,))
+    dense = {path: each for path, each in _tensors(output) if each.ndim in axes and len(each) == n_images}
+    fitting = [path for path, each in dense.items() if each.ndim == 3 or each.shape[1] >= fewest]
     if not fitting:
         found = ", ".join(
             f"{'.'.join(path) or 'a tensor'} of shape {tuple(each.shape)}" for path, each in dense.items()
         )
         raise ValueError(
-            f"expected scores (N, {max(n_classes, 2)}, H, W) for each pixel, as the targets are maps of classes, found "
+            f"expected scores (N, {fewest}, H, W) for each pixel, as the targets are maps of classes, found "
             f"{found or type(output).__name__}; pass forward= that returns them"
         )
     path = min(fitting, key=_rank)
-    return Head(path, "regions", dense[path].shape[1])
+    scores = dense[path]
+    width = scores.shape[1] if scores.ndim == 4 else 1
+    return Head(path, "regions", width, region=task.region, are_shares=width == 1 and _are_shares(scores))
+
+
+def _are_shares(scores: Tensor) -> bool:
+    """Whether the single score of each pixel is a probability."""
+    kind = kind_by_operation(scores, 1) or kind_by_range(scores.detach().float().reshape(len(scores), -1))
+    return kind == "probabilities"
 
 
 def _no_values(numbers: Tensor, n_values: int | None) -> str:

@@ -79,6 +79,8 @@ class Reader:
 
     A data set may have a random generator of its own, such as a ``torch.Generator``. The seed does not reach it, and an
     item then depends on the items that were read before.
+
+    ``ignored`` is the number in maps of classes that the user's loss leaves out.
     """
 
     seed: int
@@ -88,6 +90,7 @@ class Reader:
     files: Sequence[Path] | None
     outlined: Callable[[int], tuple[Tensor, str] | None] | None = None
     attributes: AttributeSources = field(default_factory=dict)
+    ignored: int | None = None
 
     def reading(self, dataset: Any, index: int) -> "ItemReading":
         """Label and picture of an item, from one read."""
@@ -96,7 +99,7 @@ class Reader:
             return ItemReading(UNKNOWN, None)
         image, target, extras = parts_of(raw)
         _check_single(image, target)
-        classes = class_map_of(target)
+        classes = class_map_of(target, self.ignored)
         if classes is not None:
             return self._region(raw, classes, index)
         marks = marks_of(target)
@@ -124,7 +127,9 @@ class Reader:
         except ValueError as error:
             return ItemReading(label, str(error))
         small = resized_map(classes, self.size)
-        return ItemReading(label, replace(item, mask=small == label, source="given", classes=small))
+        return ItemReading(
+            label, replace(item, mask=small == label if label > 0 else None, source="given", classes=small)
+        )
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))

@@ -1,6 +1,6 @@
 """Maps of classes, as for semantic segmentation: which targets they are, and which region of one is asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,20 +8,27 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .tasks import task_of
+from .labels import UNKNOWN
+from .tasks import FormError, task_of
 
 BACKGROUND, IGNORED = 0, 255  # as in Pascal VOC and most data sets after it
 # Of an image: a smaller region moves by a pixel more than by a swap. Chosen, not measured.
 LEAST_REGION = 0.005
+FEWEST_EMPTY = 8  # pictures without an object: of fewer nothing can be said. As many as `statistics.FEWEST`.
 _MODES = ("1", "L", "P", "I", "I;16")
 
 
-def class_map_of(target: object) -> Tensor | None:
+def class_map_of(target: object, ignored: int | None = None) -> Tensor | None:
     """A map ``(H, W)`` uint8 of class numbers, where a target is one; None for other targets.
 
-    >>> class_map_of(torch.tensor([[0, 2], [2, 2]]))
-    tensor([[0, 2],
-            [2, 2]], dtype=torch.uint8)
+    Negative numbers become `IGNORED`, and so does the number that is ``ignored`` in the user's loss.
+
+    Raises:
+        FormError: The numbers are too high for classes.
+
+    >>> class_map_of(torch.tensor([[0, 2], [2, -1]]))
+    tensor([[  0,   2],
+            [  2, 255]], dtype=torch.uint8)
     """
     if isinstance(target, Mapping):
         return None
@@ -31,16 +38,46 @@ def class_map_of(target: object) -> Tensor | None:
         return None
     numbers = torch.as_tensor(target).as_subclass(Tensor).detach().cpu()
     numbers = numbers[0] if numbers.ndim == 3 and len(numbers) == 1 else numbers
-    is_map = numbers.ndim == 2 and int(numbers.min()) >= 0 and int(numbers.max()) <= IGNORED
-    return numbers.to(torch.uint8) if is_map else None
+    if numbers.ndim != 2:
+        return None
+    numbers = numbers.long()
+    numbers = numbers.masked_fill((numbers < 0) | (numbers == (IGNORED if ignored is None else ignored)), IGNORED)
+    if int(numbers.max()) > IGNORED:
+        raise FormError(
+            f"a map of whole numbers must hold classes from 0 to {IGNORED - 1}, and less than 0 where there is none, "
+            f"got {int(numbers.max())}; maps of depth, and of single objects that are counted, cannot be looked at"
+        )
+    return numbers.to(torch.uint8)
 
 
 def largest_region(classes: Tensor) -> int | None:
-    """The class with the most pixels of a map, beside the background; None where no region is large enough."""
+    """The class with the most pixels of a map, beside the background; None where no region is large enough.
+
+    `BACKGROUND` where there is nothing else at all, and `IGNORED` where there is nothing else but that: many masks of
+    one class hold 0 and 255.
+    """
     counts = classes.flatten().bincount(minlength=IGNORED + 1)
-    counts[[BACKGROUND, IGNORED]] = 0
+    if int(counts[BACKGROUND]) == classes.numel():
+        return BACKGROUND
+    counts[BACKGROUND] = 0
+    if int(counts[:IGNORED].sum()):
+        counts[IGNORED] = 0
     largest = int(counts.argmax())
     return largest if int(counts[largest]) >= LEAST_REGION * classes.numel() else None
+
+
+def of_regions(labels: Sequence[int], fewest_empty: int = FEWEST_EMPTY) -> list[int]:
+    """The largest regions of pictures; `UNKNOWN` for those that a probe cannot ask for.
+
+    Pictures without an object stay where there is one class of objects alone: a model then tells whether it is there.
+
+    >>> of_regions([3, 0, 7]), of_regions([0, 255]), of_regions([255, 1] + [0] * 8)[:4]
+    ([3, -1, 7], [-1, 255], [-1, 1, 0, 0])
+    """
+    objects = {label for label in labels if label not in (UNKNOWN, BACKGROUND, IGNORED)} or {IGNORED}
+    keeps_empty = len(objects) == 1 and list(labels).count(BACKGROUND) >= fewest_empty
+    kept = objects | ({BACKGROUND} if keeps_empty else set())
+    return [label if label in kept else UNKNOWN for label in labels]
 
 
 def resized_map(classes: Tensor, size: tuple[int, int] | None) -> Tensor:

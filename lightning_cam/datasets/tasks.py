@@ -60,8 +60,9 @@ def task_of(value: Any) -> str:
     except (TypeError, ValueError, RuntimeError):
         return ""
     are_marks = bool(((numbers == 0) | (numbers == 1)).all())
+    are_whole = not numbers.is_floating_point() or bool((numbers % 1 == 0).all())  # MONAI loads labels as floats
     if numbers.ndim == 1 and numbers.numel() > 1 and are_marks:
         return "multi-label classification"
-    if numbers.ndim >= 2 and min(numbers.shape[-2:]) > 1 and (not numbers.is_floating_point() or are_marks):
+    if numbers.ndim >= 2 and min(numbers.shape[-2:]) > 1 and are_whole:
         return "segmentation"
     return "regression" if numbers.is_floating_point() and numbers.numel() else ""

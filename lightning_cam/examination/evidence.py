@@ -16,7 +16,7 @@ from ..attribution.regions import overlaps
 from ..intervention import in_parts
 from ..probe import Probe
 from ..probe.rest import carrying
-from ..probe.task import REGIONS, VALUES
+from ..probe.task import VALUES
 from .look import ScoresOf, bound
 from .report import Report
 from .views import View, views_of
@@ -123,10 +123,11 @@ def answers_to(
     """Scores ``(n k, n_classes)`` of ``k`` pictures ``(n, k, C, H, W)`` for each of the chosen images ``(n,)``."""
     k = pictures.shape[1]
     inputs = probe.prepare(pictures.flatten(0, 1), chosen.repeat_interleave(k))
-    if probe.masks is not None and isinstance(scores, ClassScores) and probe.task.kind == REGIONS:
+    if probe.masks is not None and isinstance(scores, ClassScores) and probe.task.has_maps:
         with untouched(model):
             masks = probe.masks[chosen].repeat_interleave(k, 0)
-            return overlaps(model, inputs, masks, scores=scores, batch_size=batch_size).cpu()
+            odds = overlaps(model, inputs, masks, scores=scores, batch_size=batch_size).cpu()
+        return probe.task.turned(odds, probe.targets[chosen].repeat_interleave(k))
     return engine.predict(model, inputs, forward=scores, batch_size=batch_size).cpu()
 
 

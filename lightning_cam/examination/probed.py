@@ -114,6 +114,7 @@ class ProbedModel:
                 logits, n_calls = captures[0].logits, max(each.n_calls for each in captures)
             true_maps, predicted_maps = (fused(list(each)).cpu() for each in both)
             found.append(_both(true_maps, predicted_maps, is_value=is_value))
+        logits = task.turned(logits, labels)
         return logits.cpu(), torch.stack([torch.stack(each) for each in found]), n_calls
 
     def answers(
@@ -144,8 +145,13 @@ class ProbedModel:
             _put(answers(trials, session), swaps, are_asked)
             _put(_context(session), parts_of_images, are_asked)
             if self.probe.regions is not None:
-                own = plain.gather(1, self.probe.targets[chosen[are_asked], None])[:, 0]
-                _put({"region_iou": own}, parts_of_images, are_asked)
+                asked_for = self.probe.targets[chosen[are_asked]]
+                own = plain.gather(1, asked_for[:, None])[:, 0]
+                _put(
+                    {"region_iou": own.where(self.probe.task.has_place(asked_for), torch.nan)},
+                    parts_of_images,
+                    are_asked,
+                )
         return swaps, parts_of_images
 
     def _probabilities(self, view: View, centre: float, pixels: Tensor, places: Tensor | None = None) -> Tensor:
@@ -169,7 +175,8 @@ class ProbedModel:
         with self.clock:
             if regions is not None:
                 n = self.batch_size
-                return overlaps(self.model, inputs, regions, scores=self.forward, batch_size=n).cpu()
+                odds = overlaps(self.model, inputs, regions, scores=self.forward, batch_size=n).cpu()
+                return odds if rows is None else self.probe.task.turned(odds, self.probe.targets[rows])
             return engine.predict_inside(self.model, inputs, forward=self.forward, batch_size=self.batch_size).cpu()
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..intervention import Donors, Material, can_swap, draw_donors, graded_donors, matched_donors
 from ..probe import Probe
-from ..probe.task import REGIONS, VALUES, Task
+from ..probe.task import VALUES, Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ class View:
         one must not outweigh all others.
         """
         scores = logits[:, self.columns]
-        if self.task.kind == REGIONS:
+        if self.task.has_maps:
             return scores.sigmoid()
         if not self.task.asks:
             return scores.softmax(1)

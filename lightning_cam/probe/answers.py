@@ -9,6 +9,7 @@ from torch import Tensor
 from ..datasets.questions import answer_names, questions_of_all
 from ..datasets.values import Scale, answers_of, are_fractions, half_names, value_names
 from .checks import (
+    LENT,
     checked_classes,
     checked_label_names,
     checked_labels,
@@ -17,6 +18,7 @@ from .checks import (
     checked_values,
     largest_regions,
 )
+from .one_object import one_object, places
 from .task import Task, task_of_targets
 
 
@@ -58,8 +60,13 @@ class Answers:
             ValueError: The message names the problem and the solution.
         """
         maps = checked_maps(targets if regions is None else regions, n_images)
-        if maps is not None and regions is None:
-            targets = largest_regions(maps)
+        sides = None
+        if maps is not None and task is None:
+            largest = largest_regions(maps)
+            sides = one_object(maps, largest, classes)
+            targets = largest if regions is None else targets
+        if sides is not None:
+            targets, classes, task = sides
         numbers = _values_in(targets, n_images) if values is None else checked_values(values, n_images)
         marks = None if numbers is not None else checked_labels(targets if labels is None else labels, n_images)
         scales = tuple(Scale.of(column) for column in numbers.T) if numbers is not None else ()
@@ -75,7 +82,20 @@ class Answers:
     @property
     def objects(self) -> Tensor | None:
         """The regions that are asked for, ``(N, H, W)`` bool; None where the targets are no maps."""
-        return None if self.regions is None else self.regions == self.targets[:, None, None]
+        if self.regions is None:
+            return None
+        return (
+            places(self.regions, self.task.region)[0]
+            if self.task.region
+            else self.regions == self.targets[:, None, None]
+        )
+
+    def sources(self, given: Sequence[str] | None) -> Sequence[str] | None:
+        """Where masks came from; of one class of objects, the place of an image without one is another's."""
+        if self.regions is None or not self.task.region:
+            return given
+        are_lent = places(self.regions, self.task.region)[1].tolist()
+        return [LENT if is_lent else "given" for is_lent in are_lent]
 
 
 def _values_in(targets: Tensor, n_images: int) -> Tensor | None:

@@ -11,15 +11,20 @@ import torch
 from torch import Tensor
 
 from ..datasets.attributes import check_sources, values_at
+from ..datasets.labels import UNKNOWN
 from ..datasets.normalization import ROUNDING
 from ..datasets.questions import as_marks
-from ..datasets.regions import IGNORED, largest_region
+from ..datasets.regions import IGNORED, largest_region, of_regions
 from .names import distinct, tag
 
 GUESS = "guess"
+LENT = "lent"
 WIDENED = "segmenter+guess"
-MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", WIDENED, "box", "border", GUESS, "none")
-"""Where a mask came from, the best source first; ``none`` is written where there is no mask."""
+MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", WIDENED, "box", "border", GUESS, LENT, "none")
+"""Where a mask came from, the best source first; ``none`` is written where there is no mask.
+
+``lent`` is the place of another image's object, in an image without one.
+"""
 
 
 @contextmanager
@@ -99,17 +104,22 @@ def checked_maps(targets: Tensor, n_images: int) -> Tensor | None:
     is_map = isinstance(targets, Tensor) and targets.ndim == 3 and len(targets) == n_images
     if not is_map or targets.is_floating_point() or targets.is_complex():
         return None
-    if int(targets.min()) < 0 or int(targets.max()) > IGNORED:
+    if int(targets.max()) > IGNORED:
         raise ValueError(f"maps of classes must hold 0 to {IGNORED}, got {int(targets.min())} to {int(targets.max())}")
-    return _owned(targets, torch.uint8)
+    return _owned(targets.masked_fill(targets < 0, IGNORED), torch.uint8)
 
 
 def largest_regions(maps: Tensor) -> Tensor:
-    """The class ``(N,)`` of the largest region of each map."""
+    """The class ``(N,)`` of the largest region of each map; 0 where there is nothing, if all others are of one class.
+
+    Raises:
+        ValueError: A map has nothing to ask for.
+    """
     largest = [largest_region(each) for each in maps]
-    if None in largest:
-        raise ValueError(f"image {largest.index(None)} has no region beside the background; leave it out")
-    return torch.tensor(largest)
+    kept = of_regions([UNKNOWN if label is None else label for label in largest], fewest_empty=1)
+    if UNKNOWN in kept:
+        raise ValueError(f"image {kept.index(UNKNOWN)} has no region beside the background; leave it out")
+    return torch.tensor(kept)
 
 
 def checked_targets(targets: Tensor, n_images: int) -> Tensor:

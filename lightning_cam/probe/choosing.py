@@ -13,6 +13,7 @@ from ..datasets.apart import Source
 from ..datasets.items import Item, ItemReading, Reader
 from ..datasets.labels import UNKNOWN, balanced, class_names, known_labels, labels_by_reading, of_classes, shuffled
 from ..datasets.questions import PER_LABEL, UNMARKED, balanced_questions, checked_marks, known_marks
+from ..datasets.regions import of_regions
 from ..datasets.streams import FirstItems
 from ..datasets.tasks import FormError
 from ..datasets.values import are_fractions, known_values, spread
@@ -65,6 +66,7 @@ class Shelf:
         self._room = MOST_VALUES
         self.marks: dict[int, tuple[int, ...]] = {}
         self.values: dict[int, tuple[float, ...]] = {}
+        self.has_maps = False
 
     def read(self, indices: Sequence[int]) -> Iterator[ItemReading]:
         """The readings of these items, in order."""
@@ -87,6 +89,7 @@ class Shelf:
         for index, reading in zip(indices, self.read(indices), strict=True):
             if reading.marks:
                 self.marks[index] = reading.marks
+            self.has_maps |= isinstance(reading.outcome, Item) and reading.outcome.classes is not None
             if reading.values:
                 self.values[index] = reading.values
             yield UNKNOWN if reading.marks else reading.target
@@ -107,7 +110,10 @@ class _Chooser:
         labels, marks, values = _known(shelf, dataset, kind)
         if labels is None and marks is None and values is None:
             labels, marks, values = _read_labels(shelf, dataset, wanted, seed, kind)
-        labels = of_classes(labels or (), len(class_names(dataset) or ()) or None)
+        if shelf.has_maps:
+            labels = of_regions(labels or ())
+        else:
+            labels = of_classes(labels or (), len(class_names(dataset) or ()) or None)
         return cls(labels, marks, values, seed, isinstance(dataset, FirstItems))
 
     def number(self, wanted: int) -> int:

@@ -49,6 +49,7 @@ def draw_from_dataset(
     loader: Any,
     attributes: AttributeSources | None,
     kind: Kind | None = None,
+    ignored: int | None = None,
 ) -> Drawn:
     """See `Probe.from_dataset`."""
     check_request(DEFAULT_N if n is None else n, size)
@@ -62,7 +63,7 @@ def draw_from_dataset(
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
         known = check_sources(attributes, len(readable))
-        reader = Reader(seed, size, given, boxes, files, drawn, known)
+        reader = Reader(seed, size, given, boxes, files, drawn, known, ignored)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         _warn_of_other_classes(items, readable, known)
         items, to_input = _with_pixels(items, readable, preprocess)

@@ -10,10 +10,10 @@ from ..maskers.fitting import fit_of
 from ..notices import warn
 from ..spatial import border_ring
 from ..statistics import FEWEST
-from .checks import GUESS, plain_tensors
+from .checks import GUESS, LENT, plain_tensors
 from .masking import ENOUGH_MASKS
 
-_FOUND_HERE = ("border", GUESS, "none")  # not the user's, and checked where they were found
+_FOUND_HERE = ("border", GUESS, LENT, "none")  # not the user's, and checked where they were found
 _SEEN = "reviewed"  # a person looked at these
 _SELF_EVIDENT = "alpha"  # masks of their own pictures, whose hidden colours may have no edge
 # Of the outer ring less that of the middle: over 20 sets of objects, right masks have 0.04 at most. Of inverted ones,

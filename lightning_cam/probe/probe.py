@@ -32,7 +32,7 @@ class Probe(Record):
             videos with time for depth, are ``(N, C, D, H, W)``.
         targets: ``(N,)`` class indices; or ``(N, K)`` of 0 and 1, of several labels at once, and -1 where nobody knows;
             or floats ``(N,)`` or ``(N, D)``, values to predict, of which one at least is no whole number; or maps
-            ``(N, H, W)`` of classes, 0 for the background and 255 for what is ignored.
+            ``(N, H, W)`` of classes, 0 for the background and 255 or less than 0 for what is ignored.
         masks: ``(N, H, W)`` bool, True on the object, or one ``(H, W)`` mask or None per image. A mask that is False
             everywhere means the same as None: missing. Of volumes ``(N, D, H, W)``.
         classes: Name of each class; "0", "1", ... by default.
@@ -53,7 +53,9 @@ class Probe(Record):
     Each image of several labels is asked for one of them: `targets` is then ``2 k + 1`` if the image has label ``k``
     and ``2 k`` if it lacks it, and `classes` are the names of these answers, "no cat", "cat", "no dog", "dog".
     Of values, the answers are the halves below and from the middle on, ``(N, D)`` asked in turn. Of maps, each image is
-    asked for its largest region beside the background; that is its object, too.
+    asked for its largest region beside the background; that is its object, too. Of maps of one class alone, each image
+    is asked whether the object is there, `targets` 0 or 1, and an image without one is asked for the place of another
+    image's object; without such images, the halves are those of smaller and of larger objects.
 
     Raises:
         ValueError: The message names the problem and the solution.
@@ -85,6 +87,7 @@ class Probe(Record):
         attributes: AttributeSources | None = None,
         loader: DataLoader[Any] | None = None,
         task: Kind | None = None,
+        ignore_index: int | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Probe":
         """Draws a probe from a data set: class-balanced, the same at each call, and nothing from global random state.
@@ -127,6 +130,7 @@ class Probe(Record):
                 leaves the training's open files, generators and counters as they are.
             task: Whether targets are classes, or "values" to predict such as ages or counts. None takes them for values
                 where one at least is no whole number.
+            ignore_index: Of maps of classes, the number that the loss leaves out, beside 255 and negative ones.
             say: Gets a message about the progress if reading, or guessing masks, takes more than two seconds.
 
         Raises:
@@ -147,6 +151,7 @@ class Probe(Record):
                 loader=loader,
                 attributes=attributes,
                 kind=task,
+                ignored=ignore_index,
             ),
             has_masks=masks is not None or segmenter is not None,
             reviewed=reviewed,

@@ -77,13 +77,14 @@ class Record:
         with plain_tensors():
             pixels = checked_images(images)
             right = Answers.of(targets, len(pixels), classes, labels=labels, values=values, regions=regions, task=task)
-            objects = checked_masks(masks if right.objects is None else right.objects, pixels)
+            is_kept = task is not None and task.region and masks is not None  # what was lent stays with its image
+            objects = checked_masks(masks if right.objects is None or is_kept else right.objects, pixels)
         fields = {
             "images": pixels,
             "masks": objects if objects.any() else None,
             "names": checked_names(names, right.targets, right.classes),
             "preprocess": preprocess,
-            "mask_sources": checked_sources(mask_sources, objects),
+            "mask_sources": checked_sources(mask_sources if is_kept else right.sources(mask_sources), objects),
             **vars(right),
             "attributes": checked_attributes(attributes, len(pixels)),
             "rest": checked_rest(rest, len(pixels)),

@@ -3,7 +3,9 @@
 Labels and values are asked one by one: answer ``2 k`` says that the label is absent or the value below the middle, and
 ``2 k + 1`` the contrary. So both are trials of two answers, and differ in what a score is, see `Task.odds`, and in what
 the floors above make of it. Of a map of classes, the largest region of each image is asked for: its class is the target
-and its pixels are the object.
+and its pixels are the object. Of a map of one class alone it is asked whether the object is in its place (`PRESENCE`).
+Where every image has one, images with smaller and larger objects are the two sides (`SIZES`), and a model is right if
+it finds the object, whichever side it is of.
 """
 
 from collections.abc import Sequence
@@ -15,11 +17,14 @@ from torch import Tensor
 
 from ..datasets.values import FROM, Scale
 
-Kind: TypeAlias = Literal["classes", "labels", "values", "regions"]
+Kind: TypeAlias = Literal["classes", "labels", "values", "regions", "presence", "sizes"]
 CLASSES: Kind = "classes"
 LABELS: Kind = "labels"
 VALUES: Kind = "values"
 REGIONS: Kind = "regions"
+PRESENCE: Kind = "presence"
+SIZES: Kind = "sizes"
+OF_MAPS = (REGIONS, PRESENCE, SIZES)
 
 _STEEPNESS = 4.0  # of the odds of "in the upper half" over a way: their sigmoid then rises as a share of the way does
 
@@ -33,12 +38,14 @@ class Task:
         n_scores: How many numbers a model gives for an image.
         scales: Of each value; empty for other kinds.
         names: Of the labels or the values; empty for classes.
+        region: Of maps of one class alone, its number there; 0 for other kinds.
     """
 
     kind: Kind
     n_scores: int
     scales: tuple[Scale, ...] = ()
     names: tuple[str, ...] = ()
+    region: int = 0
 
     @property
     def asks(self) -> bool:
@@ -50,6 +57,17 @@ class Task:
         """What there are ``n_scores`` of."""
         nouns = {LABELS: "labels", VALUES: "value" if self.n_scores == 1 else "values"}
         return nouns.get(self.kind, "classes")
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether a model gives scores for each pixel."""
+        return self.kind in OF_MAPS
+
+    def turned(self, scores: Tensor, targets: Tensor) -> Tensor:
+        """Scores ``(N, 2)`` against an object and for it, as scores of the two sides where both have one."""
+        if self.kind != SIZES:
+            return scores
+        return torch.where(targets.to(scores.device)[:, None] == 1, scores, scores.flip(1))
 
     def odds(self, numbers: Tensor) -> Tensor:
         """Log odds ``(N, K)`` of labels, from the model's numbers; of values that each lies in the upper half."""
@@ -66,12 +84,12 @@ class Task:
         return 0.5 + odds / _STEEPNESS
 
     def explained(self, targets: Tensor) -> Tensor:
-        """The score that is explained: of values the value itself, whichever half it lies in."""
-        return targets | 1 if self.kind == VALUES else targets
+        """The score that is explained: of values and sizes the value or the object itself, on whichever side it is."""
+        return targets | 1 if self.kind in (VALUES, SIZES) else targets
 
     def has_place(self, targets: Tensor) -> Tensor:
-        """Which images ``(N,)`` have a right place to look at: for a label that is absent there is none."""
-        return targets % 2 == 1 if self.kind == LABELS else torch.ones_like(targets, dtype=torch.bool)
+        """Which images ``(N,)`` have a right place to look at: for an absent label or object there is none."""
+        return targets % 2 == 1 if self.kind in (LABELS, PRESENCE) else torch.ones_like(targets, dtype=torch.bool)
 
     def _column(self, numbers: Tensor, name: str) -> Tensor:
         return torch.tensor([getattr(scale, name) for scale in self.scales], dtype=numbers.dtype, device=numbers.device)

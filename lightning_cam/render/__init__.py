@@ -3,7 +3,7 @@
 All pictures share one colour scale, see `scale`. Works on any thread and uses no random numbers.
 """
 
-from .evidence import OF_CLASSES, OF_REGIONS, OF_VALUES, SwapRow, evidence
+from .evidence import OF_CLASSES, OF_PRESENCE, OF_REGIONS, OF_SIZES, OF_VALUES, SwapRow, evidence
 from .paint import outlined, overlay, photo_of
 from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density, scale_end, strength
 from .sheet import SheetRow, sheet
@@ -19,7 +19,9 @@ __all__ = [
     "COLOURS_AGAINST",
     "FILTERS_A_SIDE",
     "OF_CLASSES",
+    "OF_PRESENCE",
     "OF_REGIONS",
+    "OF_SIZES",
     "OF_VALUES",
     "Curve",
     "Picture",

@@ -44,6 +44,12 @@ class Words:
 
 OF_CLASSES = Words("bar and number: the model's probability of the right class", "of its own class", "of another class")
 OF_REGIONS = Words("bar and number: overlap (IoU) of the right class", "of its own class", "of another class")
+OF_PRESENCE = Words(
+    "bar and number: overlap (IoU), or 1 less that of a find where nothing is",
+    "of its own kind, with or without",
+    "of the other kind",
+)
+OF_SIZES = Words("bar and number: overlap (IoU) with the object", "of about its size", "of another size")
 OF_VALUES = Words("number: the predicted value; bar: how near to its half", "of about its value", "of another value")
 
 

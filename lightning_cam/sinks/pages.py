@@ -11,7 +11,7 @@ from .. import render
 from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
-from ..probe.task import CLASSES, REGIONS, VALUES
+from ..probe.task import CLASSES, PRESENCE, REGIONS, SIZES, VALUES
 from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
@@ -23,6 +23,12 @@ from .wording import closing, markdown, prose, undrawn
 GUESSED = (
     "masks of the objects were guessed: look at their outlines; attention outside the object is at least what is shown"
 )
+_SWAP_WORDS = {
+    VALUES: render.OF_VALUES,
+    REGIONS: render.OF_REGIONS,
+    PRESENCE: render.OF_PRESENCE,
+    SIZES: render.OF_SIZES,
+}
 COARSE = 5  # cells a side below which a map says little
 
 
@@ -191,7 +197,7 @@ def evidence_picture(probe: Probe, shown: Evidence) -> render.Picture:
             zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
         )
     ]
-    words = {VALUES: render.OF_VALUES, REGIONS: render.OF_REGIONS}.get(probe.task.kind, render.OF_CLASSES)
+    words = _SWAP_WORDS.get(probe.task.kind, render.OF_CLASSES)
     return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped", words=words)
 
 

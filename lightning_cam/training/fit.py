@@ -22,7 +22,7 @@ from .journal import Journal
 from .keeping import Keeping
 from .learning import Units
 from .mistakes import Mistakes
-from .module import has_run
+from .module import has_run, ignored_by
 from .monitors import Monitors
 from .observer import Judged, Observer
 from .options import Options
@@ -198,10 +198,11 @@ class Fit:
         self._is_of_training = draws_from_training(trainer)
         draw = partial(drawn_in_every_process, trainer, fallback=self.comparison.size, say=say)
         try:
-            probe = draw(self._options.drawing)
+            drawing = replace(self._options.drawing, ignore_index=ignored_by(module))
+            probe = draw(drawing)
             if gives_values(module, probe, self._options.forward):
                 self._failures.say_once("task", READ_AS_VALUES)
-                probe = draw(replace(self._options.drawing, task=VALUES))
+                probe = draw(replace(drawing, task=VALUES))
             return probe
         except NoProbeError as error:
             if self._options.on_error == "raise":

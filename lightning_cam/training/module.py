@@ -1,6 +1,8 @@
 """Questions to a Lightning module: how it gives class scores, and whether it has run yet."""
 
 import inspect
+from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.nn.parameter import is_lazy
@@ -47,3 +49,18 @@ def _check_takes_images(module: nn.Module) -> None:
 def has_run(module: nn.Module) -> bool:
     """Whether no lazy parameter is left: the first forward pass creates them, and must be the training's own."""
     return not any(map(is_lazy, module.parameters()))
+
+
+def ignored_by(module: nn.Module) -> int | None:
+    """The number in maps of classes that the losses of a module leave out; None where they name none, or several.
+
+    A negative number marks no class in any map, and 0 is the background.
+    """
+    losses = [loss for part in module.modules() for loss in (part, *vars(part).values())]
+    named = [loss.keywords if isinstance(loss, partial) else vars(loss) for loss in losses if _may_ignore(loss)]
+    numbers = {number for each in named if isinstance(number := each.get("ignore_index"), int) and number > 0}
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def _may_ignore(loss: Any) -> bool:
+    return isinstance(loss, (partial, nn.Module))

@@ -19,7 +19,7 @@ from ..examination import Evidence, Look, Report, collect_evidence, look, merged
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
-from ..probe.task import REGIONS, VALUES
+from ..probe.task import VALUES
 from ..verdict import RunningVerdict, Verdict, qualified, with_remedies_tried, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
@@ -233,7 +233,7 @@ class Observer:
 
     def _logged_for(self, report: Report) -> Logged | None:
         """The accuracy that the user logs; of values and pixels it is none of images, whatever has that name."""
-        return None if report.task is not None and report.task.kind in (VALUES, REGIONS) else self.logged
+        return None if report.task is not None and (report.task.kind == VALUES or report.task.has_maps) else self.logged
 
     def _unconfirmed(self, report: Report) -> str:
         """Why the class scores may be others, where there are several and no accuracy of the user's own agrees."""

@@ -74,12 +74,14 @@ class Drawing:
         size: ``(height, width)`` of the images; None leaves them as they are.
         preprocess: Pixels to model input; None finds it.
         task: As in `Probe.from_dataset`.
+        ignore_index: As there.
     """
 
     read: Callable[[Any], Any] | None = None
     size: tuple[int, int] | None = None
     preprocess: Callable[[Tensor], Tensor] | None = None
     task: Kind | None = None
+    ignore_index: int | None = None
 
     def items_of(self, dataset: Any) -> Any:
         """The data set as a probe reads it."""
@@ -91,7 +93,14 @@ class Drawing:
         """A probe of the loader's data; images of several sizes are made as large as ``fallback``."""
         items = self.items_of(loader.dataset)
         draw = partial(
-            Probe.from_dataset, items, None, preprocess=self.preprocess, loader=loader, task=self.task, say=say
+            Probe.from_dataset,
+            items,
+            None,
+            preprocess=self.preprocess,
+            loader=loader,
+            task=self.task,
+            ignore_index=self.ignore_index,
+            say=say,
         )
         try:
             return draw(size=self.size)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..probe.task import CLASSES, LABELS, REGIONS, VALUES
+from ..probe.task import CLASSES, LABELS, PRESENCE, REGIONS, SIZES, VALUES
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,8 @@ class Phrases:
         stays: The same of what is left of a picture beside its mask.
         right: On which share of the pictures a model does what is right.
         donor: The donor of the same answer.
+        other: Whose cue a swap brings instead.
+        loser: Who loses by a swap, and of what; between them stands the figure.
         head: Of a column of reliances.
         legend: What that column holds.
         figure: The same within a sentence.
@@ -30,6 +32,8 @@ class Phrases:
     stays: str
     right: str
     donor: str
+    other: str
+    loser: tuple[str, str]
     head: str
     legend: str
     figure: str
@@ -46,6 +50,8 @@ _OF_CLASSES = Phrases(
     stays="the right class loses less than {bound:.2f} of its probability",
     right="the model is right on {share}",
     donor="another picture of the same class",
+    other="of another class instead of its own",
+    loser=("the right class loses", "of its probability"),
     head="probability lost",
     legend=(
         "Probability lost: what the right class loses when an image gets the cue of another class instead of another "
@@ -76,6 +82,8 @@ PHRASES: Mapping[str, Phrases] = {
         stays="the right class loses less than {bound:.2f} of its overlap (IoU)",
         right="the right class overlaps a region most on {share}",
         donor="another picture of the same class",
+        other="of another class instead of its own",
+        loser=("the right class loses", "of its overlap with the region (IoU)"),
         head="IoU lost",
         legend=(
             "IoU lost: what the right class loses of its overlap with the region when all around it comes from a "
@@ -83,6 +91,51 @@ PHRASES: Mapping[str, Phrases] = {
             "is too much."
         ),
         figure="the overlap (IoU) with the region that the right class loses",
+    ),
+    PRESENCE: Phrases(
+        alike=(
+            "every picture of the probe has the object, or none has it, so nothing can be judged; a verdict needs "
+            "pictures with and without it, or objects of several sizes"
+        ),
+        unlearned=(
+            "the model does not find the objects, or finds some where there are none, so there is nothing to judge"
+        ),
+        loses="costs the right answer {bound:.2f} of overlap (IoU) or more",
+        did="pictures with or without the object, whichever it is not, the right answer loses {mean:.2f} of overlap",
+        stays="the right answer loses less than {bound:.2f} of overlap (IoU)",
+        right="the object is found, or nothing where it is absent, on {share}",
+        donor="another picture with the object, or without it like their own",
+        other="of pictures with the object instead of those without it, or the other way round",
+        loser=("the right answer loses", "of overlap (IoU)"),
+        head="IoU lost",
+        legend=(
+            "IoU lost: how much less a model finds the object (IoU), or how much more it finds where there is none, "
+            "when all around comes from a picture of the other kind, with or without the object. 0 means not used, "
+            "more than {margin:.2f} is too much."
+        ),
+        figure="the overlap (IoU) with the object that the right answer loses",
+    ),
+    SIZES: Phrases(
+        alike=(
+            "all objects of the probe are of the same size and of one class, and no picture is without one, so there "
+            "is nothing that a cue could tell; a verdict needs some pictures without the object"
+        ),
+        unlearned="the model finds too little of the probe's objects, so there is nothing to judge",
+        loses="costs {bound:.2f} of the overlap with the object (IoU) or more",
+        did="a picture whose object is larger or smaller the overlap with the object falls by {mean:.2f}",
+        stays="the overlap with the object (IoU) falls by less than {bound:.2f}",
+        right="the object is found (IoU above 0.5) on {share}",
+        donor="another picture whose object is about as large",
+        other="of pictures whose object is larger or smaller",
+        loser=("the object loses", "of its overlap (IoU)"),
+        head="IoU lost",
+        legend=(
+            "IoU lost: how much less a model finds the object (IoU) when all around comes from a picture whose object "
+            "is larger or smaller, instead of one of about its size. 0 means not used, more than {margin:.2f} is too "
+            "much. All pictures of the probe have the object, so it is not known whether the model would find one "
+            "where there is none."
+        ),
+        figure="the overlap (IoU) with the object that is lost",
     ),
     VALUES: Phrases(
         alike=(
@@ -95,6 +148,8 @@ PHRASES: Mapping[str, Phrases] = {
         stays="predictions move less than {share} of the way to the value of another picture",
         right="the prediction is on the right side of the middle value on {share}",
         donor="another picture of about the same value",
+        other="of pictures with another value",
+        loser=("the prediction moves", "of the way to that value"),
         head="way moved",
         legend=(
             "Way moved: how far predictions move to the value of another picture when an image gets only the cue of "

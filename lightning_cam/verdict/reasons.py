@@ -7,7 +7,7 @@ from ..attribution.outputs import predicted_classes
 from ..cues import CUES, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
-from ..probe.task import CLASSES, REGIONS, VALUES
+from ..probe.task import CLASSES, OF_MAPS, VALUES
 from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .phrases import PHRASES
@@ -66,7 +66,7 @@ def _kind(report: Report) -> str:
 
 def _reversed(report: Report) -> str:
     """Why a model is right far more seldom than by chance; empty where it is not, and where classes are not all."""
-    if _kind(report) in (VALUES, REGIONS):
+    if _kind(report) in (VALUES, *OF_MAPS):
         return ""
     if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
         return ""
@@ -96,15 +96,16 @@ def measured(reliance: Reliance) -> str:
     if reliance.kind == VALUES:
         return _moved(reliance)
     what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
-    quantity = "overlap with the region (IoU)" if reliance.kind == REGIONS else "probability"
-    figures = f"{reliance.mean:.2f} of its {quantity} (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
-    right = "" if math.isnan(own) else f"{_right(own, other)}, and "
+    phrases = PHRASES[reliance.kind]
+    loser, quantity = phrases.loser
+    figures = f"{reliance.mean:.2f} {quantity} (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
+    right = "" if math.isnan(own) else f"{_right(own, other, phrases.right)}, and "
     reach = f"; judged on {reliance.reach}" if reliance.reach else ""
     if reliance.label:
         differing, lost = f"pictures that differ in {reliance.label!r}", "the right answer for that label loses"
         return f"{reliance.cue}: with {what} of {differing}, {right}{lost} {figures}{reach}"
-    lost = f"{right}the right class loses {figures}{reach}{_worst_class(reliance)}"
-    return f"{reliance.cue}: with {what} of another class instead of its own, {lost}"
+    lost = f"{right}{loser} {figures}{reach}{_worst_class(reliance)}"
+    return f"{reliance.cue}: with {what} {phrases.other}, {lost}"
 
 
 def _moved(reliance: Reliance) -> str:
@@ -119,11 +120,11 @@ def _moved(reliance: Reliance) -> str:
     return f"{reliance.cue}: when pictures get only {what} of others with another value, {moves}{also}"
 
 
-def _right(own: float, other: float) -> str:
+def _right(own: float, other: float, words: str) -> str:
     """How often the model is right with the cue of another class, and with that of its own."""
     if percent(own) == percent(other):
-        return f"the model is right on {percent(own)} of the pictures as before"
-    return f"the model is right on {percent(other)} of the pictures, not {percent(own)}"
+        return words.format(share=f"{percent(own)} of the pictures as before")
+    return words.format(share=f"{percent(other)} of the pictures, not {percent(own)}")
 
 
 def _worst_class(reliance: Reliance) -> str:
