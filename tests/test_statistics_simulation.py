@@ -14,6 +14,8 @@ import torch
 
 from lightning_cam import statistics
 from lightning_cam.intervention import classes as single
+from lightning_cam.intervention import first_part
+from lightning_cam.intervention.settling import is_harmless
 from lightning_cam.verdict import RunningVerdict
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
@@ -280,3 +282,35 @@ def test_three_tests_together_raise_few_false_alarms(case: str, n: int, n_classe
 )
 def test_three_tests_together_find_what_each_would_miss(case: dict[str, Any], at_least: float) -> None:
     assert found_share(**case, runs=40) >= at_least
+
+
+# the first of two looks at a cue, at a part of the images; the second one is at all of them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "n_classes"), [(96, 2), (256, 4)])
+def test_a_cue_at_the_margin_settles_early_in_few_probes(n: int, n_classes: int) -> None:
+    """At most as often as the level of the first look says, and a little for skewed effects."""
+    rng, labels, runs = np.random.default_rng(3), strata(n, n_classes), 400
+    first = first_part(labels)[:, None]
+    drawn = (swapped(rng, labels, np.full(n, 0.1), 0.99).where(first, torch.nan) for _ in range(runs))
+
+    assert sum(is_harmless(each, labels) for each in drawn) / runs <= 0.04
+
+
+@pytest.mark.slow
+def test_a_class_at_its_margin_settles_early_in_few_probes() -> None:
+    rng, labels, runs = np.random.default_rng(4), strata(256, 4), 400
+    first, hanging = first_part(labels)[:, None], np.where(labels.numpy() == 0, 0.25, 0.0)
+    drawn = (swapped(rng, labels, hanging, 0.99).where(first, torch.nan) for _ in range(runs))
+
+    assert sum(is_harmless(each, labels) for each in drawn) / runs <= 0.04
+
+
+@pytest.mark.slow
+def test_a_cue_that_is_not_used_mostly_settles_in_the_first_look() -> None:
+    rng, labels, runs = np.random.default_rng(5), strata(256, 2), 60
+    first = first_part(labels)[:, None]
+    drawn = (swapped(rng, labels, np.zeros(256), 0.9).where(first, torch.nan) for _ in range(runs))
+
+    assert sum(is_harmless(each, labels) for each in drawn) / runs > 0.7

@@ -14,7 +14,7 @@ from ..attribution.guard import untouched
 from ..attribution.heads import Head, class_scores
 from ..attribution.outputs import asked
 from ..intervention import Donors, Trial, in_parts, moves_object
-from ..probe import Probe
+from ..probe import COVERING, Probe
 from ..probe.rest import carrying
 from .probed import ProbedModel
 from .views import donors_of
@@ -81,10 +81,12 @@ def look(
     batch_size: int,
     tried: Tensor | None = None,
     methods: Sequence[cams.Method] = (),
+    until_settled: bool = False,
 ) -> Look:
     """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`.
 
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
+    With ``until_settled`` a cue stops that is shown to do no harm, unless masks hide a part of what it may do.
     """
     model, forward = layers.unwrapped(model), carrying(forward, probe.rest)
     trials = [trial for trial in trials if probe.regions is None or not moves_object(trial)]
@@ -104,7 +106,14 @@ def look(
         maps = subject.maps(parts, inputs, names, [method, *methods])
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
-        swaps, parts_of_images = subject.answers(trials, chosen, is_tried, donors, maps.logits)
+        swaps, parts_of_images = subject.answers(
+            trials,
+            chosen,
+            is_tried,
+            donors,
+            maps.logits,
+            until_settled=until_settled and COVERING.isdisjoint(probe.mask_sources),
+        )
         if probe.task.asks:
             maps = replace(maps, logits=asked(maps.logits, probe.targets[chosen]))
     return Look(

@@ -14,7 +14,7 @@ from ..attribution.fusion import fused
 from ..attribution.heads import ClassScores
 from ..attribution.outputs import asked
 from ..attribution.regions import RegionScores, overlaps
-from ..intervention import Donors, Session, Trial, answers, context, in_parts
+from ..intervention import Donors, Session, Trial, answers, context, first_part, in_parts
 from ..probe import Probe
 from ..probe.task import VALUES
 from .views import View, views_of
@@ -118,9 +118,19 @@ class ProbedModel:
         return logits.cpu(), torch.stack([torch.stack(each) for each in found]), n_calls
 
     def answers(
-        self, trials: Sequence[Trial], chosen: Tensor, is_tried: Tensor, donors: Donors | None, logits: Tensor
+        self,
+        trials: Sequence[Trial],
+        chosen: Tensor,
+        is_tried: Tensor,
+        donors: Donors | None,
+        logits: Tensor,
+        *,
+        until_settled: bool,
     ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-        """The answers for the images that are tried, by cue and by context; NaN for the other chosen images."""
+        """The answers for the images that are tried, by cue and by context; NaN for the other chosen images.
+
+        With ``until_settled`` only a part of the images is asked for what has settled, and for the context.
+        """
         if donors is None:
             return {}, {}
         swaps: dict[str, Tensor] = {}
@@ -142,8 +152,9 @@ class ProbedModel:
             plain = view.probabilities(self._plain(logits[are_asked], chosen[are_asked]), centre)
             ask = partial(self._probabilities, view, centre)
             session = Session(view.material, places[are_asked], plain, ask, ask)
-            _put(answers(trials, session), swaps, are_asked)
-            _put(_context(session), parts_of_images, are_asked)
+            _put(answers(trials, session, until_settled=until_settled), swaps, are_asked)
+            shown = first_part(view.material.targets[session.chosen]) | (not until_settled)
+            _put(_context(session.part(shown)), parts_of_images, _within(are_asked, shown))
             if self.probe.regions is not None:
                 asked_for = self.probe.targets[chosen[are_asked]]
                 own = plain.gather(1, asked_for[:, None])[:, 0]
@@ -196,6 +207,13 @@ def _put(found: Mapping[str, Tensor], columns: dict[str, Tensor], rows: Tensor) 
     for name, column in found.items():
         blank = column.new_full((len(rows), *column.shape[1:]), torch.nan)
         columns.setdefault(name, blank)[rows] = column
+
+
+def _within(are_asked: Tensor, shown: Tensor) -> Tensor:
+    """Rows ``(n,)`` bool: of those that are asked, the ones that are ``shown (m,)``."""
+    rows = are_asked.clone()
+    rows[are_asked] = shown
+    return rows
 
 
 def _context(session: Session) -> Mapping[str, Tensor]:

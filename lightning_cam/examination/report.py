@@ -169,6 +169,7 @@ def examine(
     previous: Tensor | None = None,
     forward: ScoresOf | None = None,
     batch_size: int = 32,
+    until_settled: bool = True,
 ) -> Report:
     """Where the model looks on every probe image, and which cues its answers need. The model is not changed.
 
@@ -185,6 +186,8 @@ def examine(
         previous: ``(N, h, w)`` grid maps of an earlier report, for the drift.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per forward pass; keep it fixed over time, results depend on it in the last bit.
+        until_settled: Whether a cue that a part of the images shows to do no harm stops there. It costs half the
+            passes; all others are swapped on all images. `Reliance.reach` says on how many.
 
     Raises:
         ValueError: The layer does not exist, none can be found, a trial's name is unknown, or a target is no class
@@ -203,6 +206,7 @@ def examine(
         forward=forward,
         batch_size=batch_size,
         methods=methods,
+        until_settled=until_settled,
     )
     return report_on(seen, probe, method=method, trials=chosen, previous=previous)
 

@@ -7,6 +7,7 @@ from .effects import PROBABILITY
 from .filters import in_parts
 from .material import Material, Session
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
+from .settling import first_part
 from .swaps import DonorSwap, LevelSwap, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, moves_object, region_trial
 
@@ -30,6 +31,7 @@ __all__ = [
     "context",
     "draw_donors",
     "effects",
+    "first_part",
     "graded_donors",
     "in_parts",
     "limited",

@@ -1,7 +1,7 @@
 """What trials work on: the images of a probe with their donors, and a model that is asked about some of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -33,6 +33,11 @@ class Material:
     masks: Tensor | None
     donors: Donors
 
+    @cached_property
+    def readings(self) -> "Readings":
+        """What edits have read from all images."""
+        return Readings(self.images, self.known_masks)
+
     @property
     def known_masks(self) -> Tensor:
         """``(N, H, W)``, False everywhere where no mask is known."""
@@ -49,8 +54,8 @@ class Material:
 class Readings:
     """What edits have read from all images. The last reading is kept, since trials in a row often need the same."""
 
-    def __init__(self, material: Material) -> None:
-        self._material = material
+    def __init__(self, images: Tensor, masks: Tensor) -> None:
+        self._images, self._masks = images, masks
         self._last: tuple[object, Sequence[edits.Read]] = (None, ())
 
     def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
@@ -61,8 +66,8 @@ class Readings:
     def _of_all(self, read: Callable[[Tensor, Tensor], tuple[edits.Read, edits.Read]]) -> Sequence[edits.Read]:
         """Some images at a time: all at once would fill the memory."""
         if read is not self._last[0]:
-            images, n = self._material.images, at_once(self._material.images)
-            pairs = zip(torch.split(images, n), torch.split(self._material.known_masks, n), strict=True)
+            n = at_once(self._images)
+            pairs = zip(torch.split(self._images, n), torch.split(self._masks, n), strict=True)
             both = zip(*(read(*pair) for pair in pairs), strict=True)
             self._last = read, [tuple(map(torch.cat, zip(*parts, strict=True))) for parts in both]
         return self._last[1]
@@ -71,13 +76,13 @@ class Readings:
 class PassingReadings(Readings):
     """What edits read from images too many to be held several times: from each of a part that borrows, once."""
 
-    def __init__(self, material: Material) -> None:
-        super().__init__(material)
+    def __init__(self, images: Tensor, masks: Tensor) -> None:
+        super().__init__(images, masks)
         self._own: dict[tuple[int, ...], edits.Read] = {}
 
     def of(self, edit: TwoStepEdit, borrowers: Tensor, lenders: Tensor) -> tuple[edits.Read, edits.Read]:
         """See `Readings`. An edit is asked for what it needs of lenders alone."""
-        images, masks = self._material.images, self._material.known_masks
+        images, masks = self._images, self._masks
         key = tuple(borrowers.tolist())
         lend = edit.lend or (lambda *lent: edit.read(*lent)[1])
         lent = lend(images[lenders], masks[lenders])
@@ -109,13 +114,16 @@ class Session:
         """Class probabilities of pictures that were made of the images ``rows (n,)``."""
         return self.probabilities(pictures) if self.with_rows is None else self.with_rows(pictures, rows)
 
-    @cached_property
-    def _readings(self) -> Readings:
-        return Readings(self.material)
+    def part(self, rows: Tensor) -> "Session":
+        """The same about some of its images, ``rows (n,)`` bool."""
+        return replace(self, chosen=self.chosen[rows], plain=self.plain[rows])
 
     def readings_of_part(self) -> Readings:
         """What edits read from images: from all, and kept; or, of many values, from a part, and kept as long as it."""
-        return self._readings if self.material.images.numel() <= _MOST_KEPT_VALUES else PassingReadings(self.material)
+        material = self.material
+        if material.images.numel() <= _MOST_KEPT_VALUES:
+            return material.readings
+        return PassingReadings(material.images, material.known_masks)
 
 
 def at_once(images: Tensor) -> int:

@@ -20,6 +20,7 @@ from .levels import cast_levels, codec_levels, contrast_levels, resolution_level
 from .masks import has_enough_masks
 from .material import Material, Session
 from .rims import rim_levels
+from .settling import first_part, is_harmless
 from .stamps import patch_levels, patches_lie_off_object
 from .styles import style_differs_off_object, style_levels
 from .swaps import DonorSwap, LevelSwap, Swap
@@ -113,15 +114,49 @@ def limited(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor)
     return trial if convicts else replace(trial, at_most="WARN")
 
 
-def answers(trials: Sequence[Trial], session: Session) -> dict[str, Tensor]:
-    """The model's answers ``(n, ...)`` for the chosen images, by cue; without masks none where a trial needs them."""
+def answers(trials: Sequence[Trial], session: Session, *, until_settled: bool = False) -> dict[str, Tensor]:
+    """The model's answers ``(n, ...)`` for the chosen images, by cue; without masks none where a trial needs them.
+
+    Args:
+        trials: What is swapped.
+        session: The images, and the model.
+        until_settled: Whether a cue of single donors that has settled after a part of the images stops there. The
+            answers for the others are NaN then. A level costs few passes, so it is brought to all images.
+    """
     has_masks = session.material.masks is not None
     answers_of: dict[str, Tensor] = {}
     for trial in trials:
         if has_masks or not trial.swap.needs_masks:
-            answers_of[trial.cue] = trial.swap.answers(session)
+            if until_settled and isinstance(trial.swap, DonorSwap):
+                answers_of[trial.cue] = _until_settled(trial, session, trials, answers_of)
+            else:
+                answers_of[trial.cue] = trial.swap.answers(session)
             give_back(session.material.images)
     return answers_of
+
+
+def _until_settled(trial: Trial, session: Session, trials: Sequence[Trial], answers_of: Mapping[str, Tensor]) -> Tensor:
+    """The answers for a first part of the images, and for the rest unless the trial has settled or judges nothing."""
+    material, targets = session.material, session.material.targets[session.chosen]
+    is_first = first_part(targets)
+    found = _spread(trial.swap.answers(session.part(is_first)), is_first.nonzero()[:, 0], len(targets))
+    if is_first.all() or trial.at_most == "PASS":
+        return found
+    of_all = {
+        cue: _spread(each, session.chosen, len(material.targets))
+        for cue, each in {**answers_of, trial.cue: found}.items()
+        if cue in (trial.cue, trial.part_of)
+    }
+    if not is_harmless(effects(trials, of_all, material)[trial.cue][session.chosen], targets):
+        found[~is_first] = trial.swap.answers(session.part(~is_first))
+    return found
+
+
+def _spread(answers: Tensor, rows: Tensor, n: int) -> Tensor:
+    """Answers ``(m, ...)`` at the rows ``(m,)`` of ``n``, NaN at the others."""
+    spread = answers.new_full((n, *answers.shape[1:]), torch.nan)
+    spread[rows] = answers
+    return spread
 
 
 def effects(trials: Sequence[Trial], answers: Mapping[str, Tensor], material: Material) -> dict[str, Tensor]:

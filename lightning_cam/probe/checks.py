@@ -25,6 +25,10 @@ MASK_SOURCES = ("given", "reviewed", "folder", "alpha", "segmenter", WIDENED, "b
 
 ``lent`` is the place of another image's object, in an image without one.
 """
+# Who reviews a mask makes sure that no object sticks out, not that the outline is tight; and a box has corners. Read
+# with loose boxes, a model that loses 0.47 of its accuracy seemed to lose 0.09 of its probability.
+COVERING = frozenset({"reviewed", "box", WIDENED})
+"""Sources of masks that may be larger than their objects."""
 
 
 @contextmanager

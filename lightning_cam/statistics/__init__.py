@@ -20,7 +20,7 @@ from .intervals import (
     with_unseen,
 )
 from .means import FEWEST, effective_n, n_undefined, rank_correlation, standard_error, stratified_mean
-from .significance import check_level, differ, gatekept, holm, joint_p, needed_n, sign_flip_p
+from .significance import check_level, differ, gatekept, holm, joint_p, needed_n, sign_flip_p, surely_below
 
 __all__ = [
     "FEWEST",
@@ -45,6 +45,7 @@ __all__ = [
     "sign_flip_p",
     "standard_error",
     "stratified_mean",
+    "surely_below",
     "tells_apart",
     "unpaired_interval",
     "wilson_interval",

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import special, stats
 from torch import Tensor
 
-from .means import FEWEST, defined
+from .means import FEWEST, defined, effective_n, standard_error, stratified_mean
 
 _EVEN_CHECKS = 20  # checks of a run that share its errors evenly; a longer run is not rare. Chosen, not measured.
 _TINY = 1e-12  # keeps a division defined
@@ -35,6 +35,23 @@ def sign_flip_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:
         chances_so_far /= 2
     lowest_tie = steps[moves > 0].sum() - len(steps) // 2  # each image is rounded by half a step at most
     return min(float(chances[max(lowest_tie, 0) :].sum()), 1.0)
+
+
+def surely_below(effects: Tensor, strata: Tensor, *, margin: float, level: float = 0.975) -> bool:
+    """Whether the stratified mean is shown to lie below ``margin``; False with fewer than `FEWEST` images.
+
+    By a score test: the standard error is at least that of images of which a share of ``margin`` loses all and the
+    rest nothing. That share may have gone unseen among few images, and then they spread too little.
+
+    >>> import torch
+    >>> [surely_below(torch.zeros(n), torch.arange(n) % 2, margin=0.1) for n in (34, 36)]
+    [False, True]
+    """
+    if int((~effects.isnan()).sum()) < FEWEST:
+        return False
+    least = math.sqrt(margin * (1 - margin) / effective_n(effects, strata))
+    error = max(standard_error(effects, strata), least)
+    return stratified_mean(effects, strata) + error * float(stats.norm.ppf(level)) < margin
 
 
 def joint_p(effects: Tensor, strata: Tensor, *, margin: float) -> float:

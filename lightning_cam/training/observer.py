@@ -159,6 +159,7 @@ class Observer:
                 n_donors=effort.n_donors,
                 tried=balanced_subset(probe.targets, effort.n_images),
                 forward=run,
+                until_settled=n_ranks() == 1,  # a forward may talk to other processes, so all need as many passes
             )
             with self._verifying(model, kind), untouched(model):
                 _put(buffers, model)

@@ -10,12 +10,9 @@ from .. import maskers
 from ..examination import Report
 from ..intervention import MARGIN, DonorSwap, Reliance, Trial
 from ..intervention.known import Known
-from ..probe import WIDENED, Probe
+from ..probe import COVERING, Probe
 from ..statistics import equivalent
 
-# Who reviews a mask makes sure that no object sticks out, not that the outline is tight; and a box has corners. Read
-# with loose boxes, a model that loses 0.47 of its accuracy seemed to lose 0.09 of its probability.
-COVERING = ("reviewed", "box", WIDENED)
 # Of a picture: of less background, too little is seen to speak for the rest. Chosen, not measured.
 LEAST_LEFT = 0.25
 
