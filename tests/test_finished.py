@@ -1,5 +1,6 @@
 """``lightning-cam examine``: a finished model without a trainer, from its checkpoint to a verdict and an exit code."""
 
+import argparse
 import json
 import os
 import shlex
@@ -14,6 +15,7 @@ import torch
 from house.finished import NETS, forget_project, make_project
 from lightning_cam import Finding, Remedy, Verdict, cli
 from lightning_cam.attribution.outputs import ORDINAL
+from lightning_cam.finished import again, command
 from lightning_cam.finished.earlier import with_lost_findings
 from lightning_cam.finished.wording import as_options
 
@@ -269,3 +271,17 @@ def test_a_finding_that_a_review_loses_is_said_and_does_not_pass(
     assert judged.outcome == outcome
     assert ("the run itself found" in judged.reason) == bool(lost)
     assert f"the run itself found {lost}" in judged.reason or not lost
+
+
+def test_the_commands_that_lead_to_masks_repeat_the_options_that_were_given() -> None:
+    words = (
+        "my.ckpt --model nets:Net --data 'my val' --masks odd --mean 0.5 --std 0.25 --layer a.1 --n 32 --expect cast"
+    )
+    parser = argparse.ArgumentParser()
+    command.add_options(parser)
+
+    assert again.commands(parser.parse_args(shlex.split(words))) == [
+        "lightning-cam masks 'my val' --n 32 --masks odd",
+        "lightning-cam examine my.ckpt --data 'my val' --model nets:Net --mean 0.5 --std 0.25 --n 32 --expect cast "
+        "--layer a.1 --masks masks.json",
+    ]

@@ -409,17 +409,23 @@ def test_a_run_without_pictures_says_when_there_are_some(data: Path, tmp_path: P
     FolderSink(tmp_path / "run").write(Page("cam", 3, 0, text="the end", is_final=True, run=Run("one")))
 
     with pytest.raises(
-        ValueError, match=r"keeps no pictures of full size: .* if masks were guessed, unless log_images"
+        ValueError, match=r"keeps no pictures of full size: .* if masks are guessed, doubted or missing, unless log"
     ):
         place_of_pictures(tmp_path / "run")
     assert place_of_pictures(data) == data
 
 
-def test_only_guessed_masks_are_a_reason_to_keep_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reviewing.is_reviewable(guessed())
-    assert not reviewing.is_reviewable(replace(guessed(), mask_sources=("given",) * 4))
+def test_masks_that_are_not_known_are_a_reason_to_keep_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, missing = replace(guessed(), mask_sources=("given",) * 4), Probe(guessed().images, torch.arange(4) % 2)
+    with pytest.warns(UserWarning, match="cover the whole picture"):
+        doubted = Probe(guessed(8).images, torch.arange(8) % 2, masks=torch.ones(8, 4, 4, dtype=torch.bool))
+
+    assert [reviewing.is_reviewable(probe, {}) for probe in (guessed(), doubted, missing, given)] == [True] * 3 + [
+        False
+    ]
+    assert not reviewing.is_reviewable(missing, {"background": "PASS"})
     monkeypatch.setattr(reviewing, "MOST_BYTES", 4 * 3 * 4 * 4 - 1)
-    assert not reviewing.is_reviewable(guessed())
+    assert not reviewing.is_reviewable(guessed(), {})
 
 
 def test_the_page_of_a_run_says_what_to_paste(

@@ -160,13 +160,14 @@ def test_the_command_writes_and_says_how_to_use_it(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--with", f"{__name__}:left_half"], "--with and --to belong together"),
+        (["--with", f"{__name__}:left_half"], "--with needs a folder for the masks that the function finds; pass --to"),
+        (["--to", "{}/masks"], "Without one, lightning-cam masks {}/data writes a page with guessed masks"),
         (["--with", f"{__name__}:broken", "--to", "{}/masks"], "1.jpg: your broken raised RuntimeError: no weights"),
         (["--with", f"{__name__}:everything", "--to", "{}/masks"], "found no object in any of 3 pictures"),
         (["--with", "nowhere:f", "--to", "{}/masks"], "there is no module 'nowhere'"),
         (["--with", f"{__name__}:left_half", "--to", "{}/data/masks"], "would become a class"),
     ],
-    ids=["alone", "raises", "everything", "no module", "inside"],
+    ids=["no place", "no function", "raises", "everything", "no module", "inside"],
 )
 def test_what_cannot_be_done_is_said(
     folder: Path, tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
@@ -174,4 +175,4 @@ def test_what_cannot_be_done_is_said(
     code = main(["masks", str(folder), *(option.format(tmp_path) for option in options)])
 
     assert code == 2
-    assert message in capsys.readouterr().err
+    assert message.format(tmp_path) in capsys.readouterr().err

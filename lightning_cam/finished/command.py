@@ -25,12 +25,12 @@ from ..text import printable, shortened, typed
 from ..training.keeping import MAX_EVIDENCE
 from ..training.remarks import warn_of_copies
 from ..verdict import Outcome, Verdict, judge, limits, located, with_remedies_tried, withheld
+from .again import N_IMAGES, commands
 from .earlier import verdict_of, with_lost_findings
 from .kept import place_of_pictures
 from .loading import function_named, importing_from, load_model
 from .wording import as_options
 
-N_IMAGES = 128  # 64 of each of two classes; with 32 of each most verdicts are settled, and time grows with the number
 N_SHOWN = 16  # images that get a picture, as in a training
 PREFIX = "cam"
 SECONDS_TO_DRAW = 120.0
@@ -55,7 +55,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="pictures that the model was not trained on, in one folder for each class; or a saved probe; or the "
-        "folder of a run whose masks were guessed",
+        "folder of a run whose masks need a look",
     )
     parser.add_argument(
         "--masks",
@@ -200,12 +200,18 @@ def _remarks(options: argparse.Namespace, probe: Probe, report: Report) -> list[
         remarks.append(f"the pictures have {height}x{width} pixels; if your training resizes them, pass --size H W")
     if probe.masks is None:
         remarks.append("no masks of the objects: pass --masks DIR, or --expect background if the model may use it")
-    if (n := probe.mask_sources.count(GUESS)) > 0:
-        remarks.append(
-            f"{n} of {len(probe)} masks were guessed: lightning-cam masks {typed(options.data)} shows them on a page, "
-            "which saves masks.json for --masks"
-        )
+    remarks += _ways_to_masks(options, probe)
     return [printable(f"  {remark}") for remark in remarks]
+
+
+def _ways_to_masks(options: argparse.Namespace, probe: Probe) -> list[str]:
+    """What to type where masks are guessed, missing or in doubt."""
+    n = probe.mask_sources.count(GUESS)
+    if not n and probe.masks is not None and not probe.mask_doubts:
+        return []
+    guessed = f"{n} of {len(probe)} masks were guessed; to correct them" * bool(n)
+    what = guessed or ("to draw boxes around the objects" if probe.masks is None else "to look at the masks")
+    return [f"{what}, and judge again:", *(f"  {command}" for command in commands(options))]
 
 
 @contextmanager

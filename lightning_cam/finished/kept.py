@@ -1,4 +1,4 @@
-"""The probe that a run keeps in its folder, for a review of guessed masks."""
+"""The probe that a run keeps in its folder, for a review of its masks."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ def place_of_pictures(folder: Path) -> Path:
     place = newest(folder).file.parent / PROBE
     if not is_saved(place):
         raise ValueError(
-            f"'{place.parent}' keeps no pictures of full size: a run does so at its end, if masks were guessed, unless "
-            "log_images=False or they take more than 64 MB; give the folder of pictures that its model is examined "
-            "with, or a probe that callback.probe.save(folder) wrote"
+            f"'{place.parent}' keeps no pictures of full size: a run does so at its end, if masks are guessed, doubted "
+            "or missing, unless log_images=False or they take more than 64 MB; give the folder of pictures that its "
+            "model is examined with, or a probe that callback.probe.save(folder) wrote"
         )
     return place
 

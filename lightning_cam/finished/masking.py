@@ -10,7 +10,8 @@ from typing import cast
 from ..maskers import as_annotations, write_masks
 from ..probe.storage import is_saved
 from ..sinks.places import write_whole
-from .command import N_IMAGES
+from ..text import typed
+from .again import N_IMAGES
 from .kept import place_of_pictures
 from .loading import function_named, importing_from
 from .review import is_page_of, page
@@ -22,8 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "folder",
         type=Path,
         metavar="DIR",
-        help="pictures in one folder for each class; or a saved probe; or the folder of a run whose masks were "
-        "guessed, or one above it",
+        help="pictures in one folder for each class; or a saved probe; or the folder of a run whose masks are "
+        "guessed, doubted or missing, or one above it",
     )
     parser.add_argument(
         "--with",
@@ -47,8 +48,14 @@ def run(options: argparse.Namespace) -> list[str]:
     Raises:
         ValueError: The message names the problem and the solution.
     """
-    if (options.segmenter is None) != (options.to is None):
-        raise ValueError("--with and --to belong together; pass a function that finds masks, and a folder for them")
+    if options.segmenter is not None and options.to is None:
+        raise ValueError("--with needs a folder for the masks that the function finds; pass --to DIR")
+    if options.segmenter is None and options.to is not None:
+        raise ValueError(
+            "--to writes the masks that a function of yours finds; pass --with package.module:function, such as "
+            f"rembg:remove. Without one, lightning-cam masks {typed(options.folder)} writes a page with guessed masks, "
+            "and what is saved there is for --masks"
+        )
     return _reviewing(options) if options.segmenter is None else _segmenting(options)
 
 

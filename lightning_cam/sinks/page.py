@@ -104,7 +104,7 @@ class Page:
         figures: ``(h, w, 3)`` uint8 pictures by name that belong to no single probe: of a check, such as "features", or
             of the whole fit, such as "map_groups".
         facts: What was looked at and how, for people whom the run's name tells nothing.
-        reviewable: The probe, on the last page of a fit whose masks were guessed: a folder keeps it for a review.
+        reviewable: The probe, on the last page of a fit whose masks need a look: a folder keeps it for a review.
     """
 
     prefix: str

@@ -13,7 +13,7 @@ from pathlib import Path
 from .page import Run
 
 RUN = "run.json"  # says which run a folder belongs to, and which files in it are the run's
-PROBE = "probe"  # folder of the probe, as it is saved, where its masks were guessed
+PROBE = "probe"  # folder of the probe, as it is saved, where its masks are guessed, doubted or missing
 NAMES = (
     *("history.jsonl", "verdict.json", "evolution.png", "evidence_*.png", "report.html", "summary.md", "step_*"),
     *(PROBE, RUN),

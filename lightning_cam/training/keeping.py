@@ -71,7 +71,7 @@ class Keeping:
             mistakes = self._surest(observer, module, probe)
         if not self._gallery.is_open or report is None:
             return False
-        reviewable = probe if self._options.log_images and is_reviewable(probe) else None
+        reviewable = probe if self._options.log_images and is_reviewable(probe, self._options.limits) else None
         self._gallery.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
         if self._options.verbose:
             self._gallery.close()  # whose page the last words name

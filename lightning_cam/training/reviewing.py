@@ -1,24 +1,32 @@
-"""The way from guessed masks to a verdict: the commands for the run that has just ended."""
+"""The way to masks that somebody looked at, and to a verdict: the commands for the run that has just ended."""
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..cues import BACKGROUND
 from ..datasets.normalization import as_written
+from ..intervention.masks import has_enough_masks
 from ..probe import GUESS, Probe
 from ..text import printable
+from ..verdict import PASS
 from .options import Options
 
-HOW = "  to correct the guessed masks, and judge again without training:"
+HOW = "  to look at the masks, correct or draw them, and judge again without training:"
 # Bytes that a run's folder may take for its probe: 400 pictures of 224 pixels a side. The callback draws half at most.
 MOST_BYTES = 64_000_000
 _FUNCTION, _CLASS = "package.module:function", "package.module:Net"
 
 
-def is_reviewable(probe: Probe) -> bool:
-    """Whether a person should look at the masks, and the pictures are few enough to be kept for that."""
-    return GUESS in probe.mask_sources and probe.images.numel() <= MOST_BYTES
+def is_reviewable(probe: Probe, limits: Mapping[str, str]) -> bool:
+    """Whether a person should look at the masks or draw them, and the pictures are few enough to be kept for that."""
+    has_masks = probe.masks is not None and has_enough_masks(probe.masks)
+    is_open = (
+        GUESS in probe.mask_sources or bool(probe.mask_doubts) or not (has_masks or limits.get(BACKGROUND.name) == PASS)
+    )
+    return is_open and probe.images.ndim == 4 and probe.images.numel() <= MOST_BYTES
 
 
 def commands(folder: Path, probe: Probe, options: Options, trainer: Any, module: Any) -> list[str]:

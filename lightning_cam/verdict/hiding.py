@@ -54,11 +54,12 @@ def _covering(report: Report) -> Tensor:
         return torch.zeros(1, dtype=torch.bool)
     if report.probe is None or report.probe.masks is None:  # a report made by hand
         return torch.ones(1, dtype=torch.bool)
-    return (report.probe.masks & covers[:, None, None])[_is_masked(report.probe)]
+    masks = report.probe.masks
+    return (masks & covers.reshape(-1, *(1 for _ in masks.shape[1:])))[_is_masked(report.probe)]
 
 
 def _is_masked(probe: Probe) -> Tensor:
-    return torch.zeros(len(probe), dtype=torch.bool) if probe.masks is None else probe.masks.any((1, 2))
+    return torch.zeros(len(probe), dtype=torch.bool) if probe.masks is None else probe.masks.flatten(1).any(1)
 
 
 def _share(masks: Tensor) -> float:
@@ -66,7 +67,8 @@ def _share(masks: Tensor) -> float:
 
 
 def _core(images: Tensor) -> Tensor:
-    return maskers.guess(images)[1]
+    """What a guess takes for surely object; nothing of volumes, which cannot be guessed at."""
+    return maskers.guess(images)[1] if images.ndim == 4 else torch.zeros_like(images[:, 0], dtype=torch.bool)
 
 
 _cores: Known[Tensor] = Known(_core)

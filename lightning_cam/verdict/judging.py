@@ -75,7 +75,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
     missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
     if not report.learned or not counted:
         of_labels = reasons.labels(report, ()) if report.learned else ""
-        reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing)
+        reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing, report)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason, why_untested=reasons_by_cue(report))
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
@@ -101,7 +101,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         + reasons.perhaps_object(doubtful)
         + reasons.of_object(_at_most_warn(findings, most, [*doubtful, *uncertain]) if outcome == WARN else [])
         + reasons.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
-        + reasons.without_masks(missing),
+        + reasons.without_masks(missing, report),
         why_untested=reasons_by_cue(report),
     )
 

@@ -286,7 +286,8 @@ def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
     if doubts:
         return (
             f"; {'; '.join(doubts)}; until then the masks prove nothing about {' and '.join(cues)}; if they are right, "
-            "look at them once on the page of lightning-cam masks: masks that are saved there are not doubted"
+            "look at them once: lightning-cam masks RUN_DIR writes a page, and masks that are saved there are not "
+            "doubted"
         )
     return (
         f"; the masks of the objects were guessed, which proves nothing about {' and '.join(cues)}: a guess may leave "
@@ -295,12 +296,17 @@ def on_masks(cues: Sequence[str], doubts: Sequence[str]) -> str:
     )
 
 
-def without_masks(cues: Sequence[str]) -> str:
+def without_masks(cues: Sequence[str], report: Report) -> str:
     """An addition where cues could not be swapped."""
     if not cues:
         return ""
+    is_flat = report.probe is None or report.probe.images.ndim == 4
+    drawn = (
+        "; or draw boxes: lightning-cam masks RUN_DIR writes a page for that, and says how to judge again without "
+        "training"
+    )
     return (
         f"; not measured without masks of the objects: {' and '.join(cues)}; to measure, pass CAMCallback(probe) with "
-        "probe = Probe.from_dataset(dataset, masks=masks); if the model may use what was not measured, pass "
-        f"expected_cues={list(cues)}"
+        f"probe = Probe.from_dataset(dataset, masks=masks){drawn * is_flat}; if the model may use what was not "
+        f"measured, pass expected_cues={list(cues)}"
     )
