@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from . import maskers, metrics, remedies, sinks, transforms
-    from .attribution import cams, features, localisation, measures, pixels, trust
+    from .attribution import Similarity, cams, features, localisation, measures, pixels, trust
     from .audit import AuditResult, audit_dataset
     from .comparing import RunComparison, compare
     from .cues import Remedy
@@ -33,6 +33,7 @@ __all__ = [
     "Report",
     "RunComparison",
     "ShortcutError",
+    "Similarity",
     "Trial",
     "Verdict",
     "audit_dataset",
@@ -57,7 +58,7 @@ if not TYPE_CHECKING:
     # find its tab, and must not wait for torch and Lightning, which take seconds.
     _HOMES = {
         "": ("maskers", "metrics", "remedies", "sinks", "transforms"),
-        "attribution": ("cams", "features", "localisation", "measures", "pixels", "trust"),
+        "attribution": ("Similarity", "cams", "features", "localisation", "measures", "pixels", "trust"),
         "audit": ("AuditResult", "audit_dataset"),
         "comparing": ("RunComparison", "compare"),
         "cues": ("Remedy",),

@@ -28,7 +28,10 @@ _LAST = ("aux", "loss", "feature", "embed", "hidden")
 # A softmax of cosines themselves is nearly even. ArcFace and CosFace multiply by 10 to 64 and CLIP by up to 100.
 _COSINE_SCALE = 16.0
 _LEAST_SHARE = 1e-6  # of a probability: nearer to 0 and 1, single precision has no odds
-_NO_SCORES = "if these are no class scores, pass forward=lambda module, images: class_scores"
+_NO_SCORES = (
+    "if these are no class scores, pass forward=lambda module, images: class_scores, and of an embedding "
+    "forward=Similarity(lambda module, images: embedding)"
+)
 
 
 @dataclass(frozen=True)

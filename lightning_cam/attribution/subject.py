@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..probe import Probe
-from ..probe.rest import carrying
 from ..spatial import upsample
 from .engine import Capture, Forward, capture, placed, predict_inside
 from .guard import untouched
@@ -18,6 +17,7 @@ from .heads import class_scores
 from .layer_search import find_layer
 from .layers import unwrapped
 from .rectifiers import Rule
+from .similarity import scoring
 from .targets import Target, true_class
 from .tracing import input_gradients
 
@@ -70,7 +70,7 @@ def looking(
 ) -> Iterator[Subject]:
     """The model in evaluation mode, the same before and after."""
     model = unwrapped(model)
-    forward = carrying(forward, probe.rest)
+    forward = scoring(model, probe, forward, batch_size)
     bound = None if forward is None else partial(forward, model)
     with untouched(model):
         inputs = placed(model, probe.prepare(probe.images))

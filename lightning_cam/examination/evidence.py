@@ -13,9 +13,9 @@ from ..attribution.guard import untouched
 from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
 from ..attribution.regions import overlaps
+from ..attribution.similarity import scoring
 from ..intervention import in_parts
 from ..probe import Probe
-from ..probe.rest import carrying
 from ..probe.task import VALUES
 from .look import ScoresOf, bound
 from .report import Report
@@ -69,7 +69,7 @@ def collect_evidence(
         raise ValueError(f"no effects of {cue!r} in the report; it has {list(report.effects)}")
     chosen = effects.nan_to_num(-torch.inf).topk(min(n, int(effects.isfinite().sum()))).indices
     model = unwrapped(model)
-    scores = scores_of(model, probe, report, forward)
+    scores = scores_of(model, probe, report, forward, batch_size)
     n_donors, parts = report.donors.same.shape[1], []
     for r in range(n_donors):
         for view, some, pictures in swapped(probe, report, cue, chosen, r):
@@ -88,10 +88,10 @@ def collect_evidence(
 
 
 def scores_of(
-    model: nn.Module, probe: Probe, report: Report, forward: ScoresOf | None
+    model: nn.Module, probe: Probe, report: Report, forward: ScoresOf | None, batch_size: int
 ) -> Callable[[Tensor], Any] | None:
     """What gives the class scores of the report; None calls the model."""
-    run = bound(carrying(forward, probe.rest), model)
+    run = bound(scoring(model, probe, forward, batch_size), model)
     return run if report.head is None else ClassScores(run or model, report.head, probe.task)
 
 

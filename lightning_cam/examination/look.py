@@ -13,9 +13,9 @@ from ..attribution import cams, engine, layer_search, layers
 from ..attribution.guard import untouched
 from ..attribution.heads import Head, class_scores
 from ..attribution.outputs import asked
+from ..attribution.similarity import scoring
 from ..intervention import Donors, Trial, in_parts, moves_object
 from ..probe import COVERING, Probe
-from ..probe.rest import carrying
 from .probed import ProbedModel
 from .views import donors_of
 
@@ -88,13 +88,14 @@ def look(
     Cues are swapped on those that are ``tried (m,)`` as well; None means all. The answers for the rest are NaN.
     With ``until_settled`` a cue stops that is shown to do no harm, unless masks hide a part of what it may do.
     """
-    model, forward = layers.unwrapped(model), carrying(forward, probe.rest)
+    model = layers.unwrapped(model)
     trials = [trial for trial in trials if probe.regions is None or not moves_object(trial)]
     trials = [] if probe.has_volumes else trials
     donors = donors_of(probe, n_donors) if trials else None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
+        forward = scoring(model, probe, forward, batch_size)
         parts = in_parts(chosen, probe.images)
         first = chosen[: max(len(parts[0]), 2)]
         inputs = probe.prepare(probe.images[first], first)

@@ -78,7 +78,7 @@ def what_is_left(
     if not len(chosen):
         return None
     model = unwrapped(model)
-    scores = scores_of(model, probe, report, forward)
+    scores = scores_of(model, probe, report, forward, batch_size)
     rows = []
     for view, part, pictures in swapped(probe, report, cue, chosen, 0):
         edited = pictures[:, 1:]

@@ -112,6 +112,11 @@ class Carrying:
     rest: Mapping[str, Tensor]
     carries = True
 
+    @property
+    def embeds(self) -> bool:
+        """Whether the outputs are embeddings, see `Similarity`."""
+        return getattr(self.forward, "embeds", False)
+
     def __call__(self, model: nn.Module, numbered_inputs: Tensor) -> Any:
         """The model's output for inputs of `numbered`."""
         inputs, rows = rows_of(numbered_inputs)

@@ -139,6 +139,8 @@ def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task
 
 
 def _gives_scores(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task) -> bool:
+    if getattr(forward, "embeds", False):  # these become scores by `Similarity`
+        return True
     head = class_scores(module, sent, task.n_scores, partial(forward, module), task=task).head
     return not head.remark or head.is_guess
 

@@ -32,6 +32,7 @@ def in_step(model: nn.Module, probe: Probe, forward: ScoresOf | None) -> Iterato
         return _rows(module(padded) if forward is None else forward(module, padded), len(inputs), most)
 
     together.carries = True  # type: ignore[attr-defined] # its inputs are passed on as they are, see `carrying`
+    together.embeds = getattr(forward, "embeds", False)  # type: ignore[attr-defined] # see `Similarity`
     try:
         yield together
     except Exception:
