@@ -69,6 +69,7 @@ from lightning_cam.sinks.report_page import RunPage, read_back
 from lightning_cam.sinks.tensorboard import MOST_DRAWN, command
 from lightning_cam.training.loggers import for_logger
 from lightning_cam.verdict import Verdict
+from lightning_cam.verdict.untested import UNSWAPPED
 
 
 def pixels(file: Path) -> NDArray[np.uint8]:
@@ -843,12 +844,12 @@ def test_tables_say_how_often_the_answers_are_right_and_on_how_many_pictures() -
 
 def test_cues_that_were_not_tested_share_a_line_by_reason() -> None:
     cues = [cue.name for cue in CUES if cue.name != "background"]
-    why = {"background": "No masks.", **dict.fromkeys(cues, "No trial."), "mine": "No trial."}
+    why = {"background": "No masks.", **dict.fromkeys([*cues, "mine", *UNSWAPPED], "No trial.")}
     reason = "nothing; not tested: background, border"  # which the lines below say with their reasons
     verdict = Verdict("INCONCLUSIVE", 0.0, (), (reliance("mine", *[math.nan] * 3),), reason, why_untested=why)
     lines = [
         "not tested: background. No masks.",
-        f"not tested: {len(cues) + 1} cues (border, corner, region, cast, contrast, codec and {len(cues) - 5} more). "
+        f"not tested: {len(cues) + 4} cues (border, corner, region, cast, contrast, codec and {len(cues) - 2} more). "
         "No trial.",
     ]
 

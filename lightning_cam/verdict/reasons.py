@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ..attribution.outputs import predicted_classes
-from ..cues import CUES, cue_named
+from ..cues import cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
 from ..probe.task import CLASSES, OF_MAPS, VALUES
@@ -12,7 +12,7 @@ from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .phrases import PHRASES
 from .record import FAIL, PASS, Finding
-from .untested import LISTED
+from .untested import LISTED, names_of_all
 
 _MOST_LABELS = 6  # in a sentence
 _MOST_CLASSES = 3  # each with its cues, in a sentence
@@ -209,10 +209,9 @@ def below_margin(counted: Sequence[Reliance]) -> str:
 
 
 def not_tested(measured: Sequence[Reliance]) -> str:
-    """An addition to PASS: the cues of the table of which nothing is known."""
+    """An addition to PASS: the cues of which nothing is known, and what no trial swaps."""
     tested = {reliance.cue for reliance in measured if not math.isnan(reliance.low)}
-    names = [cue.name for cue in CUES if cue.name not in tested]
-    return f"; {LISTED}{', '.join(names)}" if names else ""
+    return f"; {LISTED}{', '.join(name for name in names_of_all(measured) if name not in tested)}"
 
 
 def context(report: Report) -> str:

@@ -17,6 +17,12 @@ _ONE_CLASS = "All pictures of the probe are of one class, so no picture can lend
 _NO_ANSWERS = "The model's outputs are NaN or infinite, so a swap has no answer that it could change."
 _TOO_ALIKE = "The probe's pictures of different classes do not differ in it, so a swap would change nothing."
 _TOO_FEW = "Too few of the probe's pictures differ in it, so it was swapped on too few to judge."
+# What networks have learned to live on and no trial swaps: in the reports that measured it they got PASS.
+UNSWAPPED = ("size of the object", "orientation", "light or a lone mark on the object")
+_NO_SWAP = (
+    "No swap exists for it. If you know it of your pictures, attributes= compares right answers by its values; varying "
+    "it at random in the training takes it away."
+)
 LISTED = "not tested: "  # begins the part of a reason that lists such cues
 # For verdicts of earlier versions, which do not say why.
 UNKNOWN = "It was not swapped in this run, or on too few pictures."
@@ -31,12 +37,9 @@ def reasons_by_cue(report: Report) -> dict[str, str]:
 
 
 def names_of_all(reliances: Sequence[Reliance], trials: Sequence[Trial] = ()) -> list[str]:
-    """The cues of the table, and those of the user's own."""
-    return list(
-        dict.fromkeys(
-            [*(cue.name for cue in CUES), *(trial.cue for trial in trials), *(reliance.cue for reliance in reliances)]
-        )
-    )
+    """The cues of the table, those of the user's own, and what no trial swaps."""
+    names = [*(cue.name for cue in CUES), *(trial.cue for trial in trials), *(reliance.cue for reliance in reliances)]
+    return list(dict.fromkeys([*names, *UNSWAPPED]))
 
 
 def has_number(reliance: Reliance | None) -> bool:
@@ -52,11 +55,13 @@ def grouped(cues: Sequence[str], why: Mapping[str, str]) -> dict[str, list[str]]
     """
     groups: dict[str, list[str]] = {}
     for cue in cues:
-        groups.setdefault(why.get(cue, UNKNOWN), []).append(cue)
+        groups.setdefault(why.get(cue, _NO_SWAP if cue in UNSWAPPED else UNKNOWN), []).append(cue)
     return groups
 
 
 def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: str) -> str:
+    if trial is None and cue in UNSWAPPED:
+        return _NO_SWAP
     if trial is None:
         return _NO_REGION if cue == REGION.name else _NO_TRIAL
     if report.has_one_class:
