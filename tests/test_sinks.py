@@ -673,6 +673,7 @@ def test_a_folder_keeps_the_whole_verdict_of_the_last_check(tmp_path: Path) -> N
                 "accuracy_own": None,
                 "accuracy_other": None,
                 "cause": "",
+                "tried": "",
             }
         ],
         "measured": [
