@@ -88,6 +88,11 @@ def test_a_model_of_picture_and_table_relies_on_a_ruler(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_an_embedding_without_labels_holds_the_ground(tmp_path: Path) -> None:
+    assert re.search(r"^FAIL background", run("self_supervised.py", tmp_path), re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_the_map_of_a_word_points_at_what_it_names(tmp_path: Path) -> None:
     printed = run("captioning.py", tmp_path, "--fast")
 
