@@ -222,7 +222,7 @@ def test_a_fail_that_ended_the_fit_is_a_fail(tmp_path: Path, alarm: Any) -> None
 def test_a_run_that_could_not_be_looked_at_says_why(
     run: Path, capsys: Capture, command: str, *, is_given: bool
 ) -> None:
-    task, folder = TASKS["volumes"], run / "version_1"
+    task, folder = TASKS["several volumes"], run / "version_1"
     sinks = [FolderSink(folder / "cam_report")] if is_given else None
     trainer(folder, CAMCallback(sinks=sinks)).fit(task.module(), task.loader(), task.loader())
 
@@ -235,7 +235,7 @@ def test_a_run_that_could_not_be_looked_at_says_why(
 
 @pytest.mark.filterwarnings("ignore:lightning_cam. switched off for this fit")
 def test_a_second_fit_that_is_not_looked_at_leaves_the_first_ones_folder_alone(tmp_path: Path) -> None:
-    callback, task = CAMCallback(trials=()), TASKS["volumes"]
+    callback, task = CAMCallback(trials=()), TASKS["several volumes"]
     watched(tmp_path, callback)
     before = (tmp_path / "cam_report" / "run.json").read_bytes()
     trainer(tmp_path, callback).fit(task.module(), task.loader(), task.loader())

@@ -164,7 +164,7 @@ def test_where_one_rank_cannot_draw_the_probe_all_switch_off_and_train_and_one_s
 @pytest.mark.parametrize(
     ("task", "words"),
     [
-        ("volumes", "volumes and videos cannot be looked at yet"),
+        ("several volumes", "a volume or a video has four axes"),
         ("flattened pictures", "no layer of Module gives a map"),
         ("refused by one", "your forward raised ValueError: not here"),
     ],

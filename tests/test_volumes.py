@@ -15,6 +15,16 @@ from lightning_cam import Probe, examine, pixels
 from lightning_cam.attribution import asking, cams, engine, measures, targets
 from lightning_cam.attribution.layer_search import find_layer
 from lightning_cam.attribution.layouts import Layout, layout_of, size_of
+from lightning_cam.intervention import (
+    NOT_ON_VOLUMES,
+    STANDARD,
+    Trial,
+    as_pictures,
+    as_volumes,
+    chosen_trials,
+    for_volumes,
+)
+from lightning_cam.sinks.slices import in_slices, pictured
 from lightning_cam.spatial import area_average, at_cell_centres, border_ring, largest_component, mask_boxes, upsample
 
 N_CLASSES = 3
@@ -310,3 +320,123 @@ def test_a_report_has_maps_and_measures_of_volumes(net: nn.Module) -> None:
     torch.testing.assert_close(
         report.values["background_attention_ratio"], measures.background_attention_ratio(report.grid_maps, masks)
     )
+
+
+# ---- reading a data set ----------------------------------------------------------------------------------------------
+
+
+class Items:
+    """A data set of items."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def test_dicts_as_monai_gives_them_become_a_probe() -> None:
+    class MetaTensor(Tensor):
+        """As MONAI's: a tensor that knows where it comes from."""
+
+    masks = volumes(4)[:, 0] > 0.5
+    pairs = zip(volumes(4), masks, strict=True)
+    items = [
+        {"image": v.as_subclass(MetaTensor), "label": i % 2, "mask": m[None].float()} for i, (v, m) in enumerate(pairs)
+    ]
+
+    probe = Probe.from_dataset(Items(items))
+
+    order = torch.tensor([int(name.split("_")[1]) for name in probe.names])
+    assert type(probe.images) is Tensor
+    assert torch.equal(probe.images, volumes(4)[order])
+    assert torch.equal(probe.masks, masks[order])
+    assert set(probe.mask_sources) == {"given"}
+
+
+def test_videos_whose_frames_come_first_are_given_back_in_their_order() -> None:
+    clips = torch.rand(4, 6, 3, 8, 10, generator=torch.Generator().manual_seed(0))
+
+    probe = Probe.from_dataset(Items([(clip, i % 2) for i, clip in enumerate(clips)]))
+
+    order = [int(name.split("_")[1]) for name in probe.names]
+    assert probe.images.shape == (4, 3, 6, 8, 10)
+    assert torch.equal(probe.inputs(), clips[order])
+
+
+def test_values_of_volumes_are_stretched_to_pixels_and_given_back() -> None:
+    scans = 400 * volumes(4) - 100  # Hounsfield units
+
+    with pytest.warns(UserWarning, match="stretched"):
+        probe = Probe.from_dataset(Items([(scan, i % 2) for i, scan in enumerate(scans)]))
+
+    order = [int(name.split("_")[1]) for name in probe.names]
+    torch.testing.assert_close(probe.inputs(), scans[order], rtol=1e-4, atol=1e-2)
+
+
+def test_slices_are_resized_and_depths_are_not() -> None:
+    probe = Probe.from_dataset(Items([(volume, i % 2) for i, volume in enumerate(volumes(4))]), size=(4, 5))
+
+    assert probe.images.shape == (4, 1, 6, 4, 5)
+    with pytest.raises(ValueError, match=r"volumes must have one depth, got \[5, 6\]"):
+        Probe.from_dataset(Items([(volumes(1)[0], 0), (volumes(1)[0, :, 1:], 1)]))
+
+
+# ---- swaps -----------------------------------------------------------------------------------------------------------
+
+
+def swapped(cue: str, images: Tensor, masks: Tensor) -> Tensor:
+    """The first of two volumes with the cue of the second."""
+    (trial,) = for_volumes(chosen_trials([cue]), images.shape[2])
+    own, lent = ((as_pictures(images[i : i + 1]), as_pictures(masks[i : i + 1])) for i in range(2))
+    return as_volumes(trial.swap.edit(*own, *lent), images.shape[2])[0]
+
+
+def two_volumes() -> tuple[Tensor, Tensor]:
+    images = torch.stack([torch.full((1, 4, 20, 20), 0.3), torch.full((1, 4, 20, 20), 0.6)])
+    masks = torch.zeros(2, 4, 20, 20, dtype=torch.bool)
+    masks[:, 1:3, 8:12, 8:12] = True
+    images[0, :, 1:3, 8:12, 8:12] = 0.9
+    images[1, :, 1:3, 8:12, 8:12] = 0.1
+    return images, masks
+
+
+@pytest.mark.parametrize("cue", ["corner", "border", "background"])
+def test_a_place_is_the_same_in_every_slice(cue: str) -> None:
+    images, masks = two_volumes()
+
+    edited = swapped(cue, images, masks)[0]
+
+    region = torch.ones(20, 20, dtype=torch.bool)
+    if cue == "corner":
+        region[4:16] = region[:, 4:16] = False
+    if cue == "border":
+        region[2:18, 2:18] = False
+    for place in range(4):
+        torch.testing.assert_close(edited[place][region & ~masks[0, place]].median(), torch.tensor(0.6))
+        torch.testing.assert_close(edited[place][~region], images[0, 0, place][~region])
+    torch.testing.assert_close(edited[1, 9:11, 9:11], torch.full((2, 2), 0.9))
+
+
+def test_a_cue_of_pictures_alone_is_left_out() -> None:
+    cues = {trial.cue for trial in for_volumes(chosen_trials(None), 4)}
+
+    assert cues == {trial.cue for trial in STANDARD} - NOT_ON_VOLUMES
+    assert for_volumes([Trial("position", STANDARD[0].swap)], 4)[0].cue == "position"  # one of the user's own
+
+
+def test_a_volume_is_shown_by_the_middle_slice_of_its_object() -> None:
+    images, masks = two_volumes()
+    masks[1] = False
+    probe = Probe(images, torch.tensor([0, 1]), masks=masks)
+
+    shown = pictured(probe)
+
+    assert probe.slices.tolist() == [1, 2]
+    assert shown.names == ("0_0, slice 2 of 4", "1_1, slice 3 of 4")
+    assert torch.equal(shown.images[0], images[0, :, 1])
+    maps = torch.arange(2.0)[None, :, None, None].expand(2, 2, 3, 3)
+    assert in_slices(maps, probe, torch.tensor([0, 1]))[:, 0, 0].tolist() == [0.25, 0.75]

@@ -65,7 +65,7 @@ class Call:
 
 
 def _is_image(tensor: Tensor) -> bool:
-    return tensor.ndim == 4 and min(tensor.shape[-2:]) > 1 and not tensor.dtype.is_complex
+    return tensor.ndim in (4, 5) and min(tensor.shape[-2:]) > 1 and not tensor.dtype.is_complex
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 SIDES = "(64, 112, 224)"
+OF_SLICES = "# for a picture; of a volume, change all slices with the same random numbers"
 _OF_TRANSPARENCY = "alpha"  # source of a mask that a picture brings along
 
 
@@ -43,6 +44,12 @@ class Remedy:
         other = self.other and self.other.at(size)
         code = self.code.replace(SIDES, sides).replace("(224, 224)", str(tuple(size)))
         return replace(self, code=code, other=other)
+
+    def in_slices(self) -> "Remedy":
+        """The same for volumes, of whose slices the code changes one."""
+        return replace(
+            self, code=f"{OF_SLICES}\n{self.code}" if self.code else "", other=self.other and self.other.in_slices()
+        )
 
 
 @dataclass(frozen=True)

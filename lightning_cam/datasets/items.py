@@ -21,7 +21,7 @@ from ..spatial import boxes_to_masks
 from ..text import printable
 from .attributes import AttributeSources, values_at
 from .labels import UNKNOWN, label_of
-from .masking import binary
+from .masking import binary, binary_volume
 from .parts import others_of, parts_of, rest_of
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
@@ -29,7 +29,9 @@ from .regions import class_map_of, largest_region, resized_map
 from .tasks import FormError
 from .values import are_fractions, values_of
 
-_NO_IMAGE = ("add a dimension if it is one", "volumes and videos cannot be looked at yet")
+_NO_IMAGE = ("add a dimension if it is one", "a volume or a video has four axes, (C, D, H, W)")
+_VOLUME = 4  # axes of a volume
+_COLOURS = (1, 3)  # channels of a frame
 _PAIR = (
     "to look at the first, pass read=lambda item: {'image': item[0][0], 'label': item[1], 'rest': {'other': "
     "item[0][1]}} and forward=lambda module, images, rest: class_scores"
@@ -47,7 +49,7 @@ class Item:
     """An image on its way into a probe.
 
     Args:
-        image: ``(C, H, W)`` float32.
+        image: ``(C, H, W)`` float32; of volumes and videos ``(C, D, H, W)``.
         target: Class index; of several labels the answer to the question for one of them, `UNKNOWN` before it is asked.
         mask: ``(H, W)`` bool, True on the object; None if the place of the object is unknown.
         source: The origin of the mask, one of `MASK_SOURCES`.
@@ -58,6 +60,7 @@ class Item:
         rest: What the model is given beside the image, by the name or the number of the argument.
         others: Further whole numbers beside the target, which may be its class or an index.
         classes: Of each pixel, ``(H, W)`` uint8, if the target is a map.
+        are_frames: Whether the data set gives ``(D, C, H, W)``, as many videos are.
     """
 
     image: Tensor
@@ -71,6 +74,12 @@ class Item:
     rest: Mapping[str, Tensor] = field(default_factory=dict)
     others: tuple[int, ...] = ()
     classes: Tensor | None = None
+    are_frames: bool = False
+
+    @property
+    def as_given(self) -> Tensor:
+        """The image, in the order of the data set."""
+        return self.image.transpose(0, 1) if self.are_frames else self.image
 
 
 @dataclass(frozen=True)
@@ -136,15 +145,18 @@ class Reader:
         annotated = None if self.outlined is None else self.outlined(index)
         regions = [
             annotated or (None, "none"),
-            (_as_mask(_at(self.masks, index)), "given"),
-            (_as_mask(_first(extras, tv_tensors.Mask)), "given"),
+            (_as_mask(_at(self.masks, index), pixels), "given"),
+            (_as_mask(_first(extras, tv_tensors.Mask), pixels), "given"),
             (alpha, "alpha"),
             (_as_filled(_at(self.boxes, index), pixels), "box"),
             (_as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),
         ]
         mask, source = next(((mask, source) for mask, source in regions if mask is not None), (None, "none"))
+        are_frames = _are_frames(pixels)
+        pixels = pixels.transpose(0, 1) if are_frames else pixels
         self._check(mask, pixels, index)
         return Item(
+            are_frames=are_frames,
             image=resized(pixels, self.size),
             target=label,
             mask=None if mask is None else resized_mask(mask, self.size),
@@ -163,9 +175,9 @@ class Reader:
         return f"item {index}" if self.files is None else f"item {index} ({printable(self.files[index])})"
 
     def _check(self, mask: Tensor | None, image: Tensor, index: int) -> None:
-        if mask is not None and mask.shape != image.shape[-2:]:
+        if mask is not None and mask.shape != image.shape[1:]:
             raise ValueError(
-                f"a mask must have its image's size {tuple(image.shape[-2:])}, {self._place(index)} has a mask "
+                f"a mask must have its image's size {tuple(image.shape[1:])}, {self._place(index)} has a mask "
                 f"{tuple(mask.shape)}; return it from the data set as tv_tensors.Mask, so that transforms reach both"
             )
 
@@ -246,10 +258,13 @@ def _at(regions: Regions | None, index: int) -> Any:
     return regions(index) if callable(regions) else regions[index]
 
 
-def _as_mask(mask: Any) -> Tensor | None:
-    """``(H, W)`` bool of a tensor, array or picture; None if no pixel is True."""
+def _as_mask(mask: Any, image: Tensor) -> Tensor | None:
+    """``(H, W)`` bool of a tensor, array or picture, ``(D, H, W)`` of a volume; None if no pixel is True."""
     if mask is None:
         return None
+    if image.ndim == _VOLUME:
+        region = binary_volume(torch.as_tensor(mask).as_subclass(Tensor).cpu())
+        return region if region.any() else None
     region = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
     return region if region.any() else None
 
@@ -261,6 +276,8 @@ def _as_filled(boxes: Any, image: Tensor) -> Tensor | None:
     if isinstance(boxes, tv_tensors.BoundingBoxes):
         boxes = v2_functional.convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
     corners = torch.as_tensor(boxes).as_subclass(Tensor).cpu().float()
+    if image.ndim == _VOLUME:
+        raise ValueError("boxes are of pictures, and this is a volume; pass masks (D, H, W)")
     if corners.shape[-1:] != (4,):
         raise ValueError(f"boxes must be (x1, y1, x2, y2) in pixels, got shape {tuple(corners.shape)}; pass (k, 4)")
     region = boxes_to_masks(corners.reshape(-1, 4), (image.shape[-2], image.shape[-1])).any(0)
@@ -280,8 +297,13 @@ def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
     return values.float() / _WHITE.get(values.dtype, 1), None, values.dtype in _WHITE
 
 
+def _are_frames(values: Tensor) -> bool:
+    """Whether a video has its frames before its colours, as many data sets have it."""
+    return values.ndim == _VOLUME and values.shape[0] not in _COLOURS and values.shape[1] in _COLOURS
+
+
 def _check_image(values: Tensor, place: str) -> None:
-    if values.ndim != 3:
+    if values.ndim not in (3, _VOLUME):
         raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; {_NO_IMAGE[values.ndim > 3]}")
     if not values.is_floating_point() and values.dtype not in _WHITE:
         raise ValueError(f"an image must be float or uint8, {place} has {values.dtype}; convert it")

@@ -49,6 +49,13 @@ def binary(values: Tensor) -> Tensor:
     return (shares > 0.5).any(0)
 
 
+def binary_volume(values: Tensor) -> Tensor:
+    """``(D, H, W)`` bool from a mask ``(D, H, W)`` or ``(k, D, H, W)`` of two levels, as `binary`."""
+    *stack, depth, height, width = values.shape
+    flat = binary(values.reshape(*stack, depth * height, width))
+    return flat.reshape(depth, height, width)
+
+
 def find_object(pixels: Tensor) -> Tensor | None:
     """Mask ``(H, W)`` of what stands before a plain background in ``pixels (C, H, W)``; None where that is in doubt.
 

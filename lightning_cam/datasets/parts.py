@@ -89,7 +89,7 @@ def _in_usual_order(item: Sequence[Any]) -> Sequence[Any]:
 
 
 def _may_be_image(value: Any) -> bool:
-    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim == 3)
+    return isinstance(value, Image.Image) or (isinstance(value, (Tensor, np.ndarray)) and value.ndim in (3, 4))
 
 
 def _regions_in(item: Mapping[Any, Any]) -> list[Any]:

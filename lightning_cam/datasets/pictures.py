@@ -194,7 +194,9 @@ def turned(image: Tensor, orientation: int) -> Tensor:
 
 
 def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
-    """``(C, H, W)`` at ``size (height, width)``, bilinear and antialiased; None leaves it."""
+    """``(C, H, W)`` at ``size (height, width)``, bilinear and antialiased; None leaves it. So is each slice."""
+    if size is not None and image.ndim == 4 and image.shape[-2:] != size:
+        return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
     if size is None or image.shape[-2:] == size:
         return image
     return F.interpolate(image[None], size, mode="bilinear", align_corners=False, antialias=True)[0]
@@ -202,6 +204,8 @@ def resized(image: Tensor, size: tuple[int, int] | None) -> Tensor:
 
 def resized_mask(mask: Tensor, size: tuple[int, int] | None) -> Tensor:
     """``(H, W)`` bool at ``size (height, width)``, nearest pixel; None leaves it."""
-    if size is None or mask.shape == size:
+    if size is None or mask.shape[-2:] == size:
         return mask
+    if mask.ndim == 3:
+        return F.interpolate(mask[None].float(), size, mode="nearest-exact")[0] > 0
     return F.interpolate(mask[None, None].float(), size, mode="nearest-exact")[0, 0] > 0

@@ -14,12 +14,12 @@ from ..attribution.heads import ClassScores
 from ..attribution.layers import unwrapped
 from ..attribution.regions import overlaps
 from ..attribution.similarity import scoring
-from ..intervention import in_parts
+from ..intervention import as_volumes, in_parts
 from ..probe import Probe
 from ..probe.task import VALUES
 from .look import ScoresOf, bound
 from .report import Report
-from .views import View, views_of
+from .views import View, pictures_of, views_of
 
 LONGEST = 512  # pixels a side; a panel of the picture has 160, and twelve pictures of 2048 pixels a side take 600 MB
 
@@ -32,7 +32,7 @@ class Evidence:
         cue: What was swapped.
         chosen: ``(n,)`` indices into the probe.
         images: ``(n, 3, C, h, w)``: as they are, with the cue of their own class, with the cue of another; at most
-            `LONGEST` pixels a side.
+            `LONGEST` pixels a side. Of volumes, one slice: see `Probe.slices`.
         probabilities: ``(n, 3)`` of their own class.
         predictions: ``(n, 3)`` of their value; None where classes are predicted.
     """
@@ -75,7 +75,8 @@ def collect_evidence(
         for view, some, pictures in swapped(probe, report, cue, chosen, r):
             logits = answers_to(model, probe, chosen[some], pictures, scores, batch_size)
             own = of_own_class(view, logits, probe.targets[chosen[some]])
-            parts.append((r, some, _small(pictures), own, _values(view, logits, like=own)))
+            small = _small(_in_slices(probe, chosen[some], pictures))
+            parts.append((r, some, small, own, _values(view, logits, like=own)))
     images, probabilities, predictions = (
         torch.zeros(n_donors, len(chosen), *example.shape[1:]) for example in (parts[0][2:] if parts else ())
     )
@@ -103,13 +104,14 @@ def swapped(probe: Probe, report: Report, cue: str, chosen: Tensor, r: int) -> I
         of its own class, and with the cue of another.
     """
     assert report.donors is not None
-    trial = next(trial for trial in report.trials if trial.cue == cue)
+    trial, (pictures, _) = next(trial for trial in report.trials if trial.cue == cue), pictures_of(probe)
     for view in views_of(probe, report.donors):
         places = view.places(chosen)
         mine = (places >= 0).nonzero()[:, 0]
         for some in in_parts(mine, probe.images) if len(mine) else ():
             edited = trial.swap.pictures(view.material, places[some], r)
-            yield view, some, torch.stack([probe.images[chosen[some]], *edited], 1)
+            found = torch.stack([pictures[chosen[some]], *edited], 1)
+            yield view, some, as_volumes(found, probe.depth) if probe.has_volumes else found
 
 
 def answers_to(
@@ -145,6 +147,14 @@ def _values(view: View, logits: Tensor, *, like: Tensor) -> Tensor:
         return torch.full_like(like, torch.nan)
     odds = logits[:, view.columns] @ torch.tensor([-1.0, 1.0])
     return view.task.value(odds, view.columns.start // 2).reshape(like.shape)
+
+
+def _in_slices(probe: Probe, chosen: Tensor, pictures: Tensor) -> Tensor:
+    """Of volumes ``(n, 3, C, D, H, W)``, the slices that are shown, ``(n, 3, C, H, W)``."""
+    if not probe.has_volumes:
+        return pictures
+    slices = probe.slices[chosen].tolist()
+    return torch.stack([each[:, :, place] for each, place in zip(pictures, slices, strict=True)])
 
 
 def _small(pictures: Tensor) -> Tensor:

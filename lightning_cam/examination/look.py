@@ -14,7 +14,7 @@ from ..attribution.guard import untouched
 from ..attribution.heads import Head, class_scores
 from ..attribution.outputs import asked
 from ..attribution.similarity import scoring
-from ..intervention import Donors, Trial, in_parts, moves_object
+from ..intervention import Donors, Trial, for_volumes, in_parts, moves_object
 from ..probe import COVERING, Probe
 from .probed import ProbedModel
 from .views import donors_of
@@ -90,7 +90,7 @@ def look(
     """
     model = layers.unwrapped(model)
     trials = [trial for trial in trials if probe.regions is None or not moves_object(trial)]
-    trials = [] if probe.has_volumes else trials
+    trials = for_volumes(trials, probe.depth) if probe.has_volumes else trials
     donors = donors_of(probe, n_donors) if trials else None
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):

@@ -14,7 +14,7 @@ from ..attribution.fusion import fused
 from ..attribution.heads import ClassScores
 from ..attribution.outputs import asked
 from ..attribution.regions import RegionScores, overlaps
-from ..intervention import Donors, Session, Trial, answers, context, first_part, in_parts
+from ..intervention import Donors, Session, Trial, answers, as_volumes, context, first_part, in_parts
 from ..probe import Probe
 from ..probe.task import VALUES
 from .views import View, views_of
@@ -154,7 +154,7 @@ class ProbedModel:
             session = Session(view.material, places[are_asked], plain, ask, ask)
             _put(answers(trials, session, until_settled=until_settled), swaps, are_asked)
             shown = first_part(view.material.targets[session.chosen]) | (not until_settled)
-            _put(_context(session.part(shown)), parts_of_images, _within(are_asked, shown))
+            _put(_context(session.part(shown), self.probe.depth), parts_of_images, _within(are_asked, shown))
             if self.probe.regions is not None:
                 asked_for = self.probe.targets[chosen[are_asked]]
                 own = plain.gather(1, asked_for[:, None])[:, 0]
@@ -182,6 +182,8 @@ class ProbedModel:
         return self.probe.masks[rows]
 
     def _predicted(self, pixels: Tensor, rows: Tensor | None) -> Tensor:
+        if self.probe.has_volumes and pixels.ndim == 4:  # slices one below another
+            pixels = as_volumes(pixels, self.probe.depth)
         inputs, regions = self.probe.prepare(pixels, rows), self._regions(rows)
         with self.clock:
             if regions is not None:
@@ -216,12 +218,12 @@ def _within(are_asked: Tensor, shown: Tensor) -> Tensor:
     return rows
 
 
-def _context(session: Session) -> Mapping[str, Tensor]:
+def _context(session: Session, depth: int) -> Mapping[str, Tensor]:
     """The answers for parts of the chosen images."""
     material, parts = session.material, []
     chosen, plain = (in_parts(each, material.images) for each in (session.chosen, session.plain))
     for some, before in zip(chosen, plain, strict=True):
         masks = None if material.masks is None else material.masks[some]
         ask = partial(_of_those, session, some, masks)
-        parts.append(context(material.images[some], material.targets[some], masks, before, ask))
+        parts.append(context(material.images[some], material.targets[some], masks, before, ask, depth=depth))
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -67,10 +67,10 @@ def what_is_left(
     """What the code of a remedy, as it is printed, leaves of a cue on the probe. The model is not trained anew.
 
     None where that cannot be tried: without code that changes a picture, as for transparency that is gone when a probe
-    has been read, without effects of the cue, or for pictures that the code does not take.
+    has been read, without effects of the cue, or for pictures that the code does not take, as volumes.
     """
     effects = report.effects.get(cue)
-    transform = None if effects is None else _transform_of(remedy)
+    transform = None if effects is None or probe.has_volumes else _transform_of(remedy)
     if effects is None or transform is None or report.donors is None:
         return None
     some = torch.isin(torch.arange(len(effects)), balanced_subset(probe.targets, MOST_IMAGES))

@@ -20,8 +20,10 @@ from ..intervention import (
     Donors,
     Reliance,
     Trial,
+    as_pictures,
     chosen_trials,
     effects,
+    for_volumes,
     limited,
     summary,
 )
@@ -32,7 +34,7 @@ from . import tasks
 from .look import Look, ScoresOf, look
 from .probed import name_of
 from .table import as_dataframe
-from .views import views_of
+from .views import pictures_of, views_of
 
 if TYPE_CHECKING:
     import pandas
@@ -220,7 +222,11 @@ def report_on(
     previous: Tensor | None = None,
 ) -> Report:
     """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
-    tried = chosen_trials(trials)
+    tried = tuple(for_volumes(chosen_trials(trials), probe.depth)) if probe.has_volumes else chosen_trials(trials)
+    images, _ = pictures_of(probe)
+    known_masks = probe.known_masks
+    if known_masks is not None and probe.has_volumes:
+        known_masks = as_pictures(known_masks)
     task, has_place = probe.task, probe.task.has_place(probe.targets)
     values = {
         name: column.where(has_place, torch.nan)
@@ -241,7 +247,7 @@ def report_on(
         method_maps=seen.method_maps,
         values=values,
         learned=bool(learned),
-        trials=tuple(limited(trial, probe.images, probe.known_masks, probe.targets) for trial in tried),
+        trials=tuple(limited(trial, images, known_masks, probe.targets) for trial in tried),
         donors=seen.donors,
         effects=losses,
         reliances=reliances,

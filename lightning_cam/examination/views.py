@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..intervention import Donors, Material, can_swap, draw_donors, graded_donors, matched_donors
+from ..intervention import Donors, Material, as_pictures, can_swap, draw_donors, graded_donors, matched_donors
 from ..probe import Probe
 from ..probe.task import VALUES, Task
 
@@ -74,20 +74,28 @@ class View:
 
 def views_of(probe: Probe, donors: Donors) -> Iterator[View]:
     """The views of a probe, one after another: each holds a copy of its images."""
+    images, masks = pictures_of(probe)
     if not probe.task.asks:
-        material = Material(probe.images, probe.targets, probe.masks, donors)
+        material = Material(images, probe.targets, masks, donors)
         yield View(torch.arange(len(probe)), slice(None), material, probe.task)
         return
     for label, rows in _groups(probe):
         places = torch.zeros(len(probe), dtype=torch.long)
         places[rows] = torch.arange(len(rows))
         material = Material(
-            probe.images[rows],
+            images[rows],
             probe.targets[rows] % 2,
-            None if probe.masks is None else probe.masks[rows],
+            None if masks is None else masks[rows],
             Donors(places[donors.same[rows]], places[donors.other[rows]]),
         )
         yield View(rows, slice(2 * label, 2 * label + 2), material, probe.task)
+
+
+def pictures_of(probe: Probe) -> tuple[Tensor, Tensor | None]:
+    """Images and masks for trials: of volumes, their slices one below another."""
+    if not probe.has_volumes:
+        return probe.images, probe.masks
+    return as_pictures(probe.images), None if probe.masks is None else as_pictures(probe.masks)
 
 
 def donors_of(probe: Probe, n: int) -> Donors | None:

@@ -10,9 +10,11 @@ from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .settling import first_part
 from .swaps import DonorSwap, LevelSwap, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, moves_object, region_trial
+from .volumes import NOT_ON_VOLUMES, as_pictures, as_volumes, for_volumes
 
 __all__ = [
     "MARGIN",
+    "NOT_ON_VOLUMES",
     "PROBABILITY",
     "STANDARD",
     "DonorSwap",
@@ -25,6 +27,8 @@ __all__ = [
     "Swap",
     "Trial",
     "answers",
+    "as_pictures",
+    "as_volumes",
     "balanced_subset",
     "can_swap",
     "chosen_trials",
@@ -32,6 +36,7 @@ __all__ = [
     "draw_donors",
     "effects",
     "first_part",
+    "for_volumes",
     "graded_donors",
     "in_parts",
     "limited",

@@ -15,7 +15,13 @@ _QUALITY = 50  # below that of most files, so that every image loses its own tra
 
 
 def context(
-    images: Tensor, targets: Tensor, masks: Tensor | None, plain: Tensor, probabilities: Callable[[Tensor], Tensor]
+    images: Tensor,
+    targets: Tensor,
+    masks: Tensor | None,
+    plain: Tensor,
+    probabilities: Callable[[Tensor], Tensor],
+    *,
+    depth: int = 1,
 ) -> dict[str, Tensor]:
     """Right answers ``(N,)`` from parts of an image, and changes ``(N, n_classes)`` once a property is made alike.
 
@@ -28,8 +34,9 @@ def context(
         masks: ``(N, H, W)``; None without any.
         plain: ``(N, n_classes)`` probabilities of the images as they are.
         probabilities: Pixels to class probabilities ``(N, n_classes)``, forward only.
+        depth: How many slices of a volume lie one below another in an image.
     """
-    columns = {"periphery_accuracy": _accuracies(probabilities(hide_middle(images)), targets)}
+    columns = {"periphery_accuracy": _accuracies(probabilities(hide_middle(images, depth)), targets)}
     if images.shape[1] in JPEG_CHANNELS:
         columns["reencode_attraction"] = probabilities(reencoded(images, [_QUALITY] * len(images))) - plain
     if masks is not None:

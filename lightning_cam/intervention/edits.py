@@ -7,7 +7,7 @@ little, is False; without a mask, on the outer ring. Pure: no state, no randomne
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import TypeAlias
@@ -136,6 +136,18 @@ swap_border = TwoStepEdit(_cut_out, partial(_paste, region=_ring), _background)
 
 swap_corners = TwoStepEdit(_cut_out, partial(_paste, region=_corners), _background)
 """The donor's four corners, a fifth of each side; objects keep their place."""
+
+
+def in_slices(edit: TwoStepEdit, depth: int) -> TwoStepEdit:
+    """The edit for pictures that are ``depth`` slices one below another: its region is the same in each of them."""
+    region = getattr(edit.give, "keywords", {}).get("region")
+    return edit if region is None else replace(edit, give=partial(_paste, region=partial(_sliced, region, depth)))
+
+
+def _sliced(region: Callable[[Tensor, Tensor], Tensor], depth: int, masks: Tensor, donor_masks: Tensor) -> Tensor:
+    own, lent = (each.reshape(len(each) * depth, -1, each.shape[2]) for each in (masks, donor_masks))
+    of_slices = region(own, lent)
+    return of_slices.expand(len(own), -1, -1).reshape(masks.shape)
 
 
 def swap_region(cells: Tensor) -> TwoStepEdit:

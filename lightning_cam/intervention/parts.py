@@ -24,7 +24,10 @@ def hide_object(images: Tensor, masks: Tensor) -> Tensor:
     return torch.where(are_known[:, None, None, None], fill(images, ~widened(masks)), images)
 
 
-def hide_middle(images: Tensor) -> Tensor:
-    """The outer fifth on each side, before mid-grey. Few objects reach there, so it tells what else is known."""
-    ring = border_ring((images.shape[2], images.shape[3]), share=_OUTER).to(images) > 0.5
+def hide_middle(images: Tensor, depth: int = 1) -> Tensor:
+    """The outer fifth on each side, before mid-grey. Few objects reach there, so it tells what else is known.
+
+    Of ``depth`` slices one below another, the outer fifth of each.
+    """
+    ring = border_ring((images.shape[2] // depth, images.shape[3]), share=_OUTER).to(images).repeat(depth, 1) > 0.5
     return torch.where(ring, images, _GREY)

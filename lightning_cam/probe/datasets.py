@@ -67,6 +67,8 @@ def draw_from_dataset(
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         _warn_of_other_classes(items, readable, known)
         items, to_input = _with_pixels(items, readable, preprocess)
+        if items[0].are_frames and preprocess is None:
+            to_input = FramesFirst(to_input)
         words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
         return assemble(items, names, classes=words, preprocess=to_input, masking=masking, attributes=list(known))
@@ -134,6 +136,17 @@ def _warn_of_other_classes(items: list[Item], dataset: Any, attributes: Attribut
             "an item has two whole numbers beside its image, and the first was taken as its class; if the other one is "
             "the class, pass read=lambda item: (item[0], item[2]), else read=lambda item: (item[0], item[1])"
         )
+
+
+@dataclass(frozen=True)
+class FramesFirst:
+    """Model input of videos whose frames come first, ``(N, D, C, H, W)``, from ``(N, C, D, H, W)``."""
+
+    then: Preprocess | None = None
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """The model input of ``pixels``."""
+        return (pixels if self.then is None else self.then(pixels)).transpose(1, 2)
 
 
 def _with_pixels(

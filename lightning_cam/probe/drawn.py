@@ -90,6 +90,11 @@ class ArgumentError(ValueError):
 def check_sizes(images: Sequence[Tensor]) -> None:
     """Raises where images cannot be stacked."""
     channels, sizes = {len(image) for image in images}, {tuple(image.shape[1:]) for image in images}
+    if len({size[:-2] for size in sizes}) > 1:
+        depths = sorted({size[0] for size in sizes if len(size) == 3})
+        raise ValueError(
+            f"volumes must have one depth, got {depths}; resample or crop them to one, such as with a transform"
+        )
     if len(sizes) > 1:
         first, second = sorted(sizes)[0], sorted(sizes)[-1]
         raise ValueError(

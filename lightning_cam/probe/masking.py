@@ -54,7 +54,7 @@ class Masking:
     def of(self, items: Sequence[Item]) -> list[Item]:
         """The items with the best mask that there is."""
         segmented = list(items) if self.segmenter is None else _segmented(items, self.segmenter)
-        if not self.finds:
+        if not self.finds or segmented[0].image.ndim != 3:  # objects are found in pictures alone
             return segmented
         found = [_flooded(item) for item in self._widened(segmented)]
         # In a data set with masks of its own, an image without one may have no object.

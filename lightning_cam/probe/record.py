@@ -115,6 +115,22 @@ class Record:
         return self.images.ndim == VOLUME_AXES
 
     @property
+    def depth(self) -> int:
+        """How many slices a volume has; 1 of pictures."""
+        return self.images.shape[2] if self.has_volumes else 1
+
+    @cached_property
+    def slices(self) -> Tensor:
+        """The slice ``(N,)`` by which a person is shown each volume: the middle one of its object, or of the volume."""
+        middle = torch.full((len(self),), self.depth // 2)
+        if self.masks is None or not self.has_volumes:
+            return middle
+        holds = self.masks.flatten(2).any(2)
+        places = torch.arange(self.depth)
+        first, last = places.where(holds, self.depth).amin(1), places.where(holds, -1).amax(1)
+        return ((first + last) // 2).where(holds.any(1), middle)
+
+    @property
     def n_scores(self) -> int:
         """How many numbers a model gives for an image: one for each class, for each label, or for each value."""
         return self.task.n_scores

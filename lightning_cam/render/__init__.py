@@ -4,8 +4,9 @@ All pictures share one colour scale, see `scale`. Works on any thread and uses n
 """
 
 from .evidence import OF_CLASSES, OF_PRESENCE, OF_REGIONS, OF_SIZES, OF_VALUES, SwapRow, evidence
+from .films import film
 from .paint import outlined, overlay, photo_of
-from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, Picture, bands, density, scale_end, strength
+from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, ENDS, Picture, bands, density, scale_end, strength
 from .sheet import SheetRow, sheet
 from .strips import Row, select_steps, strip
 from .summaries import scalar_table
@@ -17,6 +18,7 @@ __all__ = [
     "CELL",
     "COLOURS",
     "COLOURS_AGAINST",
+    "ENDS",
     "FILTERS_A_SIDE",
     "OF_CLASSES",
     "OF_PRESENCE",
@@ -33,6 +35,7 @@ __all__ = [
     "curve_sheet",
     "density",
     "evidence",
+    "film",
     "filter_tile",
     "outlined",
     "overlay",

@@ -116,12 +116,14 @@ def tile_lines(
     is_empty: bool = False,
     against: bool = False,
     guessed: bool = False,
+    of_volume: str = "",
 ) -> tuple[str, str, str]:
     """The lines of text above the panels of a tile, for the attention of the true class or what argues against it.
 
     ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask. A right
     answer with an empty map is no failure of the map: "healthy" may be known by what is absent, and the line says so.
-    ``guessed`` says that nobody drew the mask. ``predicted`` is None where the model has no answer.
+    ``guessed`` says that nobody drew the mask, ``of_volume`` which slice is shown. ``predicted`` is None where the
+    model has no answer.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
@@ -137,7 +139,7 @@ def tile_lines(
     return (
         answer,
         f"no evidence for {_short(true)}: known by what is absent?" if known_by_absence else side,
-        f"{_share(background_attention)}{' (guessed mask)' * guessed}, step {step}",
+        f"{of_volume}{', ' * bool(of_volume)}{_share(background_attention)}{' (guessed mask)' * guessed}, step {step}",
     )
 
 

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from ..audit import AuditResult
 from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
-from ..render import Picture, scale_end
+from ..render import ENDS, Picture, scale_end
 from ..text import error_text
 from ..verdict import Verdict
 from .map_groups import groups_figure
@@ -16,6 +16,7 @@ from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
 from .pages import Frame, check_page, facts_of, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
 from .per_image import PerImage, glances
+from .slices import films_of, pictured
 from .snapshot import MOST_PROBES, Portraits
 from .units import UnitFrame, units_over_time, with_figures
 from .worker import MOST_REMEMBERED_FAILURES, Worker
@@ -48,7 +49,8 @@ class Album:
         audit: AuditResult | None = None,
     ) -> None:
         self._audit = audit
-        self._probe = probe
+        self._probe = pictured(probe)
+        self._fingerprint = probe.fingerprint
         self._name = name
         self._run = run
         self._shown = shown_probes(probe.targets, n_images)
@@ -126,7 +128,8 @@ class Album:
             is_against = bool(frames) and frames[-1].is_against
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
             figures = self._last_figures(units, report)
-            return replace(page, mistakes=shown, reviewable=reviewable, figures=figures)
+            films = {} if report is None else films_of(report, self._shown, end=self._end or ENDS[-1])
+            return replace(page, mistakes=shown, reviewable=reviewable, figures=figures, films=films)
 
         step, epoch = history[-1].step, history[-1].epoch
         bare = Page(self._name, step, epoch, verdict=verdict, alert=alert)
@@ -151,7 +154,7 @@ class Album:
 
         def signed() -> Page:
             images = None if report is None else PerImage.of(report, self._probe, self._glances)
-            page = replace(self._drawn(draw, bare), run=self._run, probe=self._probe.fingerprint, audit=self._audit)
+            page = replace(self._drawn(draw, bare), run=self._run, probe=self._fingerprint, audit=self._audit)
             return replace(page, is_final=is_final, images=images, facts=facts_of(self._probe, report))
 
         return signed

@@ -12,6 +12,7 @@ from .page import Page
 from .page_words import verdict_entry
 from .pages import evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
 from .report_page import ONE_LOOK, RunPage
+from .slices import pictured
 from .snapshot import MOST_PROBES
 
 PREFIX = "cam"
@@ -42,6 +43,7 @@ def _page(report: Report, probe: Probe, verdict: Verdict | None, evidence: Seque
     scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
     shown = shown_probes(report.targets, MOST_PROBES)
     frame = in_numbers(report, Reading(0, 0, scalars), shown)
+    probe = pictured(probe)
     snapshot = snapshot_of(frame, portraits_of(probe, frame))
     pictures = {shown.cue: evidence_picture(probe, shown) for shown in evidence}
     return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures)

@@ -211,9 +211,12 @@ def _pictures(page: Page) -> dict[str, bytes]:
         files["evolution.png"] = png(page.strip)
     for cue, picture in page.evidence.items():
         files[f"evidence_{safe_name(cue)}.png"] = png(picture)
+    films = {f"slices_{safe_name(name)}.gif": film for name, film in page.films.items()}
+    files |= films
     if page.text is not None:
         captions = {f"evidence_{safe_name(cue)}.png": f"Only the {cue} was swapped" for cue in page.evidence}
         captions |= {"evolution.png": STRIP_SAYS} if page.strip is not None else {}
+        captions |= {file: f"All slices of {name}" for file, name in zip(films, page.films, strict=True)}
         files["summary.md"] = summary(page.text, page.numbers, captions).encode("utf-8", "replace")
     if page.reviewable is not None:
         files |= {f"{PROBE}/{name}": data for name, data in page.reviewable.in_bytes().items()}

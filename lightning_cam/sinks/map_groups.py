@@ -18,7 +18,7 @@ SAYS = "They show and prove nothing: a group of one class whose maps lie in a co
 
 def groups_figure(probe: Probe, report: Report) -> render.Picture | None:
     """A row for each group; None for volumes, for tasks without classes, and where no map shows anything."""
-    if probe.task.kind != CLASSES or probe.has_volumes or len(report.grid_maps) != len(probe.images):
+    if probe.task.kind != CLASSES or report.grid_maps.ndim != 3 or len(report.grid_maps) != len(probe.images):
         return None
     groups = map_clusters(report.grid_maps, report.targets)
     end = render.scale_end([report.grid_maps])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..examination import Look
 from ..probe import Probe
+from .slices import in_slices, pictured
 from .snapshot import Portraits, Snapshot
 
 
@@ -49,13 +50,13 @@ class SurestMistakes:
     def shown(self, *, is_against: bool) -> ShownMistakes:
         """For a page; encodes the images."""
         everything = torch.arange(len(self.probe))
-        portraits = replace(Portraits.of(self.probe, everything, self.rows), is_against=is_against)
+        portraits = replace(Portraits.of(pictured(self.probe), everything, self.rows), is_against=is_against)
         snapshot = Snapshot.of(
             portraits,
-            self.look.grid_maps,
+            in_slices(self.look.grid_maps, self.probe, everything),
             self.look.logits.softmax(1),
             torch.full((len(self.probe),), torch.nan),
-            predicted_maps=self.look.predicted_grid_maps,
+            predicted_maps=in_slices(self.look.predicted_grid_maps, self.probe, everything),
             pairs=self.pairs,
         )
         return ShownMistakes(snapshot, self.n_images, self.accuracy)

@@ -103,6 +103,7 @@ class Page:
         off: Why nothing is looked at any more, on a page that says nothing else; empty on every other page.
         figures: ``(h, w, 3)`` uint8 pictures by name that belong to no single probe: of a check, such as "features", or
             of the whole fit, such as "map_groups".
+        films: GIF files of all slices of some volumes, by name; only the last page of a fit has them.
         facts: What was looked at and how, for people whom the run's name tells nothing.
         reviewable: The probe, on the last page of a fit whose masks need a look: a folder keeps it for a review.
     """
@@ -128,6 +129,7 @@ class Page:
     off: str = ""
     figures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     reviewable: Probe | None = None
+    films: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)
 
 

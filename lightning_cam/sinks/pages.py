@@ -16,6 +16,7 @@ from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
 from .page import Page, Tile
+from .slices import in_slices, words_of
 from .snapshot import MOST_PROBES, Portraits, Snapshot, confused
 from .tensorboard import command
 from .wording import closing, markdown, prose, undrawn
@@ -45,6 +46,7 @@ class Frame:
         predicted_maps: ``(n, h, w)`` of the predicted class; None where they are not kept.
         pairs: As in `Snapshot`.
         is_against: As in `Report`.
+        of_volumes: Which slice of each volume is shown; empty of pictures.
     """
 
     reading: Reading
@@ -55,14 +57,18 @@ class Frame:
     predicted_maps: Tensor | None = None
     pairs: Sequence[tuple[int, int, int, int]] = ()
     is_against: bool = False
+    of_volumes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, report: Report, reading: Reading, shown: Tensor) -> "Frame":
         """The shown part of a report."""
         undefined = torch.full((len(report.logits),), torch.nan)
         background = report.values.get("background_attention_ratio", undefined)
-        maps, chances = report.grid_maps[shown], report.logits[shown].softmax(1)
-        return cls(reading, shown, maps, chances, background[shown], is_against=report.is_against)
+        maps, chances = in_slices(report.grid_maps[shown], report.probe, shown), report.logits[shown].softmax(1)
+        frame = cls(reading, shown, maps, chances, background[shown], is_against=report.is_against)
+        if report.probe is None or not report.probe.has_volumes:
+            return frame
+        return replace(frame, of_volumes=tuple(words_of(report.probe, i) for i in shown.tolist()))
 
 
 def shown_probes(targets: Tensor, n_images: int) -> Tensor:
@@ -78,7 +84,8 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
 def in_numbers(report: Report, reading: Reading, shown: Tensor) -> Frame:
     """As `Frame.of`, with what a page that draws itself shows of mistakes."""
     pairs = confused(report.logits, report.targets)
-    return replace(Frame.of(report, reading, shown), predicted_maps=report.predicted_grid_maps[shown], pairs=pairs)
+    predicted = in_slices(report.predicted_grid_maps[shown], report.probe, shown)
+    return replace(Frame.of(report, reading, shown), predicted_maps=predicted, pairs=pairs)
 
 
 def portraits_of(probe: Probe, frame: Frame) -> Portraits:
@@ -157,6 +164,8 @@ def facts_of(probe: Probe, report: Report | None) -> dict[str, str]:
     }
     if report is None:
         return facts
+    if report.probe is not None and report.probe.has_volumes:
+        facts["volumes"] = f"of {report.probe.depth} slices; the middle one of each object is shown"
     right = int((predicted_classes(report.logits) == report.targets).sum())
     return {
         **facts,
@@ -170,7 +179,7 @@ def last_words(
     probe: Probe, report: Report, n_checks: int, openings: Sequence[str], verdict: Verdict | None = None
 ) -> str:
     """For the terminal: the verdict, what was looked at, what could not be, and where a person finds it."""
-    height, width = report.grid_maps.shape[1:]
+    height, width = report.grid_maps.shape[-2:]
     said = closing(verdict) if verdict else []
     verdict_text = [*(f"lightning_cam: {line}" for line in said[:1]), *said[1:]]
     remarks = [f"lightning_cam: {n_checks} checks at layer {report.layer!r} on {probe!r}"]
@@ -216,6 +225,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
         is_empty=bool((attention == 0).all()),
         against=frame.is_against,
         guessed=_is_guessed(probe, index),
+        of_volume=frame.of_volumes[i] if frame.of_volumes else "",
     )
     image, bands = render.tile(
         probe.images[index],

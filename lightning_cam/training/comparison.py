@@ -291,4 +291,4 @@ def _same_items(loader: Any, batch: RealBatch, probe: Probe, drawing: Drawing) -
         readings = list(source.read(Reader(0, size, None, None, None).reading, batch.indices))
     if any(reading.is_missing for reading in readings):  # the batch has other rows than these
         return None
-    return torch.stack([reading.item.image for reading in readings])
+    return torch.stack([reading.item.as_given for reading in readings])

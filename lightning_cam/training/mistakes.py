@@ -18,6 +18,7 @@ from ..attribution.overheard import Listener, networks_of
 from ..datasets.normalization import as_normalize, spanning
 from ..datasets.parts import parts_of
 from ..probe import Probe
+from ..probe.datasets import FramesFirst
 from ..sinks.snapshot import pairs_of
 from .accuracy import CLEARLY, Logged
 from .failures import Failures
@@ -105,11 +106,14 @@ class Gathered:
 
     def as_probe(self, like: Probe) -> Probe:
         """The kept images as a probe, with the pixels that a person would look at."""
-        inputs = self.kept.images.float()
-        step = as_normalize(like.preprocess) if like.preprocess is not None else None
-        pixels = inputs if like.preprocess is None else inputs if step is None else step.inverse(inputs)
+        inputs, before = self.kept.images.float(), like.preprocess
+        are_frames = isinstance(before, FramesFirst)
+        if isinstance(before, FramesFirst):
+            inputs, before = inputs.transpose(1, 2), before.then
+        step = as_normalize(before) if before is not None else None
+        pixels = inputs if before is None else inputs if step is None else step.inverse(inputs)
         preprocess: Any = step
-        if (step is None and like.preprocess is not None) or not _are_pixels(pixels):
+        if (step is None and before is not None) or not _are_pixels(pixels):
             preprocess = spanning(list(inputs))
             pixels = preprocess.inverse(inputs)
         return Probe(
@@ -118,7 +122,7 @@ class Gathered:
             masks=[None] * len(inputs),
             classes=[*like.classes, *(f"class {i}" for i in range(len(like.classes), self.n_classes))],
             names=[f"validation image {place}" for place in self.kept.places.tolist()],
-            preprocess=preprocess,
+            preprocess=FramesFirst(preprocess) if are_frames else preprocess,
         )
 
 

@@ -52,7 +52,10 @@ class Step:
     channels_last: bool
 
     def __call__(self, pixels: Tensor) -> Tensor:
-        """The model input of ``pixels``."""
+        """The model input of ``pixels``; slices of volumes lie one below another meanwhile."""
+        if pixels.ndim == _VOLUME_AXES:
+            flat = self(pixels.flatten(2, 3))
+            return flat.reshape(*flat.shape[:2], *pixels.shape[2:])
         scaled = _scaled(_resized(pixels, self.size, self.resize), self.scale)
         weight, bias = pixels.new_tensor(self.weight), pixels.new_tensor(self.bias)
         mixed = torch.einsum("dc,nchw->ndhw", weight, scaled) + bias[:, None, None]
@@ -80,6 +83,8 @@ class Step:
 
 def explain(pixels: Tensor, inputs: Tensor) -> Step | None:
     """The step from ``pixels (n, C, H, W)`` to ``inputs`` of the same images, None where none explains them."""
+    if pixels.ndim == inputs.ndim == _VOLUME_AXES and pixels.shape[2:] == inputs.shape[2:]:
+        return explain(pixels.flatten(2, 3), inputs.flatten(2, 3))
     channels_last = _is_channels_last(inputs)
     arrived = (inputs.movedim(-1, 1) if channels_last else inputs).detach().double().cpu()
     given = pixels.detach().double().cpu()
@@ -151,6 +156,7 @@ def unexplained(inputs: Tensor, arrived: Tensor) -> float:
     return difference / spread if spread > 0 else (0.0 if difference == 0 else float("inf"))
 
 
+_VOLUME_AXES = 5
 _SCALES: tuple[Scale, ...] = ("none", "image", "channel", "image range", "channel range")
 
 

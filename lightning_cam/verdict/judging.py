@@ -150,6 +150,7 @@ class RunningVerdict:
 
 
 def _finding(reliance: Reliance, p_value: float, report: Report, *, convicts: bool) -> Finding:
+    remedy = cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size[-2:])
     return Finding(
         cue=reliance.cue,
         outcome=FAIL if convicts else WARN,
@@ -158,7 +159,7 @@ def _finding(reliance: Reliance, p_value: float, report: Report, *, convicts: bo
         high=reliance.high,
         p_value=p_value,
         classes=_classes(reliance),
-        remedy=cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size[-2:]),
+        remedy=remedy.in_slices() if len(report.size) == 3 else remedy,
         text=reasons.measured(reliance),
         accuracy_own=reliance.accuracy_own,
         accuracy_other=reliance.accuracy_other,

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ..cues import CUES, REGION
 from ..examination import Report
-from ..intervention import LevelSwap, Reliance, Trial
+from ..intervention import NOT_ON_VOLUMES, LevelSwap, Reliance, Trial
 
 _NO_TRIAL = "No trial of this run swaps it; leave trials=None to swap all."
 _NO_REGION = (
@@ -23,6 +23,7 @@ _NO_SWAP = (
     "No swap exists for it. If you know it of your pictures, attributes= compares right answers by its values; varying "
     "it at random in the training takes it away."
 )
+_NO_VOLUMES = "It is swapped on pictures alone, and these are volumes; there is no such trial of them."
 LISTED = "not tested: "  # begins the part of a reason that lists such cues
 # For verdicts of earlier versions, which do not say why.
 UNKNOWN = "It was not swapped in this run, or on too few pictures."
@@ -62,6 +63,8 @@ def grouped(cues: Sequence[str], why: Mapping[str, str]) -> dict[str, list[str]]
 def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: str) -> str:
     if trial is None and cue in UNSWAPPED:
         return _NO_SWAP
+    if trial is None and cue in NOT_ON_VOLUMES and len(report.size) == 3:
+        return _NO_VOLUMES
     if trial is None:
         return _NO_REGION if cue == REGION.name else _NO_TRIAL
     if report.has_one_class:

@@ -186,11 +186,11 @@ TASKS = {
     "TorchScript": Task(
         lambda: torch.jit.script(conv(2)), classes, TensorDataset(IMAGES, LABELS), ("before torch.jit.script",)
     ),
-    "volumes": Task(
-        lambda: nn.Sequential(nn.Conv3d(1, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten()),
+    "several volumes": Task(
+        lambda: nn.Sequential(nn.Flatten(1, 2), nn.Conv3d(2, 2, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten()),
         classes,
-        TensorDataset(randomly(N, 1, 8, 8, 8), LABELS),
-        ("(1, 8, 8, 8)", "volumes and videos cannot be looked at yet"),
+        TensorDataset(randomly(N, 2, 1, 8, 8, 8), LABELS),
+        ("(2, 1, 8, 8, 8)", "a volume or a video has four axes, (C, D, H, W)"),
     ),
     "text": Task(Tokens, classes, TensorDataset(whole(50, N, 9), LABELS), ("an image must be (C, H, W)", "(9,)")),
     "text in dicts": Task(
