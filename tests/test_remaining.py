@@ -59,6 +59,14 @@ def test_what_is_weakened_is_left_in_part(probe: Probe, report: Report) -> None:
     assert str(found).endswith(f"has an effect of {found.effect:.2f} instead of {found.before:.2f}")
 
 
+def test_both_pictures_of_a_swap_get_the_same_random_numbers(probe: Probe, report: Report) -> None:
+    random_colour = Remedy("", _CODE.format("0 * image + torch.rand(())").replace("from", "import torch\nfrom", 1))
+    found = left(probe, report, random_colour)
+
+    assert found is not None
+    assert found.effect == 0
+
+
 def test_a_model_that_does_not_know_such_pictures_tells_nothing(probe: Probe, report: Report) -> None:
     found = left(probe, report, GREY)
 
