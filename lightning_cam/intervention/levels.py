@@ -29,10 +29,6 @@ _LEAST_CONTRAST = 0.02  # logarithm of a gain, 2 %. Chosen, not measured.
 _MOST_CONTRAST = 0.7  # logarithm of a gain, half or double. Chosen, not measured.
 _MOST_SHIFT = 0.3  # of full brightness: a larger one is of another background. Chosen, not measured.
 _SHARED_FROM = 2.0  # standard errors of a slope: chance exceeds them once in 44 times; in full one error later
-# Standard errors of a step: chance exceeds them once in 740 times. From two on, steps by chance were lengthened in one
-# probe of a hundred. In full one error later.
-_LENGTHENED_FROM = 3.0
-_HALVES = 1.6  # standard deviations between the means of the halves of a normal population: 2 sqrt(2 / pi)
 _MEDIAN_VARIANCE = math.pi / 2  # of a normal median, in those of a mean: asymptotically
 _TINY = 1e-9  # keeps 0 / 0 defined where all images are alike
 _LEAST_BLUR = 0.02  # logarithm of a ratio of details, 2 %. Chosen, not measured.
@@ -63,8 +59,7 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
     Colours of the whole image would include the object's own, and a fair model would react to a change of those. A gain
     above `_MOST_CAST` is no cast but another background, and it would bleach the object. Where masks are known, such a
-    gain is left to the background's own trial. Elsewhere it is cut. There it also stays as small as classes differ,
-    because what differs within a class may be the objects.
+    gain is left to the background's own trial. Elsewhere it is cut.
     """
     colours = (
         by_parts(lambda some, theirs: mean_of(some, off_object(theirs)), images, masks)[:, :, 0, 0] + _DARKEST
@@ -72,13 +67,9 @@ def cast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     brightness = colours.mean(1, keepdim=True)
     tint = colours - brightness
     # Apart, because pictures of a class may differ widely in brightness: a tint would drown in that spread.
-    by_brightness, by_tint = _steps(brightness, targets), _steps(tint, targets)  # (N, classes, 1 or C)
-    largest = (by_brightness + by_tint).abs().amax(2)
-    knows_objects = has_enough_masks(masks)
-    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not knows_objects))
-    if knows_objects:
-        by_brightness, by_tint = _lengthened(by_brightness, brightness, targets), _lengthened(by_tint, tint, targets)
-    gains = by_brightness + by_tint
+    gains = _steps(brightness, targets) + _steps(tint, targets)  # (N, classes, C)
+    largest = gains.abs().amax(2)
+    is_cast = (largest > _LEAST_CAST) & ((largest <= _MOST_CAST) | (not has_enough_masks(masks)))
     gains = gains * (_MOST_CAST / gains.abs().amax(2, keepdim=True)).clamp(max=1)
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
@@ -188,27 +179,6 @@ def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
     error = deviation * (_MEDIAN_VARIANCE / scale).sqrt()
     sureness = (slope / error.clamp_min(_TINY) - _SHARED_FROM).clamp(0, 1)
     return (on - on[targets][:, None]) * sureness * (slope + 2 * error).clamp(max=1)
-
-
-def _lengthened(steps: Tensor, values: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes, P)``, at least as long as those between the halves of a class.
-
-    A cue that goes with 7 in 10 images of a class moves the median by a part of the cue only. The images of a class
-    then differ by the cue as well, so their spread tells its length. Halves of a normal population with the standard
-    deviation ``s`` lie `_HALVES` ``* s`` apart, and that is the least length of a step. ``s`` is taken along the step,
-    from the covariance within classes.
-
-    Classes may lie apart by chance. Two normal medians differ with the standard error
-    ``s * sqrt(pi / 2 * (1 / n + 1 / m))``. Steps are lengthened from `_LENGTHENED_FROM` such errors on.
-    """
-    counts = targets.bincount()
-    covariance = (values - _medians(values, targets)[targets]).T.cov().reshape(values.shape[1], -1)
-    lengths = steps.norm(dim=2).clamp_min(_TINY)
-    deviations = (steps @ covariance * steps).sum(2).clamp_min(0).sqrt() / lengths
-    errors = deviations * (_MEDIAN_VARIANCE * (1 / counts[targets][:, None] + 1 / counts)).sqrt()
-    sureness = (lengths / errors.clamp_min(_TINY) - _LENGTHENED_FROM).clamp(0, 1)
-    factors: Tensor = 1 + sureness * (_HALVES * deviations / lengths - 1).clamp_min(0)
-    return steps * factors[:, :, None]
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:

@@ -98,7 +98,6 @@ RULES: Mapping[str, tuple[tuple[str, ...], Off]] = {
         PASTED,
         [(edits, "_opacity", lambda _, known, behind: masks.softened(known))],
     ),
-    "casts: steps lengthened": (("cast",), [(levels, "_lengthened", lambda steps, *_: steps)]),
     "casts: a largest gain": (("cast",), [(levels, "_MOST_CAST", 9.0)]),
     "contrast: shared steps": (("contrast",), [(levels, "shared_steps", _unshared)]),
     "contrast: a largest gain": (("contrast",), [(levels, "_MOST_CONTRAST", 9.0)]),
@@ -141,7 +140,8 @@ def main() -> None:
     torch.set_num_threads(1)
     options.kept.mkdir(parents=True, exist_ok=True)
     rules = [rule for rule in RULES if rule == NONE or re.search(options.rules, rule)]
-    planned = [run for run in plan.plan(leaves=options.leaves is not None) if re.search(options.only, run.name)]
+    every = [*plan.plan(leaves=options.leaves is not None), *plan.unlisted()]
+    planned = [run for run in every if re.search(options.only, run.name)]
     existing = [run for run in planned if runs.path_of(run, options.cache).exists()]
     asked = []
     for i, run in enumerate(existing, start=1):
