@@ -111,6 +111,14 @@ def test_the_map_of_an_answer_points_at_what_was_asked_for(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_the_map_of_a_similarity_points_at_what_two_pictures_share(tmp_path: Path) -> None:
+    printed = run("similarity.py", tmp_path, "--fast")
+
+    assert len(re.findall(r"right in (?:100|9\d)%", printed)) == 3
+    assert min(int(share) for share in re.findall(r"maps point at it in (\d+)%", printed)) > 70
+
+
+@pytest.mark.slow
 def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path) -> None:
     printed = run("multi_label.py", tmp_path)
 

@@ -47,7 +47,7 @@ function probeDialog(portraits, checks, look, moved) {
     const saidOf = saying(probe, portraits, at, shown, map), heat = view === "spot" ? "spot" : "heat";
     title.textContent = probe.name;
     dialog.setAttribute("aria-label", probe.name); // not by an id: a page of two runs has two dialogs
-    said.textContent = `${saidOf.answer}${saidOf.chance}${saidOf.outside && `; ${saidOf.outside}`}`;
+    said.textContent = `${saidOf.answer}${saidOf.chance}${saidOf.outside && `; ${saidOf.outside}`}${saidOf.trust && `; ${saidOf.trust}`}`;
     said.className = saidOf.isRight ? "right" : "wrong";
     const figures = [panel("the picture", null, null, palettes, "none")];
     const isEmpty = map && !map.some((cell) => cell > 0), side = portraits.against ? "evidence against" : "attention for";

@@ -20,13 +20,15 @@ function stack(probe, tag = "div") {
 
 /* What is said of a probe at a check, in parts. */
 function saying(probe, portraits, i, check, map) {
-  if (!check || !map) return { isKnown: false, isRight: false, answer: "no map at this check", chance: "", outside: "", share: null };
+  if (!check || !map) return { isKnown: false, isRight: false, answer: "no map at this check", chance: "", outside: "", trust: "", share: null };
   const isRight = check.predicted[i] === probe.target, target = className(portraits, probe.target);
   const share = probe.area === null ? null : check.outside[i], isDefined = check.predicted[i] >= 0; // -1 where scores are NaN
   const guessed = probe.source === "guess" ? " (guessed mask)" : "";
+  const isStuck = check.untrusted && check.untrusted.includes(i);
   return {
     isKnown: isDefined, isRight, share, short: share === null ? null : `${percent(share)} outside${guessed}`,
     answer: isDefined ? (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]) : "no answer: the scores are NaN",
+    trust: isStuck ? "map not to be trusted: the same with random weights" : "",
     chance: `${isDefined ? `, ${percent(check.certainty[i])}` : ""}${isRight ? "" : `; it is ${target}`}`,
     outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside${guessed}`
       : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : nothing(portraits, target, isRight),
@@ -50,13 +52,13 @@ function tile(probe, portraits, i, open) {
   const { view, draw } = stack(probe, "button");
   view.type = "button";
   view.addEventListener("click", () => open(i));
-  const answer = make("span", { class: "answer" }), chance = make("span"), outside = make("p");
+  const answer = make("span", { class: "answer" }), chance = make("span"), outside = make("p"), trust = make("p", { class: "trust" });
   const part = make("svg:rect", { class: "part", height: 8, width: 0 });
   const bar = make("svg:svg", { class: "share", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
     make("svg:rect", { class: "all", height: 8, width: 100 }), part);
   if (probe.area !== null) bar.append(make("svg:line", { class: "even", x1: 100 * probe.area, x2: 100 * probe.area, y1: 0, y2: 8 }));
   const item = make("li", { class: "probe" }, view,
-    make("p", {}, answer, chance), outside, bar, make("p", { class: "name", title: probe.name }, probe.name));
+    make("p", {}, answer, chance), outside, bar, trust, make("p", { class: "name", title: probe.name }, probe.name));
   function show(check, map, other, look) {
     const said = saying(probe, portraits, i, check, map);
     item.classList.toggle("right", said.isKnown && said.isRight);
@@ -67,9 +69,10 @@ function tile(probe, portraits, i, open) {
     chance.textContent = said.chance;
     const isOfTrue = drawn === map;
     outside.textContent = isOfTrue ? said.short ?? said.outside : drawn ? "" : said.isRight ? "right: no difference" : "not kept at this check";
+    trust.textContent = isOfTrue ? said.trust : "";
     bar.toggleAttribute("hidden", said.share === null || !isOfTrue);
     if (said.share !== null) part.setAttribute("width", 100 * said.share);
-    view.setAttribute("aria-label", `${probe.name}: ${said.answer}${said.chance}${said.outside && `; ${said.outside}`}`);
+    view.setAttribute("aria-label", `${probe.name}: ${said.answer}${said.chance}${said.outside && `; ${said.outside}`}${said.trust && `; ${said.trust}`}`);
   }
   return { item, probe, show };
 }

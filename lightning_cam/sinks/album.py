@@ -9,7 +9,7 @@ from ..audit import AuditResult
 from ..examination import Evidence, Learning, Reading, Report
 from ..probe import Probe
 from ..render import ENDS, Picture, scale_end
-from ..text import error_text
+from ..text import error_text, printable
 from ..verdict import Verdict
 from .map_groups import groups_figure
 from .mistakes import SurestMistakes
@@ -119,8 +119,12 @@ class Album:
         *,
         alert: bool,
         reviewable: Probe | None = None,
+        untrusted: Sequence[str] = (),
     ) -> None:
-        """Queues the last page, which is never dropped. ``reviewable`` is a probe to keep for a review of its masks."""
+        """Queues the last page, which is never dropped.
+
+        ``reviewable`` is a probe to keep for a review of its masks, ``untrusted`` are as on a `Page`.
+        """
         frames, units, report = tuple(self._frames), tuple(self._units), self._last
 
         def last() -> Page:
@@ -129,7 +133,9 @@ class Album:
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
             figures = self._last_figures(units, report)
             films = {} if report is None else films_of(report, self._shown, end=self._end or ENDS[-1])
-            return replace(page, mistakes=shown, reviewable=reviewable, figures=figures, films=films)
+            names = tuple(map(printable, untrusted))
+            page = replace(page, figures=figures, films=films, untrusted=names)
+            return replace(page, mistakes=shown, reviewable=reviewable)
 
         step, epoch = history[-1].step, history[-1].epoch
         bare = Page(self._name, step, epoch, verdict=verdict, alert=alert)

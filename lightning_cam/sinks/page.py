@@ -105,6 +105,7 @@ class Page:
             of the whole fit, such as "map_groups".
         films: GIF files of all slices of some volumes, by name; only the last page of a fit has them.
         facts: What was looked at and how, for people whom the run's name tells nothing.
+        untrusted: Names of the probes whose maps are the same with random weights; only on the last page of a fit.
         reviewable: The probe, on the last page of a fit whose masks need a look: a folder keeps it for a review.
     """
 
@@ -128,6 +129,7 @@ class Page:
     mistakes: ShownMistakes | None = None
     off: str = ""
     figures: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    untrusted: tuple[str, ...] = ()
     reviewable: Probe | None = None
     films: Mapping[str, bytes] = field(default_factory=dict)
     facts: Mapping[str, str] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from .page_words import audit_entry, figures_entry, verdict_entry
 from .snapshot import Portraits, data_uri
 from .wording import swapped, undrawn
 
+MOST_BARE = 3  # checks without maps behind the last one that has some
 MOST_CHECKS = 100  # on the slider; of more, every second one is left out
 MOST_OF_MISTAKES = 1_000_000  # letters: 64 probes that are all wrong for 45 checks
 _BLOCK = re.compile(r'<script type="application/json" id="(portraits|checks)">(.*?)</script>', re.DOTALL)
@@ -61,12 +62,22 @@ class RunPage:
             self.checks[page.step] = embedded({**json.loads(self.checks[page.step]), "values": curve_values(page)})
         if len(self.checks) > MOST_CHECKS:
             self.checks = thinned(self.checks)
+        if page.untrusted and self.shown is not None:
+            self._mark(page.untrusted, self.shown)
         self.verdict = page.verdict or self.verdict
         self.audit = page.audit or self.audit
         if page.mistakes is not None:
             self.mistakes = mistakes_entry(page.mistakes)
         self.figures |= {name: data_uri(picture) for name, picture in page.figures.items()}
         self.evidence |= {printable(cue): data_uri(picture) for cue, picture in page.evidence.items()}
+
+    def _mark(self, untrusted: Sequence[str], shown: Portraits) -> None:
+        """At the last check that has maps: they are of the weights that were drawn anew."""
+        entries = {step: json.loads(line) for step, line in sorted(self.checks.items())[-MOST_BARE:]}
+        last = max((step for step, entry in entries.items() if "maps" in entry), default=None)
+        if last is not None:
+            rows = [i for i, name in enumerate(shown.names) if name in untrusted]
+            self.checks[last] = embedded({"untrusted": rows, **entries[last]})
 
     def _show(self, portraits: Portraits) -> None:
         """Checks of other probes cannot be shown beside these."""

@@ -22,7 +22,7 @@ class RunSeries:
         if self._run.portraits != self._portraits:
             self._portraits = self._run.portraits
             yield PORTRAITS, self._portraits
-        if page.step in self._run.checks and (page.snapshot is not None or page.scalars):
+        if page.step in self._run.checks and (page.snapshot is not None or page.scalars or page.untrusted):
             self._n_checks += 1
             if is_kept(self._n_checks - 1, MOST_EVENTS):
                 yield CHECK, self._run.checks[page.step]

@@ -126,10 +126,13 @@ class Gallery:
         *,
         alert: bool,
         reviewable: Probe | None,
+        untrusted: Sequence[str] = (),
     ) -> None:
         """Queues the last page."""
         if self._album is not None:
-            self._album.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
+            self._album.finish(
+                history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable, untrusted=untrusted
+            )
 
     def last_words(self, probe: Probe, report: Report, n_checks: int, verdict: Verdict | None) -> str:
         """What the terminal shows at the end of the fit: the verdict, and how to see the pictures."""

@@ -1,6 +1,7 @@
 """What is kept of the checks of one fit: their numbers, and at the end a page."""
 
 from collections.abc import Mapping
+from itertools import compress
 from typing import Any
 
 from ..attribution.outputs import predicted_classes
@@ -8,6 +9,8 @@ from ..examination import Reading
 from ..probe import Probe
 from ..probe.task import CLASSES
 from ..sinks.mistakes import SurestMistakes
+from ..sinks.pages import shown_probes
+from ..sinks.snapshot import MOST_PROBES
 from ..verdict import Verdict
 from .failures import Failures
 from .gallery import Gallery
@@ -20,6 +23,7 @@ from .reviewing import HOW, commands, is_reviewable
 from .rhythm import Occasion
 from .trainer import logged_epoch
 
+MOST_WEIGHTS = 200_000_000  # to be drawn at random: 3 s and 0.8 GB a draw
 MAX_EVIDENCE = 6  # findings that get pictures: 0.1 to 0.3 MB each, of the 5 MB that a page may have
 
 
@@ -69,10 +73,13 @@ class Keeping:
         mistakes: SurestMistakes | None = None
         with self._failures.surviving("the mistakes of the validation"):
             mistakes = self._surest(observer, module, probe)
+        untrusted = self._untrusted(observer, module, probe)
         if not self._gallery.is_open or report is None:
             return False
         reviewable = probe if self._options.log_images and is_reviewable(probe, self._options.limits) else None
-        self._gallery.finish(history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable)
+        self._gallery.finish(
+            history, verdict, evidence, mistakes, alert=alert, reviewable=reviewable, untrusted=untrusted
+        )
         if self._options.verbose:
             self._gallery.close()  # whose page the last words name
             words = self._gallery.last_words(probe, report, len(history), verdict)
@@ -81,6 +88,14 @@ class Keeping:
                 words = "\n".join([words, HOW, *way])
             print(f"\n{words}")  # noqa: T201 - once a fit
         return self._options.verbose
+
+    def _untrusted(self, observer: Observer, module: Any, probe: Probe) -> tuple[str, ...]:
+        """Names of the images whose maps do not depend on the weights; all processes have to call this."""
+        n_weights = sum(parameter.numel() for parameter in module.parameters())
+        if not self._options.log_images or n_weights > MOST_WEIGHTS:
+            return ()
+        shown = probe.select(shown_probes(probe.targets, MOST_PROBES).tolist())
+        return tuple(compress(shown.names, observer.untrusted(module, shown).tolist()))
 
     def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
         """The surest mistakes on all validation images, in the first process; all have to call this."""

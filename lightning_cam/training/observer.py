@@ -1,7 +1,7 @@
 """Checks of one model in one fit: alone or together with other processes, and whatever goes wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,8 @@ from ..attribution.guard import is_state, untouched
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
 from ..attribution.self_check import self_checked
+from ..attribution.trust.explaining import similarity_of
+from ..attribution.trust.weights import random_weights
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on, what_is_left
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
@@ -29,6 +31,7 @@ from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .rhythm import Effort
 
+N_DRAWS, STAYS = 3, 0.8  # of random weights; rank correlation
 # Only the first process judges. The others send this along, and receive the result of the first in its place.
 _NO_RESULT = Failure("no result arrived from the first process", False, False)
 
@@ -270,24 +273,37 @@ class Observer:
 
     def maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
         """The maps of other images than the probe's, in the first process; all have to call this."""
-        found: Look | None = None
         with self._failures.surviving("maps of further images"):
-            forward = forward_of(model, carrying(self.forward, probe.rest))
-            with in_step(model, probe, forward) as run:
-                if rank() == 0:
-                    everything = torch.arange(len(probe))
-                    found = look(
-                        model,
-                        probe,
-                        everything,
-                        (),
-                        layer=self._layer,
-                        method=self._method,
-                        n_donors=1,
-                        forward=run,
-                        batch_size=self.images_a_pass,
-                    )
-        return found
+            return self._maps_of(model, probe)
+        return None
+
+    def _maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
+        with in_step(model, probe, forward_of(model, carrying(self.forward, probe.rest))) as run:
+            if rank():
+                return None
+            everything, n = torch.arange(len(probe)), self.images_a_pass
+            options: dict[str, Any] = {"layer": self._layer, "method": self._method, "forward": run, "batch_size": n}
+            return look(model, probe, everything, (), n_donors=1, **options)
+
+    def untrusted(self, model: nn.Module, probe: Probe) -> Tensor:
+        """Which maps ``(N,)`` say nothing of what was learned: they stay with random weights. All have to call this.
+
+        False in all processes but the first, and where it could not be found out.
+        """
+        n_draws = 1 if isinstance(self._method, cams.ForwardMethod) else N_DRAWS  # these take hundreds of passes
+        looks = [self._quietly_mapped(model, probe, seed) for seed in range(-1, n_draws)]
+        plain, *drawn = [None if each is None else each.grid_maps for each in looks]
+        if plain is None or any(each is None for each in drawn):
+            return torch.zeros(len(probe), dtype=torch.bool)
+        similarities = [similarity_of(plain, each) for each in drawn if each is not None]
+        return torch.stack(similarities).amin(0) > STAYS
+
+    def _quietly_mapped(self, model: nn.Module, probe: Probe, seed: int) -> Look | None:
+        """The maps with random weights, or with the model's own for a seed below 0."""
+        is_random = seed >= 0 and rank() == 0
+        with suppress(Exception), random_weights(model, seed=seed) if is_random else nullcontext():
+            return self._maps_of(model, probe)
+        return None
 
     def forget(self) -> None:
         """Lets go of the maps."""

@@ -8,9 +8,8 @@ Of 10 layers, grad_cam, hires_cam and layer_cam differ by 3e-6 at most, but for 
 captum has our numbers and the other two have not (1.0, 0.8). xgrad_cam differs where a channel sums to almost nothing:
 the peers add 1e-7 and 1e-8 to the sum. With that added, it differs by 8e-7 at most on mobilenet_v2 and efficientnet_b0.
 
-``--slow`` prints a second table: methods of forward passes, and explanations of pixels beside captum's. It was run on
-resnet18: ablation_cam differs by 4e-7, those of pixels by 0, and score_cam by 0.2, since the peer stretches masks from
-corner to corner. Behind an in-place ReLU the peer's ablation_cam and score_cam see what that has left (1.0, 0.7).
+``--pixels`` prints the explanations of pixels beside captum's, ``--passes`` the methods of forward passes, of images of
+48 x 80. The tables of all three are in README.md beside this file.
 """
 
 import sys
@@ -33,7 +32,7 @@ with warnings.catch_warnings():
     import torchcam.methods
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-SIZE = (96, 160)
+SIZE = (48, 80) if "--passes" in sys.argv else (96, 160)
 LABELS = torch.tensor([2, 0, 6])
 ARCHITECTURES = {
     "resnet18": ("resnet18", "layer4"),
@@ -147,12 +146,9 @@ def strongest(maps: Tensor) -> Tensor:
     return maps.abs().amax(1)
 
 
-def slow_pairs(name: str, layer: str) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
+def pass_pairs(name: str, layer: str) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
     """Column to our maps and the peer's. Both sides get networks of their own, from the same seed."""
-    ours, theirs, peer = model_of(name), model_of(name), captum.attr
-    at = theirs.get_submodule(layer)
-    integral, steps = peer.IntegratedGradients(theirs), {"n_steps": 4, "method": "riemann_middle"}
-    combined = peer.GuidedGradCam(theirs, at)
+    theirs = model_of(name)
     return {
         "score_cam pytorch-grad-cam": lambda: (
             as_pytorch_grad_cam(of_forward_passes(cams.score_cam, name, layer)),
@@ -162,6 +158,16 @@ def slow_pairs(name: str, layer: str) -> dict[str, Callable[[], tuple[Tensor, Te
             as_pytorch_grad_cam(of_forward_passes(cams.ablation_cam, name, layer)),
             by_pytorch_grad_cam("AblationCAM", theirs, layer),
         ),
+    }
+
+
+def pixel_pairs(name: str, layer: str) -> dict[str, Callable[[], tuple[Tensor, Tensor]]]:
+    """As `pass_pairs`."""
+    ours, theirs, peer = model_of(name), model_of(name), captum.attr
+    at = theirs.get_submodule(layer)
+    integral, steps = peer.IntegratedGradients(theirs), {"n_steps": 4, "method": "riemann_middle"}
+    combined = peer.GuidedGradCam(theirs, at)
+    return {
         "saliency captum": lambda: (
             pixels.saliency(ours, probe()),
             strongest(by_captums(peer.Saliency(theirs))),
@@ -185,13 +191,16 @@ def slow_pairs(name: str, layer: str) -> dict[str, Callable[[], tuple[Tensor, Te
     }
 
 
-def slow_row(name: str, layer: str) -> list[str]:
-    cells = []
-    for pair in slow_pairs(name, layer).values():
-        try:
-            cells.append(f"{largest_difference(*pair()):.0e}")
-        except (RuntimeError, ValueError) as error:
-            cells.append(type(error).__name__)
+def row_of(pairs: Callable[[str, str], dict[str, Callable[[], tuple[Tensor, Tensor]]]]) -> Callable[..., list[str]]:
+    def cells(name: str, layer: str) -> list[str]:
+        found = []
+        for pair in pairs(name, layer).values():
+            try:
+                found.append(f"{largest_difference(*pair()):.0e}")
+            except (RuntimeError, ValueError) as error:
+                found.append(type(error).__name__)
+        return found
+
     return cells
 
 
@@ -204,8 +213,11 @@ def table(columns: list[str], cells: Callable[[str, str], list[str]], keys: list
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    chosen = [key for key in sys.argv[1:] if key != "--slow"] or list(ARCHITECTURES)
-    if "--slow" in sys.argv:
-        table(list(slow_pairs(*ARCHITECTURES[chosen[0]])), slow_row, chosen)
+    chosen = [key for key in sys.argv[1:] if not key.startswith("--")] or list(ARCHITECTURES)
+    pairs = {"--pixels": pixel_pairs, "--passes": pass_pairs}.get(
+        next(iter({"--pixels", "--passes"} & {*sys.argv}), "")
+    )
+    if pairs is not None:
+        table(list(pairs(*ARCHITECTURES[chosen[0]])), row_of(pairs), chosen)
     else:
         table([f"{method.__name__} {peer}" for method, peer, _ in PEERS], row, chosen)

@@ -70,6 +70,16 @@ def randomisation(
     return Randomisation(tuple(names), similarity)
 
 
+@contextmanager
+def random_weights(model: nn.Module, *, seed: int) -> Iterator[None]:
+    """All weights are random, as at the last stage of `randomisation`, and the model's own again behind it."""
+    inner, generator = unwrapped(model), torch.Generator().manual_seed(seed)
+    with _lent(inner):
+        for module in inner.modules():
+            _draw_anew(module, generator)
+        yield
+
+
 def _stages(model: nn.Module, n: int) -> Iterator[dict[str, nn.Module]]:
     """Modules with weights of their own in groups of about one size, the last group first."""
     modules = [

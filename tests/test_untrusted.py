@@ -1,0 +1,103 @@
+"""A map that stays with random weights is marked on its tile: it does not show what the model has learned."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from house import models
+from house.pages import check, last_page
+from lightning_cam import CAMCallback, Probe, cams
+from lightning_cam.sinks import FolderSink
+from lightning_cam.sinks.report_page import RunPage
+from lightning_cam.sinks.snapshot import Portraits, Snapshot
+from lightning_cam.training.failures import Failures
+from lightning_cam.training.observer import Observer
+
+
+def ramp(activations: Tensor, _gradients: Tensor) -> Tensor:
+    """A map that knows nothing of the model."""
+    n, _, height, width = activations.shape
+    return torch.arange(1.0, height * width + 1).reshape(1, height, width).repeat(n, 1, 1)
+
+
+def probe_of(n: int) -> Probe:
+    return Probe(models.images(n), torch.arange(n) % 4, classes=["a", "b", "c", "d"])
+
+
+def observer(method: Any, layer: str | None = "stage") -> Observer:
+    failures = Failures(raises=True)
+    return Observer(layer=layer, method=method, forward=None, batch_size=4, limits={}, failures=failures)
+
+
+def test_a_map_that_knows_nothing_of_the_model_is_found_and_the_weights_are_their_own_again() -> None:
+    model = models.fixed(models.Net).train()
+    before = {name: (p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()}
+    random_state = torch.get_rng_state()
+
+    stays, moves = observer(ramp).untrusted(model, probe_of(6)), observer(cams.grad_cam).untrusted(model, probe_of(6))
+
+    assert stays.tolist() == [True] * 6
+    assert not moves.all()
+    assert all(p is before[name][0] and p.data_ptr() == before[name][1] for name, p in model.named_parameters())
+    assert all(p.equal(before[name][2]) for name, p in model.named_parameters())
+    assert torch.get_rng_state().equal(random_state)
+    assert model.training
+
+
+class Fragile(nn.Module):
+    """Raises once its weights are others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4, 4)
+        self.own = float(self.head.weight.detach().sum())
+
+    def forward(self, images: Tensor) -> Tensor:
+        if float(self.head.weight.detach().sum()) != self.own:
+            raise RuntimeError("other weights")
+        return self.head(self.stage(images).relu().mean((2, 3)))
+
+
+def test_where_it_cannot_be_found_out_nothing_is_said() -> None:
+    model = Fragile()
+
+    assert not observer(ramp).untrusted(model, probe_of(3)).any()
+    assert float(model.head.weight.detach().sum()) == model.own
+
+
+def test_the_page_marks_the_last_check_that_has_maps() -> None:
+    probe, run = probe_of(3), RunPage()
+    everything = torch.arange(3)
+    portraits = Portraits.of(probe, everything, everything)
+    maps, chances = torch.rand(3, 4, 4), torch.full((3, 4), 0.25)
+    snapshot = Snapshot.of(portraits, maps, chances, torch.full((3,), torch.nan))
+    for step in (1, 2):
+        run.add(replace(check(step, "a", seconds=1.0), snapshot=snapshot))
+    run.add(check(3, seconds=1.0))
+
+    run.add(replace(last_page(3), untrusted=(portraits.names[1],)))
+
+    marked = {step: json.loads(line).get("untrusted") for step, line in run.checks.items()}
+    assert marked == {1: None, 2: [1], 3: None}
+
+
+@pytest.mark.slow
+def test_a_run_says_so_on_the_tiles_of_its_page(tmp_path: Path) -> None:
+    from test_units import Trained, loader, probe, trainer
+
+    for name, method in (("ramp", ramp), ("grad_cam", cams.grad_cam)):
+        sink = FolderSink(tmp_path / name)
+        callback = CAMCallback(probe(), every_n_epochs=1, sinks=[sink], trials=(), method=method, on_error="raise")
+        trainer(tmp_path, callback).fit(Trained(), loader(), loader())
+
+    pages = {name: (tmp_path / name / "report.html").read_text() for name in ("ramp", "grad_cam")}
+    checks = {name: re.search(r'id="checks">(.*?)</script>', text, re.DOTALL) for name, text in pages.items()}
+    last = {name: json.loads(found[1])[-1] for name, found in checks.items() if found}
+    assert len(last["ramp"]["untrusted"]) == len(last["ramp"]["predicted"])
+    assert len(last["grad_cam"].get("untrusted", [])) < len(last["grad_cam"]["predicted"])
