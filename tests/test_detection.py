@@ -55,9 +55,10 @@ def test_scores_tell_the_two_apart(detected: dict[Run, tuple[float, Detection]])
 @pytest.mark.slow
 def test_guessed_masks_warn_and_reviewed_ones_convict_but_nobody_innocent(records: list[runs.Record]) -> None:
     for record in records:
-        guessed, reviewed = guessed_and_reviewed(record.probe)
+        guessed, reviewed, tightened = guessed_and_reviewed(record.probe)
         first, then = detector(record.model(), guessed), detector(record.model(), reviewed)
 
+        assert tightened.masks.float().mean() < 0.9 * reviewed.masks.float().mean()
         assert (first.outcome in ALARMS, then.outcome in ALARMS) == (record.run.strength == 1,) * 2
         assert first.outcome != "PASS"
         if record.run.family in ("background_photo", "corner_mark"):  # which need masks

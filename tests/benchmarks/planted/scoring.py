@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_cam import Probe, maskers
@@ -19,7 +21,7 @@ from .plan import Run
 Scores = dict[str, Any]
 RELIES = 0.2  # of truth: from here on a run relies on its cue
 GIVEN = ("masks", "no masks")
-PROBES = (*GIVEN, "masks guessed", "masks reviewed")
+PROBES = (*GIVEN, "masks guessed", "masks reviewed", "masks tightened")
 STICKS_OUT = 0.02  # of an object: from here on a person is assumed to see it
 
 
@@ -58,17 +60,33 @@ def without_masks(probe: Probe) -> Probe:
     return Probe(probe.images, probe.targets, preprocess=probe.preprocess)
 
 
-def guessed_and_reviewed(probe: Probe) -> tuple[Probe, Probe]:
-    """With guessed masks, and with these as a person leaves them who sees every object that sticks out."""
+def guessed_and_reviewed(probe: Probe) -> tuple[Probe, Probe, Probe]:
+    """With guessed masks; with these as a person leaves them who sees each object that sticks out; and made tighter."""
     cover, _ = maskers.guess(probe.images)
-    return _masked(probe, cover, "guess"), _masked(probe, reviewed(cover, probe.masks), "reviewed")
+    corrected = reviewed(cover, probe.masks)
+    tight = tightened(corrected, probe.masks)
+    return _masked(probe, cover, "guess"), _masked(probe, corrected, "reviewed"), _masked(probe, tight, "reviewed")
 
 
 def reviewed(cover: Tensor, masks: Tensor) -> Tensor:
     """The cover, with the box of each object that sticks out of it."""
-    sticks_out = (masks & ~cover).sum((1, 2)) > STICKS_OUT * masks.sum((1, 2))
+    sticks_out = _sticks_out(masks, cover)
     boxes = boxes_to_masks(mask_boxes(masks), (masks.shape[1], masks.shape[2]))
     return cover | (boxes & sticks_out[:, None, None])
+
+
+def tightened(cover: Tensor, masks: Tensor) -> Tensor:
+    """The cover made tighter in steps of a pixel, as by the page's button, as long as no object sticks out."""
+    while True:
+        inner = ~(F.max_pool2d((~cover)[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0)
+        still_in = ~_sticks_out(masks, inner) & (inner != cover).flatten(1).any(1) & inner.flatten(1).any(1)
+        if not still_in.any():
+            return cover
+        cover = torch.where(still_in[:, None, None], inner, cover)
+
+
+def _sticks_out(masks: Tensor, cover: Tensor) -> Tensor:
+    return (masks & ~cover).sum((1, 2)) > STICKS_OUT * masks.sum((1, 2))
 
 
 def _masked(probe: Probe, masks: Tensor, source: str) -> Probe:
