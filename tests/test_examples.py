@@ -139,6 +139,7 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
         ("features.py", [], "Open features.png"),
         ("regression.py", [], "FAIL background: when pictures get only the background of others with another value"),
         ("segmentation.py", [], "FAIL background: with the background of another class"),
+        ("volumes.py", [], "FAIL background: with the background of another class"),
         ("cli.py", ["fit", "--config", str(ROOT / "examples" / "cli.yaml")], "lightning_cam: FAIL"),
     ],
     ids=[
@@ -152,6 +153,7 @@ def test_of_several_labels_the_one_that_relies_on_a_tag_is_named(tmp_path: Path)
         "features",
         "regression",
         "segmentation",
+        "volumes",
         "CLI",
     ],
 )

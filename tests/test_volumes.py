@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from house import reference_cams
 from house.models import fixed
-from lightning_cam import Probe, examine, pixels
+from lightning_cam import Probe, examine, features, pixels
 from lightning_cam.attribution import asking, cams, engine, measures, targets
 from lightning_cam.attribution.layer_search import find_layer
 from lightning_cam.attribution.layouts import Layout, layout_of, size_of
@@ -440,3 +440,8 @@ def test_a_volume_is_shown_by_the_middle_slice_of_its_object() -> None:
     assert torch.equal(shown.images[0], images[0, :, 1])
     maps = torch.arange(2.0)[None, :, None, None].expand(2, 2, 3, 3)
     assert in_slices(maps, probe, torch.tensor([0, 1]))[:, 0, 0].tolist() == [0.25, 0.75]
+
+
+def test_what_shows_pictures_alone_refuses_volumes(net: nn.Module) -> None:
+    with pytest.raises(ValueError, match="features are shown of pictures alone, and these are volumes"):
+        features.strongest_patches(net, probe_of(), "stage")

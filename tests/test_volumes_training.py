@@ -21,7 +21,9 @@ class Trained:
 
     def __init__(self, folder: Path) -> None:
         sinks = [FolderSink(folder / "cam")]
-        self.callback = CAMCallback(sinks=sinks, n_images=2, every_n_epochs=3, max_overhead=10.0, verbose=False)
+        self.callback = CAMCallback(
+            sinks=sinks, n_images=2, trials=("background", "border"), every_n_epochs=3, verbose=False
+        )
         self.trainer = volumes.trained(folder, self.callback, relies=True)
         self.folder = folder / "cam"
 

@@ -43,6 +43,8 @@ class Reader:
 @contextmanager
 def reading(model: nn.Module, probe: Probe, forward: ScoresOf | None, batch_size: int) -> Iterator[Reader]:
     """The model in evaluation mode, the same before and after. It may give something else than class scores."""
+    if probe.has_volumes:
+        raise ValueError("features are shown of pictures alone, and these are volumes; examine() and pixels take them")
     model = unwrapped(model)
     with untouched(model):
         yield Reader(model, model if forward is None else partial(forward, model), probe, batch_size)
