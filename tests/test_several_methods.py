@@ -1,5 +1,6 @@
 """Several methods side by side: the same maps as one by one, from the passes of one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,3 +82,13 @@ def test_looks_at_parts_are_one_look_at_all() -> None:
 
     torch.testing.assert_close(merged(parts).method_maps["layer_cam"], whole.method_maps["layer_cam"])
     assert whole.first(3).method_maps["layer_cam"].shape[:2] == (2, 3)
+
+
+def test_the_page_of_a_report_shows_methods_side_by_side(tmp_path: Path) -> None:
+    pages = []
+    for methods in ((), (cams.layer_cam, cams.eigen_cam)):
+        report = examine(fixed(Net), probe(), trials=(), methods=methods)
+        report.to_html(tmp_path / "look.html")
+        pages.append((tmp_path / "look.html").read_text())
+
+    assert ["Methods side by side" in page for page in pages] == [False, True]

@@ -8,6 +8,7 @@ from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
 from .folder import versions
+from .methods import methods_figure
 from .page import Page
 from .page_words import verdict_entry
 from .pages import evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
@@ -43,10 +44,12 @@ def _page(report: Report, probe: Probe, verdict: Verdict | None, evidence: Seque
     scalars = {f"{PREFIX}/{key}": value for key, value in report.scalars.items()}
     shown = shown_probes(report.targets, MOST_PROBES)
     frame = in_numbers(report, Reading(0, 0, scalars), shown)
+    methods = methods_figure(probe, report, shown.tolist())
+    figures = {} if methods is None else {"methods": methods}
     probe = pictured(probe)
     snapshot = snapshot_of(frame, portraits_of(probe, frame))
     pictures = {shown.cue: evidence_picture(probe, shown) for shown in evidence}
-    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures)
+    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures, figures=figures)
 
 
 def framed(page: str) -> str:

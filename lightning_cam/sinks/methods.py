@@ -1,0 +1,22 @@
+"""Maps of several methods beside each other, as a figure; pure."""
+
+from .. import render
+from ..examination import Report
+from ..probe import Probe
+
+MOST_ROWS = 8  # pictures
+CELL = 112  # longest side of a picture, in pixels
+
+
+def methods_figure(probe: Probe, report: Report, shown: list[int]) -> render.Picture | None:
+    """A row for each of the first shown images, a column for each method; None for one method, and for volumes."""
+    if not report.method_maps or probe.has_volumes:
+        return None
+    maps = {report.method: report.grid_maps, **{name: both[0] for name, both in report.method_maps.items()}}
+    ends = {name: render.scale_end([each]) for name, each in maps.items()}
+    rows = []
+    for i in shown[:MOST_ROWS]:
+        photo = render.photo_of(probe.images[i], CELL)
+        drawn = [render.overlay(photo, each[i], None, ends[name]) for name, each in maps.items()]
+        rows.append(render.SheetRow(probe.names[i], [photo, *drawn]))
+    return render.sheet(rows, ["input", *maps], title="Methods side by side", says="attention for the true class")
