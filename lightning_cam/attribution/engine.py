@@ -7,7 +7,7 @@ cannot overwrite what was captured.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from typing import Any, TypeAlias
@@ -77,6 +77,7 @@ def capture_all(
     layers: Sequence[str],
     forward: Forward | None = None,
     batch_size: int = 32,
+    may_be_unreached: bool = False,
 ) -> tuple[Capture, ...]:
     """A capture for each layer, all from the same passes. The model is the same before and after.
 
@@ -87,6 +88,7 @@ def capture_all(
         layers: Dotted names. If a layer runs several times in one forward, its last call counts.
         forward: How to get class scores from model inputs; None calls the model.
         batch_size: Images per pass. Keep it fixed over time: results depend on it in the last bit.
+        may_be_unreached: Whether gradients are zero where no score depends on a layer, as where nothing is detected.
 
     Raises:
         ValueError: No such layer, its output is no map, or a target does not give one score per image.
@@ -96,6 +98,8 @@ def capture_all(
     tap = _Tap([_TappedLayer(name, module_of(model, name)) for name in names], model if forward is None else forward)
     with untouched(model):
         batches = _traced_batches(model, tap, placed(model, inputs), targets, batch_size)
+        if batches is None and may_be_unreached:
+            batches = _all_batches(replace(tap, may_be_unreached=True), placed(model, inputs), targets, batch_size)
         if batches is None:
             raise RuntimeError(
                 f"autograd finds no way from the class scores to layer {written(names)}, so there is nothing to draw. "
@@ -150,10 +154,11 @@ class _TappedLayer:
 
 @dataclass(frozen=True)
 class _Tap:
-    """Layers of a model, and how to get class scores from the model."""
+    """Layers of a model, how to get class scores from the model, and whether these may depend on no layer."""
 
     layers: Sequence[_TappedLayer]
     forward: Forward
+    may_be_unreached: bool = False
 
 
 def _traced_batches(
@@ -218,7 +223,8 @@ def _one_batch(tap: _Tap, batch: Tensor, targets: Sequence[Target], *, graph_bef
     with torch.enable_grad():
         logits = as_logits(output)
         per_target = [_gradients(target(logits), leaves) for target in targets]
-    if targets and any(all(each is None for each in gradients) for gradients in zip(*per_target, strict=True)):
+    lacks = any(all(each is None for each in gradients) for gradients in zip(*per_target, strict=True))
+    if targets and lacks and not tap.may_be_unreached:
         return None
     columns = (_on_grid(leaf, [each[i] for each in per_target], batch) for i, leaf in enumerate(leaves))
     return [logits.detach(), *chain.from_iterable(columns)]

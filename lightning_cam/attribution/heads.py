@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..probe.task import VALUES, Task
+from ..probe.task import OBJECTS, VALUES, Task
 from . import engine, inference
 from .engine import Forward
 from .guard import untouched
@@ -140,6 +140,8 @@ def class_scores(
         traced = _traced(model, run, placed[:_TRACED])
         if task is not None and task.has_maps:
             return ClassScores(run, _dense_head(traced, min(_TRACED, len(inputs)), task), task)
+        if task is not None and task.kind == OBJECTS:  # their detections are read already, see `probe.matching`
+            return ClassScores(run, Head((), "logits", task.n_scores), task)
         equals, remark = _choice(traced, min(_TRACED, len(inputs)), n_classes, asks)
         if are_values and remark:
             raise ValueError(_no_values(dict(_tensors(traced))[equals[0]], n_classes))

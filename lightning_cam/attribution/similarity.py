@@ -93,7 +93,7 @@ def scoring(
     Raises:
         ValueError: Embeddings, and a probe without classes.
     """
-    run = carrying(forward, probe.rest)
+    run = carrying(forward, probe)
     if run is None or not getattr(run, "embeds", False):
         return run
     if probe.task.kind != CLASSES:

@@ -22,6 +22,7 @@ from ..text import printable
 from .attributes import AttributeSources, values_at
 from .labels import UNKNOWN, label_of
 from .masking import binary, binary_volume
+from .objects import Objects, objects_of, resized_box
 from .parts import others_of, parts_of, rest_of
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
@@ -61,6 +62,7 @@ class Item:
         others: Further whole numbers beside the target, which may be its class or an index.
         classes: Of each pixel, ``(H, W)`` uint8, if the target is a map.
         are_frames: Whether the data set gives ``(D, C, H, W)``, as many videos are.
+        box: Of the object that is asked for, x1, y1, x2, y2, if the target has boxes.
     """
 
     image: Tensor
@@ -75,6 +77,7 @@ class Item:
     others: tuple[int, ...] = ()
     classes: Tensor | None = None
     are_frames: bool = False
+    box: tuple[float, ...] = ()
 
     @property
     def as_given(self) -> Tensor:
@@ -111,6 +114,9 @@ class Reader:
         classes = class_map_of(target, self.ignored)
         if classes is not None:
             return self._region(raw, classes, index)
+        objects = objects_of(target)
+        if objects is not None:
+            return self._object(raw, objects, index)
         marks = marks_of(target)
         is_of_several = bool(marks) and (UNMARKED in marks or sum(marks) != 1)
         values = values_of(target)
@@ -139,6 +145,20 @@ class Reader:
         return ItemReading(
             label, replace(item, mask=small == label if label > 0 else None, source="given", classes=small)
         )
+
+    def _object(self, raw: Any, objects: Objects, index: int) -> "ItemReading":
+        """An item with boxes: its class is that of the largest one, and all of them are objects."""
+        (image, _, extras), largest = parts_of(raw), objects.largest()
+        label, box = largest or (UNKNOWN, ())
+        try:
+            size = tuple(_as_image(image, self._place(index))[0].shape[-2:])
+            drawn = tv_tensors.BoundingBoxes(objects.boxes, format="XYXY", canvas_size=size)
+            item = self._item(image, label, [*extras, drawn], index)
+            box = resized_box(box, size, item.image.shape[-2:]) if box else ()
+            known = values_at(self.attributes, raw, index)
+            return ItemReading(label, replace(item, box=box, attributes=known, rest=rest_of(raw)))
+        except ValueError as error:
+            return ItemReading(label, str(error))
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
         pixels, alpha, from_bytes = _as_image(image, self._place(index))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 
 from .labels import LABEL_KEYS, first_of
+from .objects import objects_of
 from .regions import with_map
 from .tasks import FormError, form_of
 from .values import are_fractions, values_of
@@ -27,6 +28,8 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
     """Image, target, and all other values of an item: one of them may be a mask or boxes."""
     if isinstance(item, Mapping):
         image = first_of(item, IMAGE_KEYS, "image")
+        if objects_of(item) is not None:
+            return image, item, _regions_in(item)
         region = None if any(key in item for key in LABEL_KEYS) else with_map(item, (*MASK_KEYS, *SEGMENTATION_KEYS))
         if region is not None:
             return image, region, []

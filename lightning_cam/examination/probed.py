@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from ..attribution import asking, cams, engine, targets
+from ..attribution.detectors import Framed
 from ..attribution.fusion import fused
 from ..attribution.heads import ClassScores
 from ..attribution.outputs import asked
 from ..attribution.regions import RegionScores, overlaps
 from ..intervention import Donors, Session, Trial, answers, as_volumes, context, first_part, in_parts
 from ..probe import Probe
-from ..probe.task import VALUES
+from ..probe.task import OBJECTS, VALUES
+from .tasks import FOUND
 from .views import View, views_of
 
 
@@ -59,29 +61,27 @@ class ProbedModel:
     batch_size: int
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
-    def maps(
-        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
-    ) -> Maps:
+    def maps(self, parts: Sequence[Tensor], first: Tensor, framed: Framed, methods: Sequence[cams.Method]) -> Maps:
         """Maps of all images, on the CPU. The inputs of the first part are ``first``, if there is no other part."""
         with self.clock:
-            batches = list(self._batches(parts, first, names, methods))
+            batches = list(self._batches(parts, first, framed, methods))
         logits, maps, n_calls = zip(*batches, strict=True)
         of_methods = torch.cat(maps, 2)
         further = {name_of(method): each for method, each in zip(methods[1:], of_methods[1:], strict=True)}
         return Maps(torch.cat(logits), of_methods[0, 0], of_methods[0, 1], max(n_calls), further)
 
     def _batches(
-        self, parts: Sequence[Tensor], first: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
+        self, parts: Sequence[Tensor], first: Tensor, framed: Framed, methods: Sequence[cams.Method]
     ) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Logits, maps and calls of a batch at a time: the activations of all images would fill the memory."""
         n, probe = self.batch_size, self.probe
         for part in parts:
             inputs = first if len(parts) == 1 else probe.prepare(probe.images[part], part)
             for batch, rows in zip(torch.split(inputs, n), torch.split(part, n), strict=True):
-                yield self._batch(batch, rows, names, methods)
+                yield self._batch(batch, rows, framed, methods)
 
     def _batch(
-        self, inputs: Tensor, rows: Tensor, names: Sequence[str], methods: Sequence[cams.Method]
+        self, inputs: Tensor, rows: Tensor, framed: Framed, methods: Sequence[cams.Method]
     ) -> tuple[Tensor, Tensor, int]:
         """Maps ``(M, 2, n, h, w)`` by each method, of the true and of the predicted class.
 
@@ -89,7 +89,7 @@ class ProbedModel:
         """
         labels, regions = self.probe.targets[rows], self._regions(rows)
         forward = self.forward if regions is None else RegionScores(self.forward, regions)
-        options: dict[str, Any] = {"layers": names, "forward": forward, "batch_size": self.batch_size}
+        options: dict[str, Any] = {"layers": framed.layers, "forward": forward, "batch_size": self.batch_size}
         task = self.probe.task
         true_class, is_value = targets.true_class(task.explained(labels)), task.kind == VALUES
         down = targets.true_class(labels & ~1)  # what lowers a value tells where it comes from as well
@@ -108,11 +108,13 @@ class ProbedModel:
                 if not captures:
                     predicted_class = targets.predicted_answer(labels) if task.asks else targets.predicted_class()
                     wanted = true_class, down if is_value else predicted_class
-                    captures = engine.capture_all(self.model, inputs, wanted, **options)
+                    captures = engine.capture_all(
+                        self.model, inputs, wanted, **options, may_be_unreached=task.kind == OBJECTS
+                    )
                 by_layer = [[method(each.activations, back) for back in each.gradients] for each in captures]
                 both = zip(*by_layer, strict=True)
                 logits, n_calls = captures[0].logits, max(each.n_calls for each in captures)
-            true_maps, predicted_maps = (fused(list(each)).cpu() for each in both)
+            true_maps, predicted_maps = (fused([framed.cropped(grid) for grid in each]).cpu() for each in both)
             found.append(_both(true_maps, predicted_maps, is_value=is_value))
         logits = task.turned(logits, labels)
         return logits.cpu(), torch.stack([torch.stack(each) for each in found]), n_calls
@@ -155,14 +157,11 @@ class ProbedModel:
             _put(answers(trials, session, until_settled=until_settled), swaps, are_asked)
             shown = first_part(view.material.targets[session.chosen]) | (not until_settled)
             _put(_context(session.part(shown), self.probe.depth), parts_of_images, _within(are_asked, shown))
-            if self.probe.regions is not None:
+            if self.probe.task.kind in FOUND:
                 asked_for = self.probe.targets[chosen[are_asked]]
                 own = plain.gather(1, asked_for[:, None])[:, 0]
-                _put(
-                    {"region_iou": own.where(self.probe.task.has_place(asked_for), torch.nan)},
-                    parts_of_images,
-                    are_asked,
-                )
+                own = own.where(self.probe.task.has_place(asked_for), torch.nan)
+                _put({FOUND[self.probe.task.kind]: own}, parts_of_images, are_asked)
         return swaps, parts_of_images
 
     def _probabilities(self, view: View, centre: float, pixels: Tensor, places: Tensor | None = None) -> Tensor:

@@ -28,10 +28,10 @@ from ..intervention import (
     summary,
 )
 from ..probe import Probe
-from ..probe.task import Task
+from ..probe.task import OBJECTS, Task
 from ..spatial import upsample
 from . import tasks
-from .look import Look, ScoresOf, look
+from .look import Look, ScoresOf, look, method_for
 from .probed import name_of
 from .table import as_dataframe
 from .views import pictures_of, views_of
@@ -114,6 +114,12 @@ class Report:
     def maps(self) -> Tensor:
         """``(N, H, W)`` float32, `grid_maps` at image size. Made anew each time: it is as large as a probe."""
         return upsample(self.grid_maps, self.size)
+
+    @property
+    def chances(self) -> Tensor:
+        """``(N, n_classes)`` probabilities of the model; of objects confidences, which stand each for itself."""
+        is_of_objects = self.task is not None and self.task.kind == OBJECTS
+        return self.logits.sigmoid() if is_of_objects else self.logits.softmax(1)
 
     @property
     def n_unanswered(self) -> int:
@@ -240,7 +246,7 @@ def report_on(
     attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)
     return Report(
         layer=seen.layer,
-        method=name_of(method),
+        method=name_of(method_for(probe, method)),
         grid_maps=seen.grid_maps,
         predicted_grid_maps=seen.predicted_grid_maps,
         logits=seen.logits,

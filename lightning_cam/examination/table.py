@@ -20,7 +20,7 @@ def as_dataframe(report: "Report") -> "pandas.DataFrame":
         import pandas
     except ImportError as error:
         raise ImportError("to_dataframe needs pandas, which is not installed; run: pip install pandas") from error
-    probabilities, predicted = report.logits.double().softmax(1), predicted_classes(report.logits)
+    probabilities, predicted = report.chances.double(), predicted_classes(report.logits)
     columns: dict[str, Any] = {
         "name": list(report.names),
         "class": [class_name(report.classes, index) for index in report.targets.tolist()],

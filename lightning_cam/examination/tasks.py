@@ -9,22 +9,24 @@ from torch import Tensor
 from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..intervention import MARGIN, Reliance, weigh, weigh_labels
 from ..probe import Probe
-from ..probe.task import REGIONS, VALUES
+from ..probe.task import OBJECTS, OF_MAPS, REGIONS, VALUES
 from ..statistics import correlates, has_learned, tells_apart
 
-# Mean IoU. A region that is not found has no overlap to lose, so a swap would seem to cost nothing; twice the margin.
-LEAST_OVERLAP = 2 * MARGIN
+FOUND: Mapping[str, str] = {**dict.fromkeys(OF_MAPS, "region_iou"), OBJECTS: "object_confidence"}
+"""How well the model finds what each image is asked for: the name of its mean, for tasks of parts."""
+# Of that mean. What is not found has nothing to lose, so a swap would seem to cost nothing; twice the margin.
+LEAST_FOUND = 2 * MARGIN
 
 
 def learned(logits: Tensor, probe: Probe, context: Mapping[str, Tensor]) -> set[int]:
     """The labels or values that a model tells better than by chance, among the images that are asked for each.
 
-    Of classes it is 0 if they are told apart, and nothing if not. Regions have to be found as well: ``context`` has
-    their overlaps, where cues were swapped.
+    Of classes it is 0 if they are told apart, and nothing if not. Regions and objects have to be found as well:
+    ``context`` has their overlaps or confidences, where cues were swapped.
     """
-    overlap = float(context["region_iou"].nanmean()) if "region_iou" in context else 1.0
+    found = context.get(FOUND.get(probe.task.kind, ""))
     if not probe.task.asks:
-        if overlap < LEAST_OVERLAP:
+        if found is not None and found.nanmean() < LEAST_FOUND:
             return set()
         return {0} if has_learned(_guessed(logits, probe) == probe.targets, probe.targets) else set()
     odds = _odds(logits, probe.targets)
@@ -32,11 +34,11 @@ def learned(logits: Tensor, probe: Probe, context: Mapping[str, Tensor]) -> set[
 
 
 def _guessed(logits: Tensor, probe: Probe) -> Tensor:
-    """The likeliest class ``(N,)``; of regions the likeliest of those that are probed, without the background.
+    """The likeliest class ``(N,)``; of parts the likeliest of those that are probed, without the background.
 
     The rim of a region is the background for a model that finds a little less, and would outweigh the rest in the mean.
     """
-    if probe.task.kind != REGIONS:
+    if probe.task.kind not in (REGIONS, OBJECTS):
         return predicted_classes(logits)
     probed = torch.tensor(sorted(set(probe.targets.tolist())))
     likeliest = predicted_classes(logits[:, probed])

@@ -40,12 +40,13 @@ class View:
     def probabilities(self, logits: Tensor, centre: float) -> Tensor:
         """``(n, n_classes)`` of the view, from the model's scores; see `centre_of`.
 
-        Of regions these are overlaps, see `attribution.regions`. Of values these are how near a prediction is to the
-        lower and to the upper half. A prediction may lie beyond the mean of a half, by one more way at most: a broken
-        one must not outweigh all others.
+        Of regions these are overlaps, see `attribution.regions`, and of objects confidences, see `probe.matching`. Of
+        values these are how near a prediction is to the lower and to the upper half. A
+        prediction may lie beyond the mean of a half, by one more way at most: a broken one must not outweigh all
+        others.
         """
         scores = logits[:, self.columns]
-        if self.task.has_maps:
+        if self.task.is_of_part:
             return scores.sigmoid()
         if not self.task.asks:
             return scores.softmax(1)

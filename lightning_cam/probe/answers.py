@@ -8,8 +8,10 @@ from torch import Tensor
 
 from ..datasets.questions import answer_names, questions_of_all
 from ..datasets.values import Scale, answers_of, are_fractions, half_names, value_names
+from ..spatial import boxes_to_masks
 from .checks import (
     LENT,
+    checked_boxes,
     checked_classes,
     checked_label_names,
     checked_labels,
@@ -32,6 +34,7 @@ class Answers:
         labels: ``(N, K)`` marks; None where the targets are none.
         values: ``(N, D)`` float32; None where the targets are none.
         regions: Maps of classes ``(N, H, W)`` uint8; None where the targets are none.
+        boxes: ``(N, 4)`` of the objects that are asked for; None where the task is another.
         task: What is asked.
     """
 
@@ -40,6 +43,7 @@ class Answers:
     labels: Tensor | None
     values: Tensor | None
     regions: Tensor | None
+    boxes: Tensor | None
     task: Task
 
     @classmethod
@@ -52,6 +56,7 @@ class Answers:
         labels: Tensor | None,
         values: Tensor | None,
         regions: Tensor | None,
+        boxes: Tensor | None,
         task: Task | None,
     ) -> "Answers":
         """As a user gives targets; or, beside ``labels`` or ``values``, as they were answered already.
@@ -76,8 +81,10 @@ class Answers:
             targets, classes = answers_of(numbers, scales), half_names(value_names(classes, len(scales)), scales)
         answers = checked_targets(targets, n_images)
         names = checked_classes(classes, answers)
-        asked = task or task_of_targets(names, marks, scales, has_regions=maps is not None)
-        return cls(answers, names, marks, numbers, maps, asked)
+        corners = None if boxes is None else checked_boxes(boxes, n_images)
+        has = {"has_regions": maps is not None, "has_boxes": corners is not None}
+        asked = task or task_of_targets(names, marks, scales, **has)
+        return cls(answers, names, marks, numbers, maps, corners, asked)
 
     @property
     def objects(self) -> Tensor | None:
@@ -96,6 +103,10 @@ class Answers:
             return given
         are_lent = places(self.regions, self.task.region)[1].tolist()
         return [LENT if is_lent else "given" for is_lent in are_lent]
+
+    def filled(self, size: tuple[int, int]) -> Tensor | None:
+        """The boxes as masks ``(N, H, W)``; None where there are none."""
+        return None if self.boxes is None else boxes_to_masks(self.boxes, size)
 
 
 def _values_in(targets: Tensor, n_images: int) -> Tensor | None:

@@ -113,6 +113,19 @@ def checked_maps(targets: Tensor, n_images: int) -> Tensor | None:
     return _owned(targets.masked_fill(targets < 0, IGNORED), torch.uint8)
 
 
+def checked_boxes(boxes: Tensor, n_images: int) -> Tensor:
+    """Boxes ``(N, 4)`` float32: x1, y1, x2, y2 in pixels."""
+    if not isinstance(boxes, Tensor) or boxes.shape != (n_images, 4):
+        form = tuple(boxes.shape) if isinstance(boxes, Tensor) else type(boxes).__name__
+        raise ValueError(f"boxes must be a tensor ({n_images}, 4) with one box for each image, got {form}")
+    corners = _owned(boxes, torch.float32)
+    is_box = (corners[:, 2:] > corners[:, :2]).all(1) & corners.isfinite().all(1)
+    if not is_box.all():
+        position = int((~is_box).nonzero()[0])
+        raise ValueError(f"boxes must be x1, y1, x2, y2, but image {position} has {corners[position].tolist()}")
+    return corners
+
+
 def largest_regions(maps: Tensor) -> Tensor:
     """The class ``(N,)`` of the largest region of each map; 0 where there is nothing, if all others are of one class.
 

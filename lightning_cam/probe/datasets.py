@@ -18,7 +18,8 @@ from ..datasets.labels import (
     known_labels,
 )
 from ..datasets.normalization import ROUNDING, as_normalize, normalize_of, spanning
-from ..datasets.pictures import quiet_pillow, read_picture
+from ..datasets.objects import middle_size, resized_box
+from ..datasets.pictures import quiet_pillow, read_picture, resized, resized_mask
 from ..datasets.questions import (
     answer_names,
 )
@@ -66,6 +67,7 @@ def draw_from_dataset(
         reader = Reader(seed, size, given, boxes, files, drawn, known, ignored)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         _warn_of_other_classes(items, readable, known)
+        items = _of_one_size(items)
         items, to_input = _with_pixels(items, readable, preprocess)
         if items[0].are_frames and preprocess is None:
             to_input = FramesFirst(to_input)
@@ -179,6 +181,23 @@ def _stretched(items: list[Item]) -> tuple[list[Item], Preprocess]:
         "preprocess=v2.Normalize(mean, std) with the numbers that the data set uses",
     )
     return _mapped(items, lambda image: step.inverse(image).clamp(0, 1)), step
+
+
+def _of_one_size(items: list[Item]) -> list[Item]:
+    """The items; those with boxes, which detectors take at any size, as large as the middle one of them."""
+    sizes = [(item.image.shape[-2], item.image.shape[-1]) for item in items]
+    if len(set(sizes)) == 1 or not all(item.box for item in items):
+        return items
+    size = middle_size(sizes)
+    return [
+        replace(
+            item,
+            image=resized(item.image, size),
+            mask=None if item.mask is None else resized_mask(item.mask, size),
+            box=resized_box(item.box, old, size),
+        )
+        for item, old in zip(items, sizes, strict=True)
+    ]
 
 
 def _mapped(items: list[Item], step: Callable[[Tensor], Tensor]) -> list[Item]:

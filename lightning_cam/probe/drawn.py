@@ -32,6 +32,7 @@ class Drawn:
     values: Tensor | None = None
     rest: Mapping[str, Tensor] | None = None
     regions: Tensor | None = None
+    boxes: Tensor | None = None
 
 
 def assemble(
@@ -61,6 +62,7 @@ def assemble(
         labels=checked_marks([item.marks for item in masked]) if has_several else None,
         attributes={name: [item.attributes[place] for item in masked] for place, name in enumerate(attributes)},
         regions=_maps_of(masked),
+        boxes=_boxes_of(masked),
         values=torch.tensor([item.values for item in masked]) if has_values else None,
         rest=_stacked([item.rest for item in masked]),
     )
@@ -81,6 +83,14 @@ def _maps_of(items: Sequence[Item]) -> Tensor | None:
     if maps and len(maps) != len(items):
         raise ValueError("every target must be a map of classes, got some maps and some other targets")
     return torch.stack(maps) if maps else None
+
+
+def _boxes_of(items: Sequence[Item]) -> Tensor | None:
+    """Boxes ``(N, 4)``; None where the targets have none."""
+    boxes = [item.box for item in items if item.box]
+    if boxes and len(boxes) != len(items):
+        raise ValueError("every target must hold boxes and labels, got some with boxes and some other targets")
+    return torch.tensor(boxes) if boxes else None
 
 
 class ArgumentError(ValueError):

@@ -31,11 +31,13 @@ from .checks import (
 )
 from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
+from .matching import Matching
 from .rest import Rest, as_array, checked_rest, numbered
 from .task import Task
 
 VOLUME_AXES = 5
 SomeProbe = TypeVar("SomeProbe", bound="Record")
+_ARRAYS = ("images", "targets", "masks", "labels", "values", "regions", "boxes")
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -53,6 +55,7 @@ class Record:
     attributes: Mapping[str, tuple[str, ...]]
     values: Tensor | None
     regions: Tensor | None
+    boxes: Tensor | None
     task: Task
     rest: Mapping[str, Tensor] | None
 
@@ -71,13 +74,17 @@ class Record:
         attributes: Mapping[str, Sequence[object]] | None = None,
         values: Tensor | None = None,
         regions: Tensor | None = None,
+        boxes: Tensor | None = None,
         task: Task | None = None,
         rest: Rest | None = None,
     ) -> None:
         with plain_tensors():
             pixels = checked_images(images)
-            right = Answers.of(targets, len(pixels), classes, labels=labels, values=values, regions=regions, task=task)
+            given = {"labels": labels, "values": values, "regions": regions, "boxes": boxes}
+            right = Answers.of(targets, len(pixels), classes, **given, task=task)
             is_kept = task is not None and task.region and masks is not None  # what was lent stays with its image
+            if masks is None and right.boxes is not None:
+                masks, mask_sources = right.filled((pixels.shape[2], pixels.shape[3])), ["box"] * len(pixels)
             objects = checked_masks(masks if right.objects is None or is_kept else right.objects, pixels)
         fields = {
             "images": pixels,
@@ -152,11 +159,24 @@ class Record:
             copied = images.clone()
             inputs = copied if self.preprocess is None else self.preprocess(copied)
         checked = checked_inputs(inputs, len(images))
-        if self.rest is None:
+        if not self.is_numbered:
             return checked
         if rows is None and len(images) != len(self):
-            raise ValueError("this cannot be shown of a probe with rest=: it is not known which picture the rest is of")
+            raise ValueError(
+                "this cannot be shown of a probe with rest= or boxes=: it is not known which picture they are of"
+            )
         return numbered(checked, torch.arange(len(self)) if rows is None else rows)
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether model inputs carry the number of their image, see `prepare`."""
+        return self.rest is not None or self.boxes is not None
+
+    @property
+    def matching(self) -> Matching | None:
+        """What reads the detections of the objects that are asked for; None where the task is another."""
+        size = (self.images.shape[2], self.images.shape[3])
+        return None if self.boxes is None else Matching(self.boxes, size, self.n_scores)
 
     @property
     def known_masks(self) -> Tensor | None:
@@ -179,7 +199,7 @@ class Record:
         return storage.digest(self._arrays(), self.classes, self.names, self.attributes)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        tensors = {name: getattr(self, name) for name in ("images", "targets", "masks", "labels", "values", "regions")}
+        tensors = {name: getattr(self, name) for name in _ARRAYS}
         beside = {f"rest_{place}": as_array(rows) for place, rows in enumerate((self.rest or {}).values())}
         return {name: tensor.numpy() for name, tensor in tensors.items() if tensor is not None} | beside
 
@@ -232,6 +252,7 @@ class Record:
                 values=tensors.get("values"),
                 regions=tensors.get("regions"),
                 rest={name: tensors[f"rest_{place}"] for place, name in enumerate(facts.get("rest", []))},
+                boxes=tensors.get("boxes"),
             )
 
     def copies(self) -> list[str]:
@@ -281,4 +302,5 @@ class Record:
             values=None if self.values is None else self.values[positions],
             rest=None if self.rest is None else {name: values[positions] for name, values in self.rest.items()},
             regions=None if self.regions is None else self.regions[positions],
+            boxes=None if self.boxes is None else self.boxes[positions],
         )

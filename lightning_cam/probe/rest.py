@@ -7,12 +7,14 @@ model inputs carry which row of the probe they are of, in one more channel that 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from .matching import Matching
 
 Rest: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor]
 """``(N, ...)`` rows of one argument of a model, of several, or of several by name."""
@@ -100,16 +102,18 @@ def rows_of(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Carrying:
-    """How to get outputs from a model that is given more than images.
+    """How to get outputs from a model that is given more than images, or whose output is read image by image.
 
     Attributes:
         forward: ``(model, inputs, rest) -> outputs``, with the rest in the form in which it was given; None calls the
-            model with the images and then the rest.
+            model with the images and then the rest. Without a rest ``(model, inputs) -> outputs``.
         rest: By the name or the number of the argument.
+        matching: Reads detections of the objects that images are asked for; None leaves outputs as they are.
     """
 
     forward: Callable[..., Any] | None
     rest: Mapping[str, Tensor]
+    matching: Matching | None = None
     carries = True
 
     @property
@@ -120,17 +124,37 @@ class Carrying:
     def __call__(self, model: nn.Module, numbered_inputs: Tensor) -> Any:
         """The model's output for inputs of `numbered`."""
         inputs, rows = rows_of(numbered_inputs)
+        output = self._output(model, inputs, rows)
+        return output if self.matching is None else self.matching(output, inputs, rows)
+
+    def _output(self, model: nn.Module, inputs: Tensor, rows: Tensor) -> Any:
         beside = _Named({name: _placed(values[rows.cpu()], inputs) for name, values in self.rest.items()})
         places = [name for name in beside if name.isdigit()]
         in_order = [beside[name] for name in places]
         if self.forward is None:
             return model(inputs, *in_order, **{name: beside[name] for name in beside.keys() - set(places)})
+        if not beside:
+            return self.forward(model, inputs)
         return self.forward(model, inputs, beside if not places else in_order if len(places) > 1 else in_order[0])
 
 
-def carrying(forward: Callable[..., Any] | None, rest: Mapping[str, Tensor] | None) -> Callable[..., Any] | None:
-    """``forward`` for the inputs of a probe with such a rest; as it is where there is none, or where it carries it."""
-    return forward if rest is None or getattr(forward, "carries", False) else Carrying(forward, rest)
+class Carried(Protocol):
+    """What is known of each image of a probe."""
+
+    @property
+    def rest(self) -> Mapping[str, Tensor] | None:
+        """What the model is given beside the images."""
+
+    @property
+    def matching(self) -> Matching | None:
+        """What reads detections."""
+
+
+def carrying(forward: Callable[..., Any] | None, probe: Carried) -> Callable[..., Any] | None:
+    """``forward`` for the inputs of a probe; as it is where they have no numbers, or where it reads them."""
+    if (probe.rest is None and probe.matching is None) or getattr(forward, "carries", False):
+        return forward
+    return Carrying(forward, probe.rest or {}, probe.matching)
 
 
 class _Named(dict[str, Tensor]):

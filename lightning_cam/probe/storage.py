@@ -31,6 +31,7 @@ _KINDS = {
     "labels": (("int64",), (2,)),
     "values": (("float32",), (2,)),
     "regions": (("uint8",), (3,)),
+    "boxes": (("float32",), (2,)),
 }
 _REST = re.compile("rest_[0-9]{1,3}")  # by their place in the names of the rest
 _INTEGERS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))

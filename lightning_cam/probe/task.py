@@ -1,11 +1,12 @@
-"""What a model is asked about an image: its class, one of several labels or values, or the class of a region.
+"""What a model is asked about an image: its class, one of several labels or values, or the class of a part.
 
 Labels and values are asked one by one: answer ``2 k`` says that the label is absent or the value below the middle, and
 ``2 k + 1`` the contrary. So both are trials of two answers, and differ in what a score is, see `Task.odds`, and in what
 the floors above make of it. Of a map of classes, the largest region of each image is asked for: its class is the target
 and its pixels are the object. Of a map of one class alone it is asked whether the object is in its place (`PRESENCE`).
 Where every image has one, images with smaller and larger objects are the two sides (`SIZES`), and a model is right if
-it finds the object, whichever side it is of.
+it finds the object, whichever side it is of. Of boxes, the largest is asked for: the score of a class is that of a
+detection there.
 """
 
 from collections.abc import Sequence
@@ -17,13 +18,14 @@ from torch import Tensor
 
 from ..datasets.values import FROM, Scale
 
-Kind: TypeAlias = Literal["classes", "labels", "values", "regions", "presence", "sizes"]
+Kind: TypeAlias = Literal["classes", "labels", "values", "regions", "presence", "sizes", "objects"]
 CLASSES: Kind = "classes"
 LABELS: Kind = "labels"
 VALUES: Kind = "values"
 REGIONS: Kind = "regions"
 PRESENCE: Kind = "presence"
 SIZES: Kind = "sizes"
+OBJECTS: Kind = "objects"
 OF_MAPS = (REGIONS, PRESENCE, SIZES)
 
 _STEEPNESS = 4.0  # of the odds of "in the upper half" over a way: their sigmoid then rises as a share of the way does
@@ -51,6 +53,16 @@ class Task:
     def asks(self) -> bool:
         """Whether each image is asked for one of several labels or values, so that scores come in pairs."""
         return self.kind in (LABELS, VALUES)
+
+    @property
+    def is_of_part(self) -> bool:
+        """Whether a part of each image is asked for. Its scores count one by one: no softmax makes them sum to 1."""
+        return self.has_maps or self.kind == OBJECTS
+
+    @property
+    def is_of_classes(self) -> bool:
+        """Whether an accuracy of images says how good a model is."""
+        return self.kind in (CLASSES, LABELS)
 
     @property
     def noun(self) -> str:
@@ -96,11 +108,16 @@ class Task:
 
 
 def task_of_targets(
-    classes: Sequence[str], marks: Tensor | None, scales: Sequence[Scale], *, has_regions: bool = False
+    classes: Sequence[str],
+    marks: Tensor | None,
+    scales: Sequence[Scale],
+    *,
+    has_regions: bool = False,
+    has_boxes: bool = False,
 ) -> Task:
     """The task of a probe, whose answers are named by ``classes``."""
-    if has_regions:
-        return Task(REGIONS, len(classes))
+    if has_regions or has_boxes:
+        return Task(REGIONS if has_regions else OBJECTS, len(classes))
     if scales:
         return Task(VALUES, len(scales), tuple(scales), tuple(name.rsplit(FROM, 1)[0] for name in classes[1::2]))
     return Task(CLASSES, len(classes)) if marks is None else Task(LABELS, marks.shape[1], (), tuple(classes[1::2]))

@@ -3,7 +3,7 @@
 All pictures share one colour scale, see `scale`. Works on any thread and uses no random numbers.
 """
 
-from .evidence import OF_CLASSES, OF_PRESENCE, OF_REGIONS, OF_SIZES, OF_VALUES, SwapRow, evidence
+from .evidence import OF_CLASSES, OF_OBJECTS, OF_PRESENCE, OF_REGIONS, OF_SIZES, OF_VALUES, SwapRow, evidence
 from .films import film
 from .paint import outlined, overlay, photo_of
 from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, ENDS, Picture, bands, density, scale_end, strength
@@ -21,6 +21,7 @@ __all__ = [
     "ENDS",
     "FILTERS_A_SIDE",
     "OF_CLASSES",
+    "OF_OBJECTS",
     "OF_PRESENCE",
     "OF_REGIONS",
     "OF_SIZES",

@@ -43,6 +43,7 @@ class Words:
 
 
 OF_CLASSES = Words("bar and number: the model's probability of the right class", "of its own class", "of another class")
+OF_OBJECTS = Words("bar and number: confidence at the object's box", "of its own class", "of another class")
 OF_REGIONS = Words("bar and number: overlap (IoU) of the right class", "of its own class", "of another class")
 OF_PRESENCE = Words(
     "bar and number: overlap (IoU), or 1 less that of a find where nothing is",

@@ -11,7 +11,7 @@ from .. import render
 from ..attribution.outputs import NO_ANSWER, predicted_classes
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
-from ..probe.task import CLASSES, PRESENCE, REGIONS, SIZES, VALUES
+from ..probe.task import CLASSES, OBJECTS, PRESENCE, REGIONS, SIZES, VALUES
 from ..spatial import upsample
 from ..text import class_name, printable
 from ..verdict import Verdict
@@ -29,6 +29,7 @@ _SWAP_WORDS = {
     REGIONS: render.OF_REGIONS,
     PRESENCE: render.OF_PRESENCE,
     SIZES: render.OF_SIZES,
+    OBJECTS: render.OF_OBJECTS,
 }
 COARSE = 5  # cells a side below which a map says little
 
@@ -64,7 +65,7 @@ class Frame:
         """The shown part of a report."""
         undefined = torch.full((len(report.logits),), torch.nan)
         background = report.values.get("background_attention_ratio", undefined)
-        maps, chances = in_slices(report.grid_maps[shown], report.probe, shown), report.logits[shown].softmax(1)
+        maps, chances = in_slices(report.grid_maps[shown], report.probe, shown), report.chances[shown]
         frame = cls(reading, shown, maps, chances, background[shown], is_against=report.is_against)
         if report.probe is None or not report.probe.has_volumes:
             return frame

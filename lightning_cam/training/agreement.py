@@ -22,10 +22,10 @@ from ..attribution.calls import Replay
 from ..attribution.guard import untouched
 from ..attribution.heads import class_scores
 from ..probe.rest import rows_of
-from ..probe.task import Task
+from ..probe.task import OBJECTS, Task
 from .batches import RealBatch, arrives
 from .doubts import missing_step, more_than_images, one_of, other_numbers, takes_no_images
-from .likeness import is_equal, is_of_one_range, overlaps
+from .likeness import is_equal, is_of_one_range, of_any_size, overlaps
 from .module import forward_of
 from .own_rest import Sample
 from .preprocessing import Step, explain, unexplained
@@ -90,6 +90,7 @@ def agreed(
         return Agreement()  # compiled or scripted as a whole; nothing can be seen there
     inputs = _of_length(inputs, from_first(len(inputs)))
     is_like = is_of_one_range if are_drawn else overlaps
+    is_like = partial(of_any_size, is_like) if task.kind == OBJECTS else is_like
     is_same = is_equal if are_same else is_like
     arrived: Tensor | None = None
     to_scores: ModuleForward | None = None

@@ -154,7 +154,7 @@ class Comparison:
                     inputs,
                     are_same=are_same,
                     are_drawn=drawing is not None,
-                    given=carrying(given, probe.rest),
+                    given=_called(module, probe, given),
                     task=probe.task,
                     is_steady=partial(self._is_steady, module, loader, batch),
                     sample=partial(_sample, loader, batch, drawing),
@@ -170,7 +170,7 @@ class Comparison:
         if drawing is not None:
             self._shares = _shares(Source(loader.dataset).asked)
             batch = self._in_order(module, loader, batch) if drawing.preprocess is None else batch
-            inputs = None if probe.rest is not None else _same_items(loader, batch, probe, drawing)
+            inputs = None if probe.is_numbered else _same_items(loader, batch, probe, drawing)
         return batch, _first_inputs(probe, FEW) if inputs is None else inputs, inputs is not None
 
     def _in_order(self, module: nn.Module, loader: Any, batch: RealBatch) -> RealBatch:
@@ -233,7 +233,7 @@ def can_be_called(module: nn.Module, probe: Probe, given: ModuleForward | None) 
     If not, the first batch shows how the model is called. A probe whose ``preprocess`` raises goes on to the check,
     which says so.
     """
-    given = carrying(given, probe.rest)
+    given = carrying(given, probe)
     try:
         forward_of(module, given)
     except NoForwardError:
@@ -254,10 +254,18 @@ def gives_values(module: nn.Module, probe: Probe, given: ModuleForward | None) -
     mine = False
     if probe.task.kind == CLASSES and len(set(probe.targets.tolist())) > 2:
         with suppress(Exception), self_checked(module):  # where it cannot be called yet, the first check says so
-            run = forward_of(module, carrying(given, probe.rest))
+            run = forward_of(module, carrying(given, probe))
             inputs = _first_inputs(probe, FEW)
             mine = class_scores(module, inputs, None, None if run is None else partial(run, module)).head.width == 1
     return all(from_everyone(mine))
+
+
+def _called(module: nn.Module, probe: Probe, given: ModuleForward | None) -> ModuleForward | None:
+    """How the model is called with the probe's inputs; of a module without ``forward`` that is its only network."""
+    carried = carrying(given, probe)
+    with suppress(NoForwardError):
+        return forward_of(module, carried) if probe.boxes is not None else carried
+    return carried
 
 
 def with_step(probe: Probe, step: Step) -> Probe:

@@ -1,5 +1,8 @@
 """Whether two batches of model inputs can be of pictures that were prepared alike."""
 
+from collections.abc import Callable
+
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..datasets.normalization import ROUNDING
@@ -25,6 +28,13 @@ def is_of_one_range(found: Tensor, expected: Tensor) -> bool:
         return False
     ratio = _spread_inside(found) / max(_spread_inside(expected), 1e-9)
     return 1 / _STRETCH <= ratio <= _STRETCH
+
+
+def of_any_size(is_like: Callable[[Tensor, Tensor], bool], found: Tensor, expected: Tensor) -> bool:
+    """Whether two batches of one data set are alike but for their size: detectors take pictures as they come."""
+    if found.ndim != 4 or expected.ndim != 4:
+        return False
+    return is_like(F.interpolate(found.float(), expected.shape[2:]), expected.float())
 
 
 def overlaps(found: Tensor, expected: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Questions to a Lightning module: how it gives class scores, and whether it has run yet."""
 
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from ..examination import ScoresOf
+from ..probe.rest import Carrying
 
 
 class NoForwardError(ValueError):
@@ -21,6 +23,8 @@ def forward_of(module: nn.Module, given: ScoresOf | None) -> ScoresOf | None:
         NoForwardError: The module has no ``forward`` and not exactly one child with parameters, or its ``forward``
             wants more than images.
     """
+    if isinstance(given, Carrying) and given.forward is None and not given.rest:
+        return replace(given, forward=forward_of(module, None))
     if given is not None:
         return given
     if type(module).forward.__qualname__ not in ("LightningModule.forward", "_forward_unimplemented"):

@@ -21,7 +21,6 @@ from ..examination import Evidence, Look, Report, collect_evidence, look, merged
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
-from ..probe.task import VALUES
 from ..verdict import RunningVerdict, Verdict, qualified, with_remedies_tried, withheld
 from .accuracy import Logged
 from .attempts import Failure, attempt, raise_everywhere
@@ -91,12 +90,12 @@ class Observer:
         self._verified: set[tuple[bool, bool]] = (
             set()
         )  # whether checks without (False) and with trials (True) were found to change nothing
-        self._shares = self._has_rest = False
+        self._shares = self._is_numbered = False
 
     def meet(self, probe: Probe) -> None:
         """Finds out whether all processes have the same probe. If not, the first process looks alone."""
         self._shares = len(set(from_everyone(probe.fingerprint))) == 1
-        self._has_rest = probe.rest is not None
+        self._is_numbered = probe.is_numbered
 
     def adopt(self, forward: Callable[[nn.Module, Tensor], Any] | None, doubt: str, guess: str = "") -> None:
         """How the model is called from now on, and why that gives no verdict. Checks so far convict nobody any more.
@@ -147,7 +146,7 @@ class Observer:
         """Looks at this process' share. The first look without and with trials is verified to change nothing."""
         # A forward may write to the model from the second epoch on only.
         kind = bool(trials), int(getattr(model, "current_epoch", 0)) > 0
-        with in_step(model, probe, forward_of(model, carrying(self.forward, probe.rest))) as run:
+        with in_step(model, probe, forward_of(model, carrying(self.forward, probe))) as run:
             if rank() and not self._shares:
                 return None
             chosen, n_own = share_of(len(probe)) if self._shares else (torch.arange(len(probe)), len(probe))
@@ -170,7 +169,7 @@ class Observer:
         self._verified.add(kind)
         self.head = share.head
         if self._layer is None:
-            self._layer = share.layer  # found once a fit, so that all checks see the same layer
+            self._layer = share.layer.split(" + ")  # found once a fit, so that all checks see the same layer
         return share.first(n_own)
 
     def _verifying(self, model: nn.Module, kind: tuple[bool, bool]) -> AbstractContextManager[None]:
@@ -215,7 +214,7 @@ class Observer:
 
     def try_remedies(self, model: nn.Module, probe: Probe) -> Verdict | None:
         """The verdict with what its remedies leave of the cues, in every process; all have to call this."""
-        forward = forward_of(model, carrying(self.forward, probe.rest))
+        forward = forward_of(model, carrying(self.forward, probe))
         with self._failures.surviving("trying the remedies"), in_step(model, probe, forward) as run:
             if self._verdict is not None and self.judged is not None:
                 left = partial(what_is_left, model, probe, self.judged, forward=run, batch_size=self.images_a_pass)
@@ -236,8 +235,8 @@ class Observer:
         return withheld(verdict, doubt) if doubt else qualified(verdict, harder)
 
     def _logged_for(self, report: Report) -> Logged | None:
-        """The accuracy that the user logs; of values and pixels it is none of images, whatever has that name."""
-        return None if report.task is not None and (report.task.kind == VALUES or report.task.has_maps) else self.logged
+        """The accuracy that the user logs; of values, pixels and boxes it is none of images, whatever has that name."""
+        return None if report.task is not None and not report.task.is_of_classes else self.logged
 
     def _unconfirmed(self, report: Report) -> str:
         """Why the class scores may be others, where there are several and no accuracy of the user's own agrees."""
@@ -252,7 +251,7 @@ class Observer:
         If one cannot be made, the verdict still stands.
         """
         collected: list[Evidence] = []
-        forward = forward_of(model, carrying(self.forward, probe.rest))
+        forward = forward_of(model, carrying(self.forward, probe))
         with self._failures.surviving("the evidence"), in_step(model, probe, forward) as run:
             if self.judged is not None:
                 collect = partial(collect_evidence, model, probe, self.judged)
@@ -262,7 +261,7 @@ class Observer:
     @property
     def can_listen(self) -> bool:
         """Whether the class scores can be told apart in what the user's own step computes."""
-        is_known = (self.forward is None and not self._has_rest) or isinstance(self.forward, Replay)
+        is_known = (self.forward is None and not self._is_numbered) or isinstance(self.forward, Replay)
         gives_classes = self.head is not None and self.head.kind not in ("values", "regions")
         return is_known and gives_classes and not self.doubt and not self._guess
 
@@ -278,7 +277,7 @@ class Observer:
         return None
 
     def _maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
-        with in_step(model, probe, forward_of(model, carrying(self.forward, probe.rest))) as run:
+        with in_step(model, probe, forward_of(model, carrying(self.forward, probe))) as run:
             if rank():
                 return None
             everything, n = torch.arange(len(probe)), self.images_a_pass

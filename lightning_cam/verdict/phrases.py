@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..probe.task import CLASSES, LABELS, PRESENCE, REGIONS, SIZES, VALUES
+from ..probe.task import CLASSES, LABELS, OBJECTS, PRESENCE, REGIONS, SIZES, VALUES
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,30 @@ PHRASES: Mapping[str, Phrases] = {
             "where there is none."
         ),
         figure="the overlap (IoU) with the object that is lost",
+    ),
+    OBJECTS: Phrases(
+        alike=(
+            "the largest object of every picture of the probe is of one class, so nothing can be judged; a verdict "
+            "needs objects of two classes or more"
+        ),
+        unlearned=(
+            "the model finds too few of the probe's objects, or tells their classes no better than by chance, so there "
+            "is nothing to judge"
+        ),
+        loses="costs the right class {bound:.2f} of its confidence or more",
+        did="another class the right class loses {mean:.2f} of its confidence",
+        stays="the right class loses less than {bound:.2f} of its confidence",
+        right="the surest detection at the box is of the right class on {share}",
+        donor="another picture of the same class",
+        other="of another class instead of its own",
+        loser=("the right class loses", "of its confidence at the box"),
+        head="confidence lost",
+        legend=(
+            "Confidence lost: what the right class loses in its surest detection at the box of the object (IoU of 0.5 "
+            "or more; 0 if there is none) when only the cue comes from a picture of another class instead of another "
+            "picture of its own. 0 means not used, more than {margin:.2f} is too much."
+        ),
+        figure="the confidence at the box of the object that the right class loses",
     ),
     VALUES: Phrases(
         alike=(

@@ -7,7 +7,7 @@ from ..attribution.outputs import predicted_classes
 from ..cues import cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance
-from ..probe.task import CLASSES, OF_MAPS, VALUES
+from ..probe.task import CLASSES, OBJECTS, OF_MAPS, VALUES
 from ..statistics import FEWEST, is_below_chance
 from ..text import percent
 from .phrases import PHRASES
@@ -66,7 +66,7 @@ def _kind(report: Report) -> str:
 
 def _reversed(report: Report) -> str:
     """Why a model is right far more seldom than by chance; empty where it is not, and where classes are not all."""
-    if _kind(report) in (VALUES, *OF_MAPS):
+    if _kind(report) in (VALUES, OBJECTS, *OF_MAPS):
         return ""
     if not len(report.targets) or len(report.targets) != len(report.logits):  # a report made by hand
         return ""

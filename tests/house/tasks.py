@@ -168,8 +168,8 @@ def box_loss(output: Any, batch: Any) -> Tensor:
 
 
 TASKS = {
-    "detection": Task(Boxes, box_loss, detected(2), ("detection",), pair),
-    "detection of one object": Task(Boxes, box_loss, detected(1), ("class scores", "0.boxes of shape (1, 4)"), pair),
+    "detection": Task(Boxes, box_loss, detected(2), ("boxes, scores and labels of each image",), pair),
+    "detection of one object": Task(Boxes, box_loss, detected(1), ("boxes, scores and labels",), pair),
     "keypoints": Task(
         lambda: nn.Sequential(conv(10), nn.Unflatten(1, (5, 2))),
         squares,
