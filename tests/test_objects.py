@@ -238,7 +238,7 @@ def test_a_class_read_from_the_background_loses_its_confidence_and_fails() -> No
     assert (report.layer, report.method) == ("backbone", "hires_cam")
     assert report.scalars["object_confidence"] > 0.9
     assert verdict.outcome == "FAIL"
-    assert "of its confidence at its box" in str(verdict)
+    assert "of its confidence at the box" in str(verdict)
 
 
 def test_a_class_read_from_the_object_passes() -> None:

@@ -46,7 +46,8 @@ def test_where_nothing_changes_all_is_left(probe: Probe, report: Report) -> None
 
     assert found is not None
     assert found.effect == found.before > 0.9
-    assert (found.right, found.right_before, found.chance, found.n) == (1, 1, 0.5, 64)
+    assert (found.right, found.right_before, found.chance) == (1, 1, 0.5)
+    assert found.n == int(report.effects["border"].isfinite().sum())  # a cue that is settled is tried on some
     assert "leaves much" in str(found)
 
 
@@ -102,10 +103,10 @@ def test_a_fit_ends_with_what_its_remedies_leave(tmp_path: Path, capsys: pytest.
     assert callback.verdict is not None
     (finding,) = callback.verdict.findings
 
-    assert finding.tried.startswith("tried on 64 pictures of the probe: after this remedy ")
+    assert finding.tried.startswith("tried on ")
     assert finding.tried in capsys.readouterr().out
     for page in tmp_path.rglob("report.html"):
-        assert "Tried on 64 pictures" in page.read_text()
+        assert "Tried on " in page.read_text()
     for text in tmp_path.rglob("verdict.json"):
         assert finding.tried in text.read_text()
     assert list(tmp_path.rglob("report.html"))
