@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from lightning_cam import Probe, examine, judge
+from lightning_cam.sinks.pages import _name_of
 
 SIZE = 32
 TRIALS = ["background", "border", "cast"]
@@ -158,3 +159,9 @@ def test_a_saved_probe_asks_the_same(tmp_path: Path) -> None:
         assert (loaded.task, loaded.classes, loaded.fingerprint) == (whole.task, whole.classes, whole.fingerprint)
         assert whole.masks is not None
         assert torch.equal(loaded.select([3, 1, 6]).masks, whole.masks[[3, 1, 6]])
+
+
+def test_a_missed_object_is_not_called_one_of_another_size() -> None:
+    probe = Probe(*drawn(8, empty=False))
+
+    assert [_name_of(probe, predicted, 0) for predicted in (0, 1)] == ["small object", "not found"]

@@ -211,6 +211,12 @@ def evidence_picture(probe: Probe, shown: Evidence) -> render.Picture:
     return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped", words=words)
 
 
+def _name_of(probe: Probe, predicted: int, true: int) -> str:
+    """The name of a prediction. Where both sides have an object, of other sizes, a wrong one finds none."""
+    is_missed = probe.task.kind == SIZES and predicted != true
+    return "not found" if is_missed else class_name(probe.classes, predicted)
+
+
 def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> Tile:
     index = int(frame.shown[i])
     true, predicted = int(probe.targets[index]), int(predicted_classes(frame.probabilities)[i])
@@ -219,7 +225,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
     outside = None if mask is None else float(frame.background[i])
     lines = render.tile_lines(
         probe.classes[true],
-        class_name(probe.classes, predicted) if is_defined else None,
+        _name_of(probe, predicted, true) if is_defined else None,
         float(frame.probabilities[i, predicted]),
         outside,
         frame.reading.step,
