@@ -5,6 +5,7 @@ from ..examination import Report
 from ..probe import Probe
 
 MOST_ROWS = 8  # pictures
+AGAINST = "against_"  # as `cams.against` names its methods: in their own colour
 CELL = 112  # longest side of a picture, in pixels
 
 
@@ -17,6 +18,11 @@ def methods_figure(probe: Probe, report: Report, shown: list[int]) -> render.Pic
     rows = []
     for i in shown[:MOST_ROWS]:
         photo = render.photo_of(probe.images[i], CELL)
-        drawn = [render.overlay(photo, each[i], None, ends[name]) for name, each in maps.items()]
+        drawn = [
+            render.overlay(photo, each[i], None, ends[name], against=name.startswith(AGAINST))
+            for name, each in maps.items()
+        ]
         rows.append(render.SheetRow(probe.names[i], [photo, *drawn]))
-    return render.sheet(rows, ["input", *maps], title="Methods side by side", says="attention for the true class")
+    return render.sheet(
+        rows, ["input", *maps], title="Methods side by side", says="for the true class; in blue what argues against it"
+    )
