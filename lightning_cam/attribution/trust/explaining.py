@@ -69,5 +69,5 @@ def check_maps(maps: Tensor, probe: Probe) -> None:
 
 def similarity_of(one: Tensor, other: Tensor) -> Tensor:
     """Rank correlation ``(N,)`` on the coarser of two grids."""
-    size = (min(one.shape[1], other.shape[1]), min(one.shape[2], other.shape[2]))
+    size = tuple(map(min, one.shape[1:], other.shape[1:]))
     return rank_correlation(*(area_average(each, size).flatten(1) for each in (one, other)))
