@@ -165,3 +165,18 @@ def test_a_missed_object_is_not_called_one_of_another_size() -> None:
     probe = Probe(*drawn(8, empty=False))
 
     assert [_name_of(probe, predicted, 0) for predicted in (0, 1)] == ["small object", "not found"]
+
+
+@pytest.mark.parametrize("form", ["one logit", "no channel", "two logits"])
+def test_the_layer_is_before_the_one_that_gives_the_scores(form: str) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
+            self.head = nn.Conv2d(8, 2 if form == "two logits" else 1, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            scores: Tensor = self.head(self.body(images))
+            return scores[:, 0] if form == "no channel" else scores
+
+    assert examine(Net(), Probe(*drawn(8)), trials=()).layer.startswith("body")

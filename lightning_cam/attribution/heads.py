@@ -84,9 +84,9 @@ class Head:
         Of several channels the object's stands against the highest of the others, so that it is predicted as by argmax.
         """
         scores = self.found(output).float()
+        scores = scores[:, None] if scores.ndim == 3 else scores
         if not self.region:
             return scores
-        scores = scores[:, None] if scores.ndim == 3 else scores
         if scores.shape[1] == 1:
             odds = torch.logit(scores, eps=_LEAST_SHARE) if self.are_shares else scores
         else:

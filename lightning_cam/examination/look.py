@@ -146,7 +146,8 @@ def _framed(model: nn.Module, probe: Probe, scores: ClassScores, inputs: Tensor,
         found = framed_layer(model, inputs, scores, shares)
         return found if named is None else replace(found, layers=named)
     if named is None:
-        single = replace(scores, task=None)  # a layer may have as many channels as there are scores
+        head = replace(scores.head, region=0)  # as the model gives them
+        single = replace(scores, head=head, task=None)  # a layer may have as many channels as there are scores
         named = layers.check_layers(model, layer_search.find_layer(model, engine.placed(model, inputs), single))
     return Framed(named)
 
