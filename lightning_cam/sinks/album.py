@@ -50,6 +50,7 @@ class Album:
     ) -> None:
         self._audit = audit
         self._probe = pictured(probe)
+        self._names = dict(zip(probe.names, self._probe.names, strict=True))  # of volumes, with the slice
         self._fingerprint = probe.fingerprint
         self._name = name
         self._run = run
@@ -133,7 +134,7 @@ class Album:
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
             figures = self._last_figures(units, report)
             films = {} if report is None else films_of(report, self._shown, end=self._end or ENDS[-1])
-            names = tuple(map(printable, untrusted))
+            names = tuple(printable(self._names.get(name, name)) for name in untrusted)
             page = replace(page, figures=figures, films=films, untrusted=names)
             return replace(page, mistakes=shown, reviewable=reviewable)
 

@@ -73,8 +73,6 @@ class Net(pl.LightningModule):
 
 def trained(folder: Any, *callbacks: pl.Callback, relies: bool, epochs: int = 6) -> pl.Trainer:
     """The same for the same seed: data, weights and order."""
-    pl.seed_everything(0, verbose=False)
-    module, data = Net(), Balls(96, relies=relies)
     trainer = pl.Trainer(
         default_root_dir=folder,
         max_epochs=epochs,
@@ -85,6 +83,8 @@ def trained(folder: Any, *callbacks: pl.Callback, relies: bool, epochs: int = 6)
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    held_out = Balls(32, relies=relies, seed=1)
-    trainer.fit(module, DataLoader(data, 16, shuffle=True), DataLoader(held_out, 32))
+    data, held_out = Balls(96, relies=relies), Balls(32, relies=relies, seed=1)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        trainer.fit(Net(), DataLoader(data, 16, shuffle=True), DataLoader(held_out, 32))
     return trainer
