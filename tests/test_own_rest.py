@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from house.tasks import Listed
 from house.trainings import trainer
 from house.twins import digest
+from house.two_inputs import Two, pictures
 from lightning_cam import CAMCallback, Looker, Probe
 from lightning_cam.attribution.calls import Replay, kept_call
 from lightning_cam.training.own_rest import Sample, own_rest
-from test_rest import Two, pictures
 
 
 class Form(NamedTuple):

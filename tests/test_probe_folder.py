@@ -451,8 +451,8 @@ def test_images_without_a_mask_file_look_for_another_mask(tmp_path: Path) -> Non
 
 
 def levels() -> Image.Image:
-    """A trimap: 1 object, 2 background, 3 edge."""
-    return Image.fromarray(np.tile(np.array([1, 2, 3, 2], dtype=np.uint8), (HEIGHT, WIDTH // 4)))
+    """Numbered regions."""
+    return Image.fromarray(np.tile(np.array([1, 2, 3, 4], dtype=np.uint8), (HEIGHT, WIDTH // 4)))
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def levels() -> Image.Image:
             ellipse((WIDTH + 1, HEIGHT)), "a/1.png", "mask .*a/1.png must be .* 40x30 pixels, got 41x30", id="size"
         ),
         pytest.param(
-            levels(), "a/1.png", r"a/1.png: .*two levels, got 1, 2, 3.*mask == level_of_the_object", id="levels"
+            levels(), "a/1.png", r"a/1.png: .*two levels, got 1, 2, 3, 4.*mask == level_of_the_object", id="levels"
         ),
         pytest.param(
             ellipse(), "b/1.png", "no image has a mask in .*, not even a/1.png; name masks as their", id="place"

@@ -34,7 +34,7 @@ def probe() -> Probe:
 @pytest.fixture(scope="module")
 def report(probe: Probe) -> Report:
     torch.manual_seed(0)
-    return replace(examine(Framed(), probe, trials=BORDER), head=None)
+    return replace(examine(Framed(), probe, trials=BORDER, until_settled=False), head=None)
 
 
 def left(probe: Probe, report: Report, remedy: Remedy) -> Remaining | None:
@@ -47,7 +47,7 @@ def test_where_nothing_changes_all_is_left(probe: Probe, report: Report) -> None
     assert found is not None
     assert found.effect == found.before > 0.9
     assert (found.right, found.right_before, found.chance) == (1, 1, 0.5)
-    assert found.n == int(report.effects["border"].isfinite().sum())  # a cue that is settled is tried on some
+    assert found.n == 64
     assert "leaves much" in str(found)
 
 

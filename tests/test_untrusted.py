@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from house import models
 from house.pages import check, last_page
+from house.trainings import Net as Trained
+from house.trainings import loader, probe, trainer
 from lightning_cam import CAMCallback, Probe, cams
 from lightning_cam.sinks import FolderSink
 from lightning_cam.sinks.report_page import RunPage
@@ -89,8 +91,6 @@ def test_the_page_marks_the_last_check_that_has_maps() -> None:
 
 @pytest.mark.slow
 def test_a_run_says_so_on_the_tiles_of_its_page(tmp_path: Path) -> None:
-    from test_units import Trained, loader, probe, trainer
-
     for name, method in (("ramp", ramp), ("grad_cam", cams.grad_cam)):
         sink = FolderSink(tmp_path / name)
         callback = CAMCallback(probe(), every_n_epochs=1, sinks=[sink], trials=(), method=method, on_error="raise")

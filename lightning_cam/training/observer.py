@@ -214,9 +214,11 @@ class Observer:
 
     def try_remedies(self, model: nn.Module, probe: Probe) -> Verdict | None:
         """The verdict with what its remedies leave of the cues, in every process; all have to call this."""
+        if self._verdict is None or not self._verdict.findings:  # the same in every process
+            return self._verdict
         forward = forward_of(model, carrying(self.forward, probe))
         with self._failures.surviving("trying the remedies"), in_step(model, probe, forward) as run:
-            if self._verdict is not None and self.judged is not None:
+            if self.judged is not None:
                 left = partial(what_is_left, model, probe, self.judged, forward=run, batch_size=self.images_a_pass)
                 self._verdict = with_remedies_tried(self._verdict, left)
         self._verdict = from_first(self._verdict)
