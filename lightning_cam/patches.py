@@ -26,6 +26,7 @@ _LEAST_SHARE = 0.1  # of a class, less the share of the others. Textures and obj
 _RARER = 5.0  # times as frequent as in the other classes: edges of leaves were 1.8 and 2.8 times
 _FALSE_ALARMS = 0.01  # chance of any finding where no patch belongs to a class
 _FEWEST = 4  # pictures that show it: three may be shots of one scene
+_IN_PLACE = 0.9  # of the pictures of a patch, to call its place the same. Chosen, not measured.
 _JITTER = 1  # pixels by which two windows of one stamp may lie farther apart in another picture
 # Of the windows of a class that are compared: stamps reached 0.09; crops of one photograph a class had 0.12 to 0.73.
 _MOST_WINDOWS = 0.15
@@ -64,6 +65,26 @@ class Patch:
     share: float
     elsewhere: float
     p_value: float
+
+
+def common_box(places: Tensor, sizes: Tensor) -> tuple[float, float, float, float] | None:
+    """Top, left, bottom and right of the place that windows share, in shares of the picture; None where it varies.
+
+    A stamp is wider than one of its windows, so the place is wider by a window on each side.
+
+    Args:
+        places: ``(M, 2)`` of the windows.
+        sizes: ``(M, 2)`` height and width of their pictures.
+    """
+    shares = places / sizes
+    middle = shares.median(0).values
+    is_there = ((shares - middle).abs() * sizes <= WINDOW).all(1)
+    if is_there.float().mean() < _IN_PLACE:
+        return None
+    window = WINDOW / sizes.float().mean(0)
+    top, left = (shares[is_there].amin(0) - window).clamp(0, 1).tolist()
+    bottom, right = (shares[is_there].amax(0) + 2 * window).clamp(0, 1).tolist()
+    return top, left, bottom, right
 
 
 def points_of(images: Tensor) -> Points:

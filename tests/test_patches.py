@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from lightning_cam import AuditResult, Probe, audit, audit_dataset, cli, examine, judge, patches
+from lightning_cam.cues import patch_remedy
 from lightning_cam.intervention.stamps import patch_levels, patches_lie_off_object
 
 N = 60
@@ -123,6 +125,34 @@ def test_an_audit_finds_the_stamp_and_shows_it_with_its_files(audited: AuditResu
     assert {0, 255} <= {*middle.flatten().tolist()}
     assert audited.as_json()["patches"][0]["files"][0] == "item 1"
     assert "item 1" in repr(patch)
+    assert finding.remedy.startswith("100 % of '1' pictures show the patch, at places that vary: cut the patch away")
+    assert finding.code.startswith("# 100 % of '1' pictures show the patch, at places that vary\n")
+
+
+@pytest.mark.parametrize("size", [(40, 40), (80, 60)])
+def test_a_patch_in_one_place_is_covered_there_in_every_picture(size: tuple[int, int]) -> None:
+    images = scenes()
+    images[1::2, :, 3:10, 30:37] = stripes(1)
+    (patch, *_) = found(images)
+    box = patches.common_box(patch.places, torch.tensor([40, 40]).expand_as(patch.places))
+    remedy = patch_remedy("a\nb", patch.share, box)
+    names: dict[str, Any] = {}
+
+    exec(remedy.code, names)
+    after = names["transform"](torch.zeros(3, *size))
+
+    assert "100 % of 'a\\nb' pictures show the patch in one place" in remedy.what
+    rows, columns = slice(3 * size[0] // 40, 10 * size[0] // 40), slice(30 * size[1] // 40, 37 * size[1] // 40)
+    assert (after[:, rows, columns] > 0).all()
+    assert (after == 0).float().mean() > 0.6
+
+
+def test_the_place_of_few_pictures_is_one_and_of_scattered_ones_none() -> None:
+    sizes = torch.tensor([[40, 40], [80, 80]])
+
+    assert patches.common_box(torch.tensor([[4, 4], [8, 8]]), sizes) is not None
+    assert patches.common_box(torch.tensor([[4, 4], [60, 8]]), sizes) is None
+    assert patches.common_box(torch.tensor([[0, 33]]), sizes[:1]) == pytest.approx((0.0, 0.65, 0.35, 1.0))
 
 
 def test_the_command_writes_a_picture_of_the_patch_once(
@@ -230,6 +260,7 @@ def test_who_lives_on_a_stamp_is_told_so() -> None:
     verdict = judge(examine(ByStamp(), probe, layer="0", trials=["patch"]))
 
     assert (verdict.outcome, [finding.cue for finding in verdict.findings]) == ("FAIL", ["patch"])
+    assert "pictures show the patch, at places that vary" in verdict.findings[0].remedy.what
 
 
 def test_who_ignores_a_stamp_is_not_accused() -> None:

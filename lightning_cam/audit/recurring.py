@@ -12,8 +12,8 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from ..cues import PATCH, remedy_for
-from ..patches import WINDOW, Patch, Points, find, points_of, together
+from ..cues import PATCH, patch_remedy
+from ..patches import WINDOW, Patch, Points, common_box, find, points_of, together
 from ..text import percent, words
 from .facts import PictureFacts
 from .findings import AuditFinding, FactSkill, severity_of
@@ -40,6 +40,8 @@ class RecurringPatch:
         p_value: Chance that any patch is so unevenly spread if none belongs to a class.
         files: Names of the pictures that show it.
         picture: A few of them around the patch, side by side and enlarged, ``(H, W, 3)`` bytes.
+        box: Its top, left, bottom and right in shares of the picture, as the first few have it; None where its place
+            varies.
     """
 
     told_apart: str
@@ -48,6 +50,7 @@ class RecurringPatch:
     p_value: float
     files: tuple[str, ...]
     picture: npt.NDArray[np.uint8]
+    box: tuple[float, float, float, float] | None = None
 
     def __repr__(self) -> str:
         shares = f"{percent(self.share)} of {self.told_apart!r}, {percent(self.elsewhere)} of other pictures"
@@ -124,7 +127,7 @@ def finding(skill: FactSkill, found: Sequence[RecurringPatch]) -> AuditFinding:
     shares = f"{percent(first.share)} of {first.told_apart!r} pictures and {percent(first.elsewhere)} of others"
     files = ", ".join(first.files[:_NAMED])
     text = f"{shares} show the same small patch, on the object or beside it: {files}{_with_others(first, found)}"
-    remedy = remedy_for(PATCH.name)
+    remedy = patch_remedy(first.told_apart, first.share, first.box)
     severity = severity_of(skill.skill)
     return AuditFinding(**vars(skill), severity=severity, text=text, remedy=remedy.what, code=remedy.code)
 
@@ -142,13 +145,13 @@ def _with_others(first: RecurringPatch, found: Sequence[RecurringPatch]) -> str:
 
 def _shown(patch: Patch, classes: Sequence[str], indices: Sequence[int], source: PictureSource) -> RecurringPatch:
     of_class = [int(row) for row in patch.rows]
-    pieces = [
-        _piece(source.read(indices[row]).view, place)
-        for row, place in zip(of_class[:_SHOWN], patch.places.tolist(), strict=False)
-    ]
+    views = [source.read(indices[row]).view for row in of_class[:_SHOWN]]
+    places, sizes = patch.places[:_SHOWN], torch.tensor([view.shape[:2] for view in views])
+    pieces = [_piece(view, place) for view, place in zip(views, places.tolist(), strict=True)]
     files = tuple(source.names[indices[row]] for row in of_class)
     name = classes[patch.label]
-    return RecurringPatch(name, patch.share, patch.elsewhere, patch.p_value, files, np.concatenate(pieces, 1))
+    picture, box = np.concatenate(pieces, 1), common_box(places, sizes)
+    return RecurringPatch(name, patch.share, patch.elsewhere, patch.p_value, files, picture, box)
 
 
 def _piece(view: npt.NDArray[np.uint8], place: Sequence[int]) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """Cues: what may tell classes apart without being the object, by name and by what the audit measures."""
 
+from .patch import patch_remedy
 from .record import Cue, Remedy
 from .table import (
     BACKGROUND,
@@ -43,6 +44,7 @@ __all__ = [
     "attribute_cue",
     "cue_named",
     "cue_of_fact",
+    "patch_remedy",
     "remedy_for",
 ]
 

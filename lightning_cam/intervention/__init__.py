@@ -8,6 +8,7 @@ from .filters import in_parts
 from .material import Material, Session
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .settling import first_part
+from .stamps import patches_of
 from .swaps import DonorSwap, LevelSwap, Swap
 from .trials import STANDARD, Trial, answers, chosen_trials, effects, limited, moves_object, region_trial
 from .volumes import NOT_ON_VOLUMES, as_pictures, as_volumes, for_volumes
@@ -42,6 +43,7 @@ __all__ = [
     "limited",
     "matched_donors",
     "moves_object",
+    "patches_of",
     "region_trial",
     "summary",
     "weigh",

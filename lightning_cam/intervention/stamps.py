@@ -63,6 +63,11 @@ def patch_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     return Levels(of, changes, bring)
 
 
+def patches_of(images: Tensor, targets: Tensor) -> list[Patch]:
+    """The patches that are swapped, the most frequent first."""
+    return [stamp.patch for stamp in _stamps_of(images, targets)]
+
+
 def patches_lie_off_object(images: Tensor, masks: Tensor, targets: Tensor) -> bool:
     """Whether patches lie beside objects often enough to be no part of them."""
     stamps = _stamps_of(images, targets)

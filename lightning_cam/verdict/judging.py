@@ -8,12 +8,13 @@ import torch
 
 from .. import statistics
 from ..audit import AuditResult
-from ..cues import ATTRIBUTE, cue_named
+from ..cues import ATTRIBUTE
 from ..examination import Report
 from ..intervention import Reliance, Trial
 from ..probe import GUESS
 from ..probe.task import VALUES
 from . import hiding, reasons
+from .advice import remedy_of
 from .attributes import with_attributes
 from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
@@ -150,7 +151,7 @@ class RunningVerdict:
 
 
 def _finding(reliance: Reliance, p_value: float, report: Report, *, convicts: bool) -> Finding:
-    remedy = cue_named(reliance.cue).remedy.fitting(report.mask_sources).at(report.size[-2:])
+    remedy = remedy_of(reliance.cue, report)
     return Finding(
         cue=reliance.cue,
         outcome=FAIL if convicts else WARN,
