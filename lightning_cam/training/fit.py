@@ -151,14 +151,20 @@ class Fit:
             self._last_look(trainer, module, completes=completes)
         self._observer.logged = self.comparison.logged(trainer.callback_metrics)
         verdict = self._observer.conclude()
-        if self.probe is not None:
+        if self.probe is not None and not self.switch.is_off:
             verdict = self._observer.try_remedies(module, self.probe)
         self.verdict = self._gallery.located(verdict)
         alert = self._alarm.news(self.verdict)
         is_printed = False
         with self._failures.surviving("the summary"):
             is_printed = self._keeping.sum_up(
-                self._observer, trainer, module, self.probe, self.verdict, alert=alert is not None
+                self._observer,
+                trainer,
+                module,
+                self.probe,
+                self.verdict,
+                alert=alert is not None,
+                doubts_maps=not self.switch.is_off,
             )
         self._gallery.close()
         if alert:

@@ -60,8 +60,12 @@ class Keeping:
         verdict: Verdict | None,
         *,
         alert: bool,
+        doubts_maps: bool,
     ) -> bool:
-        """Hands over the last page. Returns whether it said on the terminal how the fit ended."""
+        """Hands over the last page. Returns whether it said on the terminal how the fit ended.
+
+        With ``doubts_maps`` those are marked that say nothing of what was learned.
+        """
         report, history = observer.report, self._journal.readings
         if probe is None or not history:
             return False
@@ -73,7 +77,7 @@ class Keeping:
         mistakes: SurestMistakes | None = None
         with self._failures.surviving("the mistakes of the validation"):
             mistakes = self._surest(observer, module, probe)
-        untrusted = self._untrusted(observer, module, probe)
+        untrusted = self._untrusted(observer, module, probe) if doubts_maps else ()
         if not self._gallery.is_open or report is None:
             return False
         reviewable = probe if self._options.log_images and is_reviewable(probe, self._options.limits) else None

@@ -184,7 +184,7 @@ class Looker:
         self._is_finished = True
         self._comparison.end()
         verdict = self._observer.conclude()
-        if self._model is not None:
+        if self._model is not None and not self._switch.is_off:
             verdict = self._observer.try_remedies(self._model, self.probe)
         self.verdict = self._gallery.located(verdict)
         if not self.history and not self._switch.is_off:
@@ -195,7 +195,13 @@ class Looker:
         is_printed = False
         with self._failures.surviving("the summary"):
             is_printed = self._keeping.sum_up(
-                self._observer, _NO_TRAINER, self._model, self.probe, self.verdict, alert=alert is not None
+                self._observer,
+                _NO_TRAINER,
+                self._model,
+                self.probe,
+                self.verdict,
+                alert=alert is not None,
+                doubts_maps=not self._switch.is_off,
             )
         self._gallery.close()
         self._observer.forget()
