@@ -68,8 +68,8 @@ def test_a_remedy_that_helped_is_one_sentence(pair: tuple[Path, Path], capsys: C
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     assert lines[0] == (
-        "The remedy helped: with the border of another class, the right class loses 0.80 of its probability in A and "
-        "0.01 in B."
+        "The remedy helped: with the border of another class instead of its own, the right class loses 0.80 of its "
+        "probability in A and 0.01 in B."
     )
     assert lines[2] == "A  biased    FAIL at step 12"
     assert lines[3] == "B  remedied  PASS at step 12"
@@ -79,6 +79,20 @@ def test_a_remedy_that_helped_is_one_sentence(pair: tuple[Path, Path], capsys: C
     assert lines[7].split()[-2:] == ["the", "same"]
     assert lines[8].split()[:6] == ["right", "on", "the", "probe", "100", "%"]
     assert printed.err == ""
+
+
+def test_of_values_the_words_are_those_of_values(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder in pair:
+        measured = json.loads((folder / "verdict.json").read_text())["measured"]
+        change(folder, measured=[{**each, "kind": "values"} for each in measured])
+    result = compare(*pair)
+    result.to_html(tmp_path / "compare.html")
+
+    assert "of pictures with another value, the prediction moves 0.80 of the way to that value in A" in str(result)
+    assert "way moved with" in str(result)
+    page = (tmp_path / "compare.html").read_text()
+    assert "Way moved</h2>" in page
+    assert "probability" not in page.split("<body>")[1].split("<script")[0]
 
 
 @pytest.mark.slow

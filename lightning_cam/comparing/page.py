@@ -11,6 +11,7 @@ from ..sinks.folder import MOST_BYTES_OF_REPORT, REPORT
 from ..sinks.page_words import WORST, place
 from ..sinks.places import write_whole
 from ..sinks.report_page import RunPage, read_back
+from ..sinks.wording import capital, phrases_of
 from ..text import printable
 from .runs import ComparedRun
 from .wording import cell, difference, meaning
@@ -26,6 +27,7 @@ def html(comparison: "RunComparison") -> str:
     """The whole page."""
     pages = [_page_of(run) for run in comparison.runs]
     entries = zip(comparison.runs, pages, strict=True)
+    phrases = phrases_of(comparison.runs[0].verdict)
     return front.comparison(
         {
             "sentences": list(map(printable, comparison.sentences)),
@@ -33,6 +35,8 @@ def html(comparison: "RunComparison") -> str:
             "rows": [_row(comparison, what) for what in comparison.rows],
             "remarks": list(map(printable, (*comparison.remarks, comparison.certainty))),
             "margin": MARGIN,
+            "head": capital(phrases.head),
+            "figure": phrases.figure,
             "without": [run.letter for run, page in zip(comparison.runs, pages, strict=True) if not page.checks],
             "maps": f"[{','.join(_maps(run, page) for run, page in entries if page.checks)}]",
         }

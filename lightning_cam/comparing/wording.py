@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from ..cues import cue_named
 from ..intervention import MARGIN
+from ..sinks.wording import phrases_of
 from ..text import percent, printable
 from ..verdict import INCONCLUSIVE
 from .changes import ACCURACY, Change
@@ -88,12 +89,13 @@ def _named(changes: Sequence[Change]) -> str:
 
 
 def _lost(baseline: ComparedRun, run: ComparedRun, changes: Sequence[Change]) -> str:
-    """What the right class loses in both runs, for some of the cues."""
+    """What swaps cost in both runs, for some of the cues."""
     first, *rest = changes[:MOST_NAMED]
-    words = printable(cue_named(first.what).words)
+    words, phrases = printable(cue_named(first.what).words), phrases_of(baseline.verdict)
+    loser, quantity = phrases.loser
     said = (
-        f"with {words} of another class, the right class loses {_part(first.before)} of its probability in "
-        f"{baseline.letter} and {_part(first.after)} in {run.letter}"
+        f"with {words} {phrases.other}, {loser} {_part(first.before)} {quantity} in {baseline.letter} and "
+        f"{_part(first.after)} in {run.letter}"
     )
     others = [
         f"with {printable(cue_named(each.what).words)} {_part(each.before)} and {_part(each.after)}" for each in rest
@@ -131,7 +133,7 @@ def meaning(change: Change) -> str:
 def table(runs: Sequence[ComparedRun], changes: Sequence[Mapping[str, Change]], rows: Sequence[str]) -> list[str]:
     """For the terminal: a line for each cue, two columns for each run but the first."""
     baseline, *others = runs
-    head = ["probability lost with", baseline.letter]
+    head = [f"{phrases_of(baseline.verdict).head} with", baseline.letter]
     head += [text for run in others for text in (run.letter, f"{run.letter} - {baseline.letter}", "")]
     body = [_cells(what, changes) for what in rows]
     widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
