@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from lightning_cam import Probe, cams
 from lightning_cam.cues import cue_named
-from lightning_cam.examination import Report
+from lightning_cam.examination import Report, report_on
 from lightning_cam.examination.look import Look, look
-from lightning_cam.examination.report import report_on
 from lightning_cam.intervention import (
     LevelSwap,
     Material,

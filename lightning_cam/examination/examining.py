@@ -1,0 +1,210 @@
+"""The one pipeline: a model and a probe in, a `Report` out. Callback, command line and notebook run the same line."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..attributes import AttributeReading, read_attributes
+from ..attribution import cams, measures
+from ..attribution.layers import Layers
+from ..attribution.outputs import predicted_classes
+from ..intervention import (
+    PROBABILITY,
+    Reliance,
+    Trial,
+    as_pictures,
+    chosen_trials,
+    effects,
+    for_volumes,
+    limited,
+    summary,
+)
+from ..probe import Probe
+from . import tasks
+from .look import Look, ScoresOf, look, method_for
+from .probed import name_of
+from .report import Report
+from .views import pictures_of, views_of
+
+
+def examine(
+    model: nn.Module,
+    probe: Probe,
+    *,
+    layer: Layers | None = None,
+    method: cams.Method = cams.grad_cam,
+    methods: Sequence[cams.Method] = (),
+    trials: Sequence[Trial | str] | None = None,
+    n_donors: int = 2,
+    previous: Tensor | None = None,
+    forward: ScoresOf | None = None,
+    batch_size: int = 32,
+    until_settled: bool = True,
+) -> Report:
+    """Where the model looks on every probe image, and which cues its answers need. The model is not changed.
+
+    Args:
+        model: Any classifier; it may be in training mode, frozen or compiled.
+        probe: The images, targets and masks to look at.
+        layer: Dotted name of the layer to look at; None finds the last spatial one. Of several, such as
+            ``["layer3", "layer4"]``, the maps are fused.
+        method: How activations and gradients become maps; `cams.score_cam` and `cams.ablation_cam` need no gradients.
+        methods: Further ones to compare it with, see `Report.method_maps`. Those by gradients take no further pass.
+        trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
+            ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
+        n_donors: How many images of the own class, and how many of another, lend their cue to each image.
+        previous: ``(N, h, w)`` grid maps of an earlier report, for the drift.
+        forward: ``(model, inputs) -> class scores``; None calls the model.
+        batch_size: Images per forward pass; keep it fixed over time, results depend on it in the last bit.
+        until_settled: Whether a cue that a part of the images shows to do no harm stops there. It costs half the
+            passes; all others are swapped on all images. `Reliance.reach` says on how many.
+
+    Raises:
+        ValueError: The layer does not exist, none can be found, a trial's name is unknown, or a target is no class
+            of the model.
+    """
+    chosen = chosen_trials(trials)
+    everything = torch.arange(len(probe))
+    seen = look(
+        model,
+        probe,
+        everything,
+        chosen,
+        layer=layer,
+        method=method,
+        n_donors=n_donors,
+        forward=forward,
+        batch_size=batch_size,
+        methods=methods,
+        until_settled=until_settled,
+    )
+    return report_on(seen, probe, method=method, trials=chosen, previous=previous)
+
+
+def report_on(
+    seen: Look,
+    probe: Probe,
+    *,
+    method: cams.Method = cams.grad_cam,
+    trials: Sequence[Trial | str] | None = None,
+    previous: Tensor | None = None,
+) -> Report:
+    """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
+    tried = tuple(for_volumes(chosen_trials(trials), probe.depth)) if probe.has_volumes else chosen_trials(trials)
+    images, _ = pictures_of(probe)
+    known_masks = probe.known_masks
+    if known_masks is not None and probe.has_volumes:
+        known_masks = as_pictures(known_masks)
+    task, has_place = probe.task, probe.task.has_place(probe.targets)
+    values = {
+        name: column.where(has_place, torch.nan)
+        for name, column in _values(seen.grid_maps, probe.masks, previous).items()
+    }
+    learned = tasks.learned(seen.logits, probe, seen.context)
+    changes = _of_learned(_changes(tried, seen, probe), probe, learned)
+    losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
+    reliances = tasks.weighed(changes, probe)
+    is_right = predicted_classes(seen.logits) == probe.targets
+    attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)
+    return Report(
+        layer=seen.layer,
+        method=name_of(method_for(probe, method)),
+        grid_maps=seen.grid_maps,
+        predicted_grid_maps=seen.predicted_grid_maps,
+        logits=seen.logits,
+        method_maps=seen.method_maps,
+        values=values,
+        learned=bool(learned),
+        trials=tuple(limited(trial, images, known_masks, probe.targets) for trial in tried),
+        donors=seen.donors,
+        effects=losses,
+        reliances=reliances,
+        scalars=_scalars(values, seen, has_place)
+        | tasks.quality(seen.logits, probe)
+        | _reliance_scalars(reliances)
+        | _summaries(seen.context)
+        | _worst_groups(attributes),
+        model_seconds=seen.model_seconds,
+        head=seen.head,
+        has_one_class=bool((probe.targets == probe.targets[0]).all()),
+        size=tuple(probe.images.shape[2:]),
+        names=probe.names,
+        classes=probe.classes,
+        targets=probe.targets,
+        probe=probe,
+        is_against=isinstance(method, cams.Against),
+        mask_sources=probe.mask_sources,
+        mask_doubts=tuple(doubt.text for doubt in probe.mask_doubts),
+        labels=task.names,
+        unlearned=tuple(name for asked, name in enumerate(task.names) if asked not in learned),
+        task=task,
+        attributes=attributes,
+    )
+
+
+def _of_learned(changes: Mapping[str, Tensor], probe: Probe, learned: Collection[int]) -> Mapping[str, Tensor]:
+    """Changes ``(N, ...)`` by cue; of several labels or values NaN for images that are asked for an unlearned one."""
+    if not probe.task.asks:
+        return changes
+    is_judged = torch.isin(probe.targets // 2, torch.tensor(sorted(learned), dtype=torch.long))
+    return {cue: columns.where(is_judged[:, None], torch.nan) for cue, columns in changes.items()}
+
+
+def _worst_groups(attributes: Sequence[AttributeReading]) -> dict[str, float]:
+    return {f"worst_group_accuracy/{r.attribute}": r.worst.accuracy if r.worst else math.nan for r in attributes}
+
+
+def _changes(trials: Sequence[Trial], seen: Look, probe: Probe) -> dict[str, Tensor]:
+    """Effects ``(N, 3)`` by cue."""
+    changes: dict[str, Tensor] = {}
+    for view in views_of(probe, seen.donors) if seen.donors else ():
+        answers = {cue: column[view.rows] for cue, column in seen.answers.items()}
+        for cue, columns in effects(trials, answers, view.material).items():
+            changes.setdefault(cue, torch.full((len(probe), columns.shape[1]), torch.nan))[view.rows] = columns
+    return changes
+
+
+def _values(grid_maps: Tensor, masks: Tensor | None, previous: Tensor | None) -> dict[str, Tensor]:
+    """Every measure that can be taken. Of the layer's own maps: stretched, a constant one would have a peak."""
+    values = {
+        "border_attention_ratio": measures.border_attention_ratio(grid_maps),
+        "attention_entropy": measures.attention_entropy(grid_maps),
+    }
+    if masks is not None:
+        values |= {
+            "background_attention_ratio": measures.background_attention_ratio(grid_maps, masks),
+            "background_attention_lift": measures.background_attention_lift(grid_maps, masks),
+            "pointing_accuracy": measures.pointing_accuracy(grid_maps, masks),
+            "box_iou": measures.box_iou(grid_maps, masks),
+        }
+    if previous is not None and previous.shape == grid_maps.shape:
+        values["attention_drift"] = measures.attention_drift(grid_maps, previous)
+    return values
+
+
+def _reliance_scalars(reliances: Sequence[Reliance]) -> dict[str, float]:
+    """Each mean with both ends of its interval, or none of the three: TensorBoard draws no band with a point less."""
+    lost = {f"accuracy_lost/{r.cue}": r.accuracy_lost for r in reliances}
+    return {f"reliance/{r.cue}{end}": value for r in reliances for end, value in _with_interval(r).items()} | lost
+
+
+def _with_interval(reliance: Reliance) -> dict[str, float]:
+    figures = {"": reliance.mean, "_low": reliance.low, "_high": reliance.high}
+    return figures if all(map(math.isfinite, figures.values())) else dict.fromkeys(figures, math.nan)
+
+
+def _summaries(context: Mapping[str, Tensor]) -> dict[str, float]:
+    return {name: summary(column) for name, column in context.items()}
+
+
+def _scalars(values: Mapping[str, Tensor], seen: Look, is_counted: Tensor) -> dict[str, float]:
+    means = {name: float(measures.nan_mean(column)) for name, column in values.items()}
+    leading = values.get("background_attention_ratio", values["attention_entropy"])
+    empty = measures.is_empty(seen.grid_maps)
+    leading, empty = leading[is_counted], empty[is_counted]
+    return means | {
+        "zero_map_rate": float(empty.float().mean()),
+        "undefined_rate": float(leading.isnan().float().mean()),
+    }
