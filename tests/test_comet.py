@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 from house.comet_server import mortal_comet_server
-from house.dashboards import STEPS, assert_shows_something, finite, trained
+from house.dashboards import OF_ALL_CHECKS, STEPS, assert_shows_something, finite, trained
 from house.pages import bad_news, check, last_page, picture
 from house.read_back import Shown
 from lightning_cam.sinks import CometSink
@@ -173,9 +173,9 @@ def test_a_training_with_comet_is_untouched_and_everything_is_kept(tmp_path: Pat
     assert all(torch.equal(weights[key], expected[key]) for key in expected)
     assert callback.probe is not None
     assert isinstance(callback.verdict, Verdict)
-    assert set(kept.images) == {f"cam/{name}" for name in callback.probe.names} | {"cam/evolution"}
+    assert set(kept.images) == {f"cam/{name}" for name in callback.probe.names} | OF_ALL_CHECKS
     for key, pictures in kept.images.items():
-        assert [shown.step for shown in pictures] == (STEPS if key != "cam/evolution" else STEPS[-1:])
+        assert [shown.step for shown in pictures] == (STEPS[-1:] if key in OF_ALL_CHECKS else STEPS)
         for shown in pictures:
             assert_shows_something(shown)
     for reading in callback.history:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger, WandbLogger
 
-from house.dashboards import STEPS, assert_shows_something, finite, trained
+from house.dashboards import OF_ALL_CHECKS, STEPS, assert_shows_something, finite, trained
 from house.read_back import (
     tensorboard_images,
     tensorboard_scalars,
@@ -16,8 +16,6 @@ from house.read_back import (
     wandb_rows,
 )
 from house.shortcut import trained_on_frames
-
-OF_ALL_CHECKS = {"cam/evolution", "cam/map_groups"}  # drawn once, at the end
 
 
 def test_tensorboard_has_every_scalar_and_every_picture_at_the_right_step(

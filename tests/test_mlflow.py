@@ -17,7 +17,7 @@ import torch
 from pytorch_lightning.loggers import MLFlowLogger
 from torch import Tensor
 
-from house.dashboards import STEPS, Net, assert_shows_something, finite, trained
+from house.dashboards import OF_ALL_CHECKS, STEPS, Net, assert_shows_something, finite, trained
 from house.mlflow_server import artifact, artifacts, mlflow_environment, mlflow_server, mortal_mlflow_server, series
 from house.pages import bad_news, check, last_page, picture
 from lightning_cam import CAMCallback
@@ -145,9 +145,9 @@ def test_mlflows_server_has_every_picture_at_the_right_step(online: Online) -> N
     shown = series(online.client, online.run_id)
     assert online.callback.probe is not None
 
-    assert set(shown) == {f"cam/probes/{name}" for name in online.callback.probe.names} | {"cam/evolution"}
+    assert set(shown) == {f"cam/probes/{name}" for name in online.callback.probe.names} | OF_ALL_CHECKS
     for key, pictures in shown.items():
-        assert [picture.step for picture in pictures] == (STEPS if key != "cam/evolution" else STEPS[-1:])
+        assert [picture.step for picture in pictures] == (STEPS[-1:] if key in OF_ALL_CHECKS else STEPS)
         for each in pictures:
             assert_shows_something(each)
 

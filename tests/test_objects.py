@@ -241,6 +241,19 @@ def test_a_class_read_from_the_background_loses_its_confidence_and_fails() -> No
     assert "of its confidence at the box" in str(verdict)
 
 
+def test_the_remedy_makes_masks_of_boxes() -> None:
+    (background, *_) = judge(examine(Finder(background=True), probe(cue=0.3), trials=TRIALS)).findings
+    names: dict[str, Any] = {}
+    exec(background.remedy.code, names)
+    images, targets = drawn(2)
+    mask = names["mask_of"](images[0], targets[0]["boxes"])
+    put = names["transform"](images[0], mask)
+
+    assert mask.sum() == 100
+    assert torch.equal(put[:, mask == 1], images[0][:, mask == 1])
+    assert not torch.equal(put, images[0])
+
+
 def test_a_class_read_from_the_object_passes() -> None:
     report = examine(Finder(background=False), probe(), trials=TRIALS)
 

@@ -141,6 +141,19 @@ def test_a_probe_has_as_many_pictures_without_the_object_as_there_are(number: in
     assert not probe.mask_doubts
 
 
+def test_a_picture_with_nothing_but_background_and_ignored_pixels_is_without_the_object() -> None:
+    images, maps = drawn(64)
+    maps[:, :2] = 255
+    items: Any = TensorDataset(images, maps)
+    drawn_from, given = Probe.from_dataset(items), Probe(images, maps)
+
+    for probe in (drawn_from, given):
+        assert probe.task.kind == "presence"
+        assert sorted(probe.targets.tolist()).count(0) == 32
+        assert probe.masks is not None
+        assert int(probe.masks.flatten(1).sum(1).max()) == 144  # pixels of an object: none is ignored
+
+
 def test_a_few_pictures_without_the_object_are_left_out() -> None:
     images, maps = drawn(60)
     maps[6:60:2] = maps[7:60:2]

@@ -57,7 +57,7 @@ def test_what_is_weakened_is_left_in_part(probe: Probe, report: Report) -> None:
     assert found is not None
     assert 0.2 < found.effect < 0.4  # of log odds of 16 * 0.4 / 8
     assert found.before > 0.9
-    assert str(found).endswith(f"has an effect of {found.effect:.2f} instead of {found.before:.2f}")
+    assert str(found).endswith(f"does {found.effect:.2f} instead of {found.before:.2f}")
 
 
 def test_both_pictures_of_a_swap_get_the_same_random_numbers(probe: Probe, report: Report) -> None:
@@ -73,7 +73,7 @@ def test_a_model_that_does_not_know_such_pictures_tells_nothing(probe: Probe, re
 
     assert found is not None
     assert found.right == 0.5
-    assert "right on 50 % of them instead of 100 %, so only a training" in str(found)
+    assert "right on 50 % of them instead of 100 %; train with the remedy" in str(found)
 
 
 @pytest.mark.parametrize("cue", [cue.name for cue in CUES])

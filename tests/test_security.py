@@ -540,7 +540,7 @@ def test_no_name_leads_out_of_its_folder(left: Left) -> None:
 
     assert all(path.is_relative_to(left.root) for path in paths)
     assert {path.name for path in left.report.iterdir()} == {
-        "evolution.png", "history.jsonl", "report.html", "run.json", "summary.md", "verdict.json",
+        "evolution.png", "history.jsonl", "map_groups.png", "report.html", "run.json", "summary.md", "verdict.json",
         f"evidence_{folder.safe_name(CUE)}.png",
         *(path.name for path in left.report.glob("step_????????")),
     }  # fmt: skip

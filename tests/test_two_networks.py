@@ -139,4 +139,4 @@ def test_the_network_that_answers_is_judged(name: str, planted: bool, tmp_path: 
     assert watch.verdict.outcome == ("FAIL" if planted else "PASS"), str(watch.verdict)
     assert not planted or digest(weights) == digest(trained(kind, tmp_path, planted=planted))
     if name == "distillation":
-        assert watch._fit._observer._layer.startswith("student.")
+        assert "".join(watch._fit._observer._layer or "").startswith("student.")

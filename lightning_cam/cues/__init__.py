@@ -1,5 +1,6 @@
 """Cues: what may tell classes apart without being the object, by name and by what the audit measures."""
 
+from .boxes import by_boxes
 from .patch import patch_remedy
 from .record import Cue, Remedy
 from .table import (
@@ -42,6 +43,7 @@ __all__ = [
     "Cue",
     "Remedy",
     "attribute_cue",
+    "by_boxes",
     "cue_named",
     "cue_of_fact",
     "patch_remedy",

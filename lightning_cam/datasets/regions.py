@@ -70,11 +70,15 @@ def of_regions(labels: Sequence[int], fewest_empty: int = FEWEST_EMPTY) -> list[
     """The largest regions of pictures; `UNKNOWN` for those that a probe cannot ask for.
 
     Pictures without an object stay where there is one class of objects alone: a model then tells whether it is there.
+    Where other pictures have a class, 255 is no object, and a picture with nothing else is one without an object.
 
     >>> of_regions([3, 0, 7]), of_regions([0, 255]), of_regions([255, 1] + [0] * 8)[:4]
-    ([3, -1, 7], [-1, 255], [-1, 1, 0, 0])
+    ([3, -1, 7], [-1, 255], [0, 1, 0, 0])
     """
-    objects = {label for label in labels if label not in (UNKNOWN, BACKGROUND, IGNORED)} or {IGNORED}
+    objects = set(labels) - {UNKNOWN, BACKGROUND, IGNORED}
+    if objects:
+        labels = [BACKGROUND if label == IGNORED else label for label in labels]
+    objects = objects or {IGNORED}
     keeps_empty = len(objects) == 1 and list(labels).count(BACKGROUND) >= fewest_empty
     kept = objects | ({BACKGROUND} if keeps_empty else set())
     return [label if label in kept else UNKNOWN for label in labels]

@@ -33,7 +33,7 @@ class Remaining:
         n: How many pictures that was tried on.
 
     >>> print(Remaining(effect=0.22, before=0.45, right=0.8, right_before=1.0, chance=0.5, n=64))
-    tried on 64 pictures of the probe: after this remedy the swap has an effect of 0.22 instead of 0.45
+    tried on 64 pictures of the probe, without training: after this remedy the swap does 0.22 instead of 0.45
     """
 
     effect: float
@@ -44,13 +44,14 @@ class Remaining:
     n: int
 
     def __str__(self) -> str:
-        opening = f"tried on {self.n} pictures of the probe"
+        opening = f"tried on {self.n} pictures of the probe, without training"
         if self.right < (self.right_before + self.chance) / 2:
             return (
-                f"{opening}: after this remedy the model is right on {100 * self.right:.0f} % of them instead of "
-                f"{100 * self.right_before:.0f} %, so only a training with it can show what it leaves of the cue"
+                f"{opening}: the model does not know pictures after this remedy, and is right on "
+                f"{100 * self.right:.0f} % of them instead of {100 * self.right_before:.0f} %; train with the remedy, "
+                "and lightning-cam compare says what it leaves of the cue"
             )
-        said = f"{opening}: after this remedy the swap has an effect of {self.effect:.2f} instead of {self.before:.2f}"
+        said = f"{opening}: after this remedy the swap does {self.effect:.2f} instead of {self.before:.2f}"
         return f"{said}; that leaves much, so look for the source too" if self.effect > self.before / 2 else said
 
 

@@ -15,13 +15,13 @@ _NO_REGION = (
 _NO_MASKS = "No masks of the objects were given; Probe.from_dataset(dataset, masks=masks) takes them."
 _ONE_CLASS = "All pictures of the probe are of one class, so no picture can lend anything of another class."
 _NO_ANSWERS = "The model's outputs are NaN or infinite, so a swap has no answer that it could change."
-_TOO_ALIKE = "The probe's pictures of different classes do not differ in it, so a swap would change nothing."
-_TOO_FEW = "Too few of the probe's pictures differ in it, so it was swapped on too few to judge."
+_TOO_ALIKE = "The probe's pictures of different classes are alike in this respect, so a swap would change nothing."
+_TOO_FEW = "Too few of the probe's pictures differ in this respect, so it was swapped on too few to judge."
 # What networks have learned to live on and no trial swaps: in the reports that measured it they got PASS.
 UNSWAPPED = ("size of the object", "orientation", "light or a lone mark on the object")
 _NO_SWAP = (
-    "No swap exists for it. If you know it of your pictures, attributes= compares right answers by its values; varying "
-    "it at random in the training takes it away."
+    "No swap exists for such cues. If you know one of each picture, attributes= compares right answers by its values. "
+    "To take one away, vary it at random in the training."
 )
 _NO_VOLUMES = "It is swapped on pictures alone, and these are volumes; there is no such trial of them."
 LISTED = "not tested: "  # begins the part of a reason that lists such cues

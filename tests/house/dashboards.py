@@ -22,6 +22,7 @@ SIZE = 32
 
 
 STEPS = [0, 3, 5, 11]  # before training, optimizer step 4, and the ends of two epochs of six batches
+OF_ALL_CHECKS = {"cam/evolution", "cam/map_groups"}  # drawn once, at the end
 
 
 def discs(folder: Path) -> Path:
