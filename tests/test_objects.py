@@ -73,6 +73,7 @@ class Finder(nn.Module):
     [
         pytest.param({"boxes": torch.tensor([[0, 0, 2, 2], [0, 0, 4, 3]]), "labels": [1, 2]}, (2, 4), id="two"),
         pytest.param({"boxes": [[0, 0, 2, 2]], "labels": [1]}, (1, 2), id="lists"),
+        pytest.param({"boxes": [[0, 0, 2, 2]], "labels": torch.tensor([3.0])}, (3, 2), id="whole numbers as floats"),
         pytest.param({"bboxes": [[0, 0, 2, 2]], "class_labels": [5]}, (5, 2), id="other names"),
         pytest.param(
             {"boxes": tv_tensors.BoundingBoxes([[1, 1, 3, 2]], format="XYWH", canvas_size=(9, 9)), "labels": [1]},

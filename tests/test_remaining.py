@@ -76,6 +76,7 @@ def test_a_model_that_does_not_know_such_pictures_tells_nothing(probe: Probe, re
     assert "right on 50 % of them instead of 100 %; train with the remedy" in str(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cue", [cue.name for cue in CUES])
 def test_every_remedy_can_be_tried_in_the_same_way_each_time(cue: str, probe: Probe, report: Report) -> None:
     remedy = remedy_for(cue).at(report.size)

@@ -51,7 +51,7 @@ def objects_of(target: object) -> Objects | None:
     if isinstance(boxes, tv_tensors.BoundingBoxes):
         boxes = vision.convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
     corners, kinds = _numbers(boxes), _numbers(labels)
-    if corners is None or kinds is None or kinds.ndim != 1 or (kinds.is_floating_point() and len(kinds)):
+    if corners is None or kinds is None or kinds.ndim != 1 or (kinds != kinds.floor()).any():
         return None
     corners = corners.reshape(-1, 4) if not corners.numel() else corners
     if corners.shape != (len(kinds), 4):

@@ -23,8 +23,9 @@ from .ranks import from_everyone
 Say: TypeAlias = Callable[[str], None] | None  # is told about the progress
 
 _OTHER_FORM = (
-    "lightning_cam looks at models that give one class per image, 0/1 labels, values, or a class per pixel (0 to 254, "
-    "and 255 for pixels that do not count). If your items hold an image and its target in another form, pass "
+    "lightning_cam looks at models that give one class per image or volume, 0/1 labels, values, a class per pixel (0 "
+    'to 254, and 255 for pixels that do not count), or boxes ({"boxes": (k, 4) of x1, y1, x2, y2 in pixels, "labels": '
+    "(k,) of whole numbers}). If your items hold an image and its target in another form, pass "
     "CAMCallback(read=lambda item: (image, target))."
 )
 _OWN_PROBE = "To choose the images yourself, pass CAMCallback(probe=Probe(images, targets))."

@@ -237,10 +237,17 @@ def unsettled(reliances: Sequence[Reliance], n_swapped: int, n_images: int) -> s
     cues = " or ".join(reliance.cue for reliance in reliances)
     if n_swapped < n_images:
         few = f"cues were swapped on {n_swapped} of the {n_images} probe images alone, too few"
+        of_folders = widest.kind == CLASSES  # which have no place for maps, rows of labels, boxes or values
+        command = (
+            "to judge the finished model on all pictures without training, type lightning-cam examine CHECKPOINT "
+            "--model package.module:Net --data PICTURES; " * of_folders
+        )
+        said = f"{few} to rule out that the model relies on {cues}"
+        return f"{said}; {command}max_overhead=1 swaps them on all within the fit"
+    if 0 < widest.n < n_images and widest.needed_n <= n_images:
         return (
-            f"{few} to rule out that the model relies on {cues}; to judge the finished model on all pictures without "
-            "training, type lightning-cam examine CHECKPOINT --model package.module:Net --data PICTURES; "
-            "max_overhead=1 swaps them on all within the fit"
+            f"the {widest.cue} was swapped on {widest.n} of the {n_images} probe images alone, too few to rule out "
+            "that the model relies on it; a larger probe has more such images"
         )
     return f"the probe has too few images to rule out that the model relies on {cues}; {number} would be enough"
 
