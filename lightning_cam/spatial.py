@@ -6,10 +6,31 @@ Of volumes there is one axis more, before the others: ``(N, d, h, w)`` and ``(N,
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+VOLUME_AXES = 5
+"""Axes of volumes ``(N, C, D, H, W)``, and of videos whose frames come first, ``(N, D, C, H, W)``."""
+_COLOURS = (1, 3)  # channels of a frame
+
+
+def are_frames(shape: Sequence[int]) -> bool:
+    """Whether ``(..., D, C, H, W)`` holds frames rather than a volume ``(..., C, D, H, W)``, by the number of channels.
+
+    >>> are_frames((2, 16, 3, 32, 32)), are_frames((2, 1, 16, 32, 32))
+    (True, False)
+    """
+    return shape[-4] not in _COLOURS and shape[-3] in _COLOURS
+
+
+def to_unit(maps: Tensor) -> Tensor:
+    """Maps ``(n, ...)`` stretched to 0..1; a constant one becomes 0, since it hides and shows nothing."""
+    space = tuple(range(1, maps.ndim))
+    low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)
+    return ((maps - low) / (high - low)).where(high != low, 0.0)
 
 
 def upsample(maps: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -57,7 +57,7 @@ def test_what_is_weakened_is_left_in_part(probe: Probe, report: Report) -> None:
     assert found is not None
     assert 0.2 < found.effect < 0.4  # of log odds of 16 * 0.4 / 8
     assert found.before > 0.9
-    assert str(found).endswith(f"does {found.effect:.2f} instead of {found.before:.2f}")
+    assert str(found).endswith(f"costs {found.effect:.2f} instead of {found.before:.2f}")
 
 
 def test_both_pictures_of_a_swap_get_the_same_random_numbers(probe: Probe, report: Report) -> None:
@@ -96,6 +96,8 @@ def test_what_cannot_be_tried_says_nothing(probe: Probe, report: Report) -> None
     assert left(probe, report, Remedy("look for it", "")) is None
     assert left(probe, report, by_transparency) is None  # a probe has none any more
     assert left(probe, report, remedy_for("border")) is None  # other sizes than the probe's
+    in_bands = replace(probe, images=probe.images[:, [0, 1, 2, 0, 1]])  # as a satellite's
+    assert left(in_bands, report, remedy_for("style")) is None
     assert what_is_left(Brightness(), probe, report, "background", NOTHING) is None
 
 

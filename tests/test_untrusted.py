@@ -14,8 +14,10 @@ from house import models
 from house.pages import check, last_page
 from house.trainings import Net as Trained
 from house.trainings import loader, probe, trainer
-from lightning_cam import CAMCallback, Probe, cams
-from lightning_cam.sinks import FolderSink
+from lightning_cam import CAMCallback, Probe, cams, examine
+from lightning_cam.examination import Reading
+from lightning_cam.sinks import FolderSink, MemorySink
+from lightning_cam.sinks.album import Album
 from lightning_cam.sinks.report_page import RunPage
 from lightning_cam.sinks.snapshot import Portraits, Snapshot
 from lightning_cam.training.failures import Failures
@@ -37,13 +39,22 @@ def observer(method: Any, layer: str | None = "stage") -> Observer:
     return Observer(layer=layer, method=method, forward=None, batch_size=4, limits={}, failures=failures)
 
 
+def untrusted(method: Any, model: nn.Module, probe: Probe) -> Tensor | None:
+    """What is said of the maps of all images, after a look at the model as it is."""
+    watching = observer(method)
+    watching.report = examine(model, probe, layer="stage", method=method, trials=())
+    return watching.untrusted(model, probe, torch.arange(len(probe)))
+
+
 def test_a_map_that_knows_nothing_of_the_model_is_found_and_the_weights_are_their_own_again() -> None:
     model = models.fixed(models.Net).train()
     before = {name: (p, p.data_ptr(), p.detach().clone()) for name, p in model.named_parameters()}
     random_state = torch.get_rng_state()
 
-    stays, moves = observer(ramp).untrusted(model, probe_of(6)), observer(cams.grad_cam).untrusted(model, probe_of(6))
+    stays, moves = (untrusted(method, model, probe_of(6)) for method in (ramp, cams.grad_cam))
 
+    assert stays is not None
+    assert moves is not None
     assert stays.tolist() == [True] * 6
     assert not moves.all()
     assert all(p is before[name][0] and p.data_ptr() == before[name][1] for name, p in model.named_parameters())
@@ -69,7 +80,7 @@ class Fragile(nn.Module):
 def test_where_it_cannot_be_found_out_nothing_is_said() -> None:
     model = Fragile()
 
-    assert not observer(ramp).untrusted(model, probe_of(3)).any()
+    assert untrusted(ramp, model, probe_of(3)) is None
     assert float(model.head.weight.detach().sum()) == model.own
 
 
@@ -89,6 +100,20 @@ def test_the_page_marks_the_last_check_that_has_maps() -> None:
     assert marked == {1: None, 2: [1], 3: None}
 
 
+@pytest.mark.parametrize(
+    ("untrusted", "said"),
+    [(None, "maps were not compared with those of random weights"), ((), "no maps stayed"), (("0_0",), "1 map stayed")],
+)
+def test_the_page_says_whether_maps_were_compared(untrusted: tuple[str, ...] | None, said: str) -> None:
+    of, sink, reading = probe_of(4), MemorySink(), Reading(1, 0, {"cam/probe_accuracy": 1.0})
+    album = Album(of, "cam", [sink], 2)
+    album.add(examine(models.fixed(models.Net), of, trials=()), reading, None, alert=False)
+    album.finish([reading], None, (), alert=False, untrusted=untrusted)
+    album.close(60)
+
+    assert sink.pages[-1].facts["random weights"].startswith(said)
+
+
 @pytest.mark.slow
 def test_a_run_says_so_on_the_tiles_of_its_page(tmp_path: Path) -> None:
     for name, method in (("ramp", ramp), ("grad_cam", cams.grad_cam)):
@@ -101,3 +126,5 @@ def test_a_run_says_so_on_the_tiles_of_its_page(tmp_path: Path) -> None:
     last = {name: json.loads(found[1])[-1] for name, found in checks.items() if found}
     assert len(last["ramp"]["untrusted"]) == len(last["ramp"]["predicted"])
     assert len(last["grad_cam"].get("untrusted", [])) < len(last["grad_cam"]["predicted"])
+    assert "stayed the same under them" in pages["grad_cam"]
+    assert f"{len(last['ramp']['predicted'])} maps stayed the same under them" in pages["ramp"]

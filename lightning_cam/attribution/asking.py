@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..spatial import VOLUME_AXES
 from .cams import ForwardMethod, Passes
 from .cutting import map_in, replaced
 from .engine import Forward, placed
 from .layers import check_layers, module_of
-from .layouts import VOLUME_AXES, Layout, channel_axis, layout_of, size_of
+from .layouts import Layout, channel_axis, layout_of, size_of
 from .outputs import as_logits
 from .targets import Target
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..spatial import upsample
+from ..spatial import to_unit, upsample
 
 __all__ = [
     "Against",
@@ -207,16 +207,9 @@ def _score_weights(passes: Passes) -> Tensor:
     scores = []
     for some in passes.channels():
         channels = passes.activations[:, some].transpose(0, 1)
-        masks = _to_unit(upsample(channels.flatten(0, 1), passes.size)).reshape(*channels.shape[:2], *passes.size)
+        masks = to_unit(upsample(channels.flatten(0, 1), passes.size)).reshape(*channels.shape[:2], *passes.size)
         scores.append(passes.of_inputs(passes.inputs * masks.unsqueeze(1 + passes.channel_axis)))
     return torch.cat(scores).softmax(0).movedim(0, 2)
-
-
-def _to_unit(maps: Tensor) -> Tensor:
-    """Maps ``(n, H, W)`` stretched to 0..1; a constant one becomes 0, since it hides and shows nothing."""
-    space = tuple(range(1, maps.ndim))
-    low, high = maps.amin(space, keepdim=True), maps.amax(space, keepdim=True)
-    return ((maps - low) / (high - low)).where(high != low, 0.0)
 
 
 score_cam = ForwardMethod("score_cam", _score_weights)

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..spatial import VOLUME_AXES
 from . import inference
 from .backward import gradients_of
 from .cutting import cut
 from .guard import untouched
 from .layers import check_layers, module_of
-from .layouts import VOLUME_AXES, layout_of, size_of
+from .layouts import layout_of, size_of
 from .outputs import as_logits
 from .targets import Target
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
+from ..spatial import VOLUME_AXES, are_frames
+
 Order: TypeAlias = Literal["NKhw", "NhwK", "NTK", "TNK", "NKdhw", "NdhwK", "DKhw"]
 
-VOLUME_AXES = 5  # of model inputs that are volumes (N, C, D, H, W) or frames (N, D, C, H, W)
-_COLOURS = (1, 3)  # channels of a frame, by which frames are told from volumes
 _MOST_PREFIX_TOKENS = 5  # a class token and four registers (DINOv2, DINOv3)
 _WAY_OUT = "choose a layer that returns a feature map, layer='...'"
 
@@ -56,8 +56,7 @@ def channel_axis(inputs: Tensor) -> int:
     >>> channel_axis(torch.zeros(2, 1, 16, 32, 32)), channel_axis(torch.zeros(2, 16, 3, 32, 32))
     (1, 2)
     """
-    are_frames = inputs.ndim == VOLUME_AXES and inputs.shape[1] not in _COLOURS and inputs.shape[2] in _COLOURS
-    return 2 if are_frames else 1
+    return 2 if inputs.ndim == VOLUME_AXES and are_frames(inputs.shape) else 1
 
 
 def size_of(inputs: Tensor) -> tuple[int, ...]:

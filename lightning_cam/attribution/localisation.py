@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..spatial import largest_component, mask_boxes, upsample
-from .measures import box_overlap, check_maps_and_masks, is_constant, is_finite, nan_mean, space_of
+from ..spatial import largest_component, mask_boxes, to_unit, upsample
+from .measures import box_overlap, check_maps_and_masks, is_constant, is_finite, map_boxes, nan_mean, space_of
 
 SHARE = 0.2  # of the maximum, from which a pixel belongs to the box (Zhou et al. 2016, section 3.2)
 HALF = 0.5  # overlap from which an object counts as found, in all of the papers
@@ -27,9 +27,7 @@ def boxes(maps: Tensor, size: tuple[int, ...], *, share: float = SHARE) -> Tenso
     >>> boxes(torch.tensor([[[0.0, 0.1, 1.0, 0.5]]]), (1, 4))
     tensor([[2., 0., 4., 1.]])
     """
-    resized = upsample(maps, size)
-    found = mask_boxes(largest_component(resized >= (share - _ROUNDING) * resized.amax(space_of(maps), keepdim=True)))
-    return found.where(_shows_places(maps)[:, None], torch.nan)
+    return map_boxes(maps, size, share).where(_shows_places(maps)[:, None], torch.nan)
 
 
 def localisation_error(
@@ -103,7 +101,7 @@ def box_accuracy(maps: Tensor, masks: Tensor, *, overlap: float = HALF, n_thresh
     """
     check_maps_and_masks(maps, masks)
     _check_thresholds(n_thresholds)
-    thresholds, scaled = torch.linspace(0, 1, n_thresholds), _to_unit(maps, masks)
+    thresholds, scaled = torch.linspace(0, 1, n_thresholds), _scaled(maps, masks)
     objects = mask_boxes(masks)
     rows = [box_overlap(mask_boxes(largest_component(scaled >= each - _ROUNDING)), objects) for each in thresholds]
     overlaps = torch.stack(rows).where(_shows_places(maps), torch.nan).cpu()
@@ -149,7 +147,7 @@ def pixel_precision(maps: Tensor, masks: Tensor, *, n_thresholds: int = 1000) ->
     check_maps_and_masks(maps, masks)
     _check_thresholds(n_thresholds)
     kept = _shows_places(maps) & masks.flatten(1).any(1)
-    values, inside = _to_unit(maps[kept], masks[kept]).flatten(), masks[kept].flatten()
+    values, inside = _scaled(maps[kept], masks[kept]).flatten(), masks[kept].flatten()
     thresholds = torch.linspace(0, 1, n_thresholds)
     chosen, hit = (_at_least(some, thresholds) for some in (values.cpu(), values[inside].cpu()))
     return PixelPrecision(thresholds, hit / chosen, hit / int(inside.sum()) if len(values) else hit / torch.nan)
@@ -178,12 +176,10 @@ def _shows_places(maps: Tensor) -> Tensor:
     return is_finite(maps) & ~is_constant(maps)
 
 
-def _to_unit(maps: Tensor, masks: Tensor) -> Tensor:
+def _scaled(maps: Tensor, masks: Tensor) -> Tensor:
     """At the size of the masks, from 0 to 1; a map that shows no places is 0."""
-    resized = upsample(maps, masks.shape[1:])
-    low, high = resized.amin(space_of(maps), keepdim=True), resized.amax(space_of(maps), keepdim=True)
     shows = _shows_places(maps).reshape(-1, *[1] * len(space_of(maps)))
-    return ((resized - low) / (high - low)).where(shows, 0.0)
+    return to_unit(upsample(maps, masks.shape[1:])).where(shows, 0.0)
 
 
 def _at_least(values: Tensor, thresholds: Tensor) -> Tensor:

@@ -98,10 +98,7 @@ def box_iou(maps: Tensor, masks: Tensor) -> Tensor:
     every large object: NaN instead. A mask that covers the image has a box like any other.
     """
     check_maps_and_masks(maps, masks)
-    resized = upsample(maps, masks.shape[1:])
-    # Rounding may put a pixel of exactly 20 % on either side; without the slack a flipped map could lose that pixel.
-    high = resized >= (_BOX_SHARE - _ROUNDING) * resized.amax(dim=space_of(maps), keepdim=True)
-    overlap = box_overlap(mask_boxes(largest_component(high)), mask_boxes(masks))
+    overlap = box_overlap(map_boxes(maps, masks.shape[1:], _BOX_SHARE), mask_boxes(masks))
     return _defined(overlap.to(maps), is_finite(maps) & ~is_constant(maps))
 
 
@@ -183,6 +180,14 @@ def _unit(maps: Tensor) -> Tensor:
 def space_of(maps: Tensor) -> tuple[int, ...]:
     """The axes of a map, without that of the samples."""
     return tuple(range(1, maps.ndim))
+
+
+def map_boxes(maps: Tensor, size: tuple[int, ...], share: float) -> Tensor:
+    """Boxes around the largest region of a map, stretched to ``size``, from that share of its maximum on."""
+    resized = upsample(maps, size)
+    # Rounding may put a pixel of exactly the share on either side; without the slack a flipped map could lose it.
+    high = resized >= (share - _ROUNDING) * resized.amax(dim=space_of(maps), keepdim=True)
+    return mask_boxes(largest_component(high))
 
 
 def box_overlap(boxes: Tensor, others: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as v2_functional
 
 from ..origins import calling
-from ..spatial import boxes_to_masks
+from ..spatial import VOLUME_AXES, are_frames, boxes_to_masks
 from ..text import printable
 from .attributes import AttributeSources, values_at
 from .labels import UNKNOWN, label_of
@@ -31,8 +31,7 @@ from .tasks import FormError
 from .values import are_fractions, values_of
 
 _NO_IMAGE = ("add a dimension if it is one", "a volume or a video has four axes, (C, D, H, W)")
-_VOLUME = 4  # axes of a volume
-_COLOURS = (1, 3)  # channels of a frame
+_VOLUME = VOLUME_AXES - 1  # of a single one
 _PAIR = (
     "to look at the first, pass read=lambda item: {'image': item[0][0], 'label': item[1], 'rest': {'other': "
     "item[0][1]}} and forward=lambda module, images, rest: class_scores"
@@ -319,7 +318,7 @@ def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
 
 def _are_frames(values: Tensor) -> bool:
     """Whether a video has its frames before its colours, as many data sets have it."""
-    return values.ndim == _VOLUME and values.shape[0] not in _COLOURS and values.shape[1] in _COLOURS
+    return values.ndim == _VOLUME and are_frames(values.shape)
 
 
 def _check_image(values: Tensor, place: str) -> None:

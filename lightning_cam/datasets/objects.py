@@ -68,7 +68,7 @@ def _numbers(values: object) -> Tensor | None:
 
 
 def _check_corners(corners: Tensor) -> None:
-    is_box = (corners[:, 2:] > corners[:, :2]).all(1) & corners.isfinite().all(1)
+    is_box = are_boxes(corners)
     are_shares = bool(len(corners)) and float(corners.max()) <= 1
     if are_shares or not is_box.all():
         first = corners[0 if are_shares else int((~is_box).nonzero()[0])]
@@ -76,6 +76,11 @@ def _check_corners(corners: Tensor) -> None:
             f"boxes must be (x1, y1, x2, y2) in pixels, got {', '.join(f'{value:g}' for value in first.tolist())}; "
             'convert them in read=lambda item: (image, {"boxes": boxes, "labels": labels})'
         )
+
+
+def are_boxes(corners: Tensor) -> Tensor:
+    """Which of ``(k, 4)`` are boxes: finite, and with a width and a height."""
+    return (corners[:, 2:] > corners[:, :2]).all(1) & corners.isfinite().all(1)
 
 
 def resized_box(box: tuple[float, ...], old: Sequence[int], new: Sequence[int]) -> tuple[float, ...]:

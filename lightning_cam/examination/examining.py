@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,11 +94,7 @@ def report_on(
 ) -> Report:
     """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
     tried = tuple(for_volumes(chosen_trials(trials), probe.depth)) if probe.has_volumes else chosen_trials(trials)
-    images, _ = pictures_of(probe)
-    known_masks = probe.known_masks
-    if known_masks is not None and probe.has_volumes:
-        known_masks = as_pictures(known_masks)
-    task, has_place = probe.task, probe.task.has_place(probe.targets)
+    has_place = probe.task.has_place(probe.targets)
     values = {
         name: column.where(has_place, torch.nan)
         for name, column in _values(seen.grid_maps, probe.masks, previous).items()
@@ -117,7 +114,7 @@ def report_on(
         method_maps=seen.method_maps,
         values=values,
         learned=bool(learned),
-        trials=tuple(limited(trial, images, known_masks, probe.targets) for trial in tried),
+        trials=_limited(tried, probe),
         donors=seen.donors,
         effects=losses,
         reliances=reliances,
@@ -128,20 +125,34 @@ def report_on(
         | _worst_groups(attributes),
         model_seconds=seen.model_seconds,
         head=seen.head,
-        has_one_class=bool((probe.targets == probe.targets[0]).all()),
-        size=tuple(probe.images.shape[2:]),
-        names=probe.names,
-        classes=probe.classes,
-        targets=probe.targets,
-        probe=probe,
         is_against=isinstance(method, cams.Against),
-        mask_sources=probe.mask_sources,
-        mask_doubts=tuple(doubt.text for doubt in probe.mask_doubts),
-        labels=task.names,
-        unlearned=tuple(name for asked, name in enumerate(task.names) if asked not in learned),
-        task=task,
+        unlearned=tuple(name for asked, name in enumerate(probe.task.names) if asked not in learned),
         attributes=attributes,
+        **_facts_of(probe),
     )
+
+
+def _facts_of(probe: Probe) -> dict[str, Any]:
+    """What a report takes over from its probe."""
+    return {
+        "has_one_class": bool((probe.targets == probe.targets[0]).all()),
+        "size": tuple(probe.images.shape[2:]),
+        "names": probe.names,
+        "classes": probe.classes,
+        "targets": probe.targets,
+        "probe": probe,
+        "mask_sources": probe.mask_sources,
+        "mask_doubts": tuple(doubt.text for doubt in probe.mask_doubts),
+        "labels": probe.task.names,
+        "task": probe.task,
+    }
+
+
+def _limited(trials: Sequence[Trial], probe: Probe) -> tuple[Trial, ...]:
+    """The trials with the worst outcome that each may lead to on this probe."""
+    (images, _), masks = pictures_of(probe), probe.known_masks
+    masks = as_pictures(masks) if masks is not None and probe.has_volumes else masks
+    return tuple(limited(trial, images, masks, probe.targets) for trial in trials)
 
 
 def _of_learned(changes: Mapping[str, Tensor], probe: Probe, learned: Collection[int]) -> Mapping[str, Tensor]:

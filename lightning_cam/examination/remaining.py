@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class Remaining:
         n: How many pictures that was tried on.
 
     >>> print(Remaining(effect=0.22, before=0.45, right=0.8, right_before=1.0, chance=0.5, n=64))
-    tried on 64 pictures of the probe, without training: after this remedy the swap does 0.22 instead of 0.45
+    tried on 64 pictures of the probe, without training: after this remedy the swap costs 0.22 instead of 0.45
     """
 
     effect: float
@@ -47,11 +48,11 @@ class Remaining:
         opening = f"tried on {self.n} pictures of the probe, without training"
         if self.right < (self.right_before + self.chance) / 2:
             return (
-                f"{opening}: the model does not know pictures after this remedy, and is right on "
+                f"{opening}: pictures after this remedy are new to the model, which is right on "
                 f"{100 * self.right:.0f} % of them instead of {100 * self.right_before:.0f} %; train with the remedy, "
-                "and lightning-cam compare says what it leaves of the cue"
+                "and lightning-cam compare says what is left of the cue"
             )
-        said = f"{opening}: after this remedy the swap does {self.effect:.2f} instead of {self.before:.2f}"
+        said = f"{opening}: after this remedy the swap costs {self.effect:.2f} instead of {self.before:.2f}"
         return f"{said}; that leaves much, so look for the source too" if self.effect > self.before / 2 else said
 
 
@@ -85,7 +86,7 @@ def what_is_left(
         edited = pictures[:, 1:]
         images = chosen[part]
         treated = _treated(transform, edited, None if probe.masks is None else probe.masks[images], images.tolist())
-        if treated.shape != edited.shape:
+        if treated is None or treated.shape != edited.shape:
             return None
         logits = answers_to(model, probe, images, torch.cat([edited, treated], 1), scores, batch_size)
         own = of_own_class(view, logits, probe.targets[images])
@@ -104,15 +105,16 @@ def _transform_of(remedy: Remedy) -> Callable[..., Any] | None:
     return None if "loader" in names else names.get("transform")
 
 
-def _treated(transform: Callable[..., Any], pictures: Tensor, masks: Tensor | None, seeds: list[int]) -> Tensor:
-    """Pictures ``(n, 2, C, H, W)`` after a transform, both of a row in the same way."""
+def _treated(transform: Callable[..., Any], pictures: Tensor, masks: Tensor | None, seeds: list[int]) -> Tensor | None:
+    """Pictures ``(n, 2, C, H, W)`` after a transform, both of a row in the same way; None where it takes none such."""
     takes_mask = "mask" in inspect.signature(transform).parameters
     rows = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), suppress(TypeError, ValueError, RuntimeError):  # as of many channels
         for i, (row, seed) in enumerate(zip(pictures, seeds, strict=True)):
             mask = () if not takes_mask or masks is None else (tv_tensors.Mask(masks[i]),)
             rows.append(torch.stack([_seeded(transform, seed, picture, *mask) for picture in row]))
-    return torch.stack(rows)
+        return torch.stack(rows)
+    return None
 
 
 def _seeded(transform: Callable[..., Any], seed: int, *sample: Tensor) -> Tensor:

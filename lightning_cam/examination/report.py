@@ -12,11 +12,7 @@ from torch import Tensor
 from ..attributes import AttributeReading
 from ..attribution.heads import Head
 from ..attribution.outputs import NO_ANSWER, predicted_classes
-from ..intervention import (
-    Donors,
-    Reliance,
-    Trial,
-)
+from ..intervention import Donors, Reliance, Trial
 from ..probe import Probe
 from ..probe.task import OBJECTS, Task
 from ..spatial import upsample

@@ -41,9 +41,8 @@ class View:
         """``(n, n_classes)`` of the view, from the model's scores; see `centre_of`.
 
         Of regions these are overlaps, see `attribution.regions`, and of objects confidences, see `probe.matching`. Of
-        values these are how near a prediction is to the lower and to the upper half. A
-        prediction may lie beyond the mean of a half, by one more way at most: a broken one must not outweigh all
-        others.
+        values these are how near a prediction is to the lower and to the upper half. A prediction may lie beyond the
+        mean of a half, by one more way at most: a broken one must not outweigh all others.
         """
         scores = logits[:, self.columns]
         if self.task.is_of_part:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..datasets.attributes import check_sources, values_at
 from ..datasets.labels import UNKNOWN
 from ..datasets.normalization import ROUNDING
+from ..datasets.objects import are_boxes
 from ..datasets.questions import as_marks
 from ..datasets.regions import IGNORED, largest_region, of_regions
 from .names import distinct, tag
@@ -119,7 +120,7 @@ def checked_boxes(boxes: Tensor, n_images: int) -> Tensor:
         form = tuple(boxes.shape) if isinstance(boxes, Tensor) else type(boxes).__name__
         raise ValueError(f"boxes must be a tensor ({n_images}, 4) with one box for each image, got {form}")
     corners = _owned(boxes, torch.float32)
-    is_box = (corners[:, 2:] > corners[:, :2]).all(1) & corners.isfinite().all(1)
+    is_box = are_boxes(corners)
     if not is_box.all():
         position = int((~is_box).nonzero()[0])
         raise ValueError(f"boxes must be x1, y1, x2, y2, but image {position} has {corners[position].tolist()}")

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..datasets.normalization import as_written, from_written
 from ..datasets.pictures import said_of
 from ..maskers.reviewed import reviewed_of
+from ..spatial import VOLUME_AXES
 from . import storage
 from .answers import Answers
 from .checks import (
@@ -35,7 +36,6 @@ from .matching import Matching
 from .rest import Rest, as_array, checked_rest, numbered
 from .task import Task
 
-VOLUME_AXES = 5
 SomeProbe = TypeVar("SomeProbe", bound="Record")
 _ARRAYS = ("images", "targets", "masks", "labels", "values", "regions", "boxes")
 

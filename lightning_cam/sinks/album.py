@@ -120,11 +120,11 @@ class Album:
         *,
         alert: bool,
         reviewable: Probe | None = None,
-        untrusted: Sequence[str] = (),
+        untrusted: Sequence[str] | None = None,
     ) -> None:
         """Queues the last page, which is never dropped.
 
-        ``reviewable`` is a probe to keep for a review of its masks, ``untrusted`` are as on a `Page`.
+        ``reviewable`` is a probe to keep for a review of its masks. ``untrusted`` are as on a `Page`, None if unknown.
         """
         frames, units, report = tuple(self._frames), tuple(self._units), self._last
 
@@ -134,8 +134,9 @@ class Album:
             shown = None if mistakes is None else mistakes.shown(is_against=is_against)
             figures = self._last_figures(units, report)
             films = {} if report is None else films_of(report, self._shown, end=self._end or ENDS[-1])
-            names = tuple(printable(self._names.get(name, name)) for name in untrusted)
-            page = replace(page, figures=figures, films=films, untrusted=names)
+            names = tuple(printable(self._names.get(name, name)) for name in untrusted or ())
+            facts = {} if report is None else {"random weights": _compared(untrusted)}
+            page = replace(page, figures=figures, films=films, untrusted=names, facts=facts)
             return replace(page, mistakes=shown, reviewable=reviewable)
 
         step, epoch = history[-1].step, history[-1].epoch
@@ -162,7 +163,9 @@ class Album:
         def signed() -> Page:
             images = None if report is None else PerImage.of(report, self._probe, self._glances)
             page = replace(self._drawn(draw, bare), run=self._run, probe=self._fingerprint, audit=self._audit)
-            return replace(page, is_final=is_final, images=images, facts=facts_of(self._probe, report))
+            return replace(
+                page, is_final=is_final, images=images, facts={**facts_of(self._probe, report), **page.facts}
+            )
 
         return signed
 
@@ -184,3 +187,10 @@ class Album:
         dropped, failures = self._worker.dropped, dict.fromkeys([*self._undrawn, *self._worker.failures])
         slow = [f"pictures of {dropped} checks were dropped, drawing was too slow"] if dropped else []
         return [*slow, *(f"pictures could not be kept ({failure!r})" for failure in failures)]
+
+
+def _compared(untrusted: Sequence[str] | None) -> str:
+    """Whether maps stay the same with random weights, as a fact for people."""
+    if untrusted is None:
+        return "maps were not compared with those of random weights"
+    return f"{len(untrusted) or 'no'} map{'s' * (len(untrusted) != 1)} stayed the same under them"

@@ -126,7 +126,7 @@ class Gallery:
         *,
         alert: bool,
         reviewable: Probe | None,
-        untrusted: Sequence[str] = (),
+        untrusted: Sequence[str] | None = None,
     ) -> None:
         """Queues the last page."""
         if self._album is not None:

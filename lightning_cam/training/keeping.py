@@ -77,7 +77,7 @@ class Keeping:
         mistakes: SurestMistakes | None = None
         with self._failures.surviving("the mistakes of the validation"):
             mistakes = self._surest(observer, module, probe)
-        untrusted = self._untrusted(observer, module, probe) if doubts_maps else ()
+        untrusted = self._untrusted(observer, module, probe) if doubts_maps else None
         if not self._gallery.is_open or report is None:
             return False
         reviewable = probe if self._options.log_images and is_reviewable(probe, self._options.limits) else None
@@ -93,19 +93,18 @@ class Keeping:
             print(f"\n{words}")  # noqa: T201 - once a fit
         return self._options.verbose
 
-    def _untrusted(self, observer: Observer, module: Any, probe: Probe) -> tuple[str, ...]:
-        """Names of the images whose maps do not depend on the weights; all processes have to call this."""
+    def _untrusted(self, observer: Observer, module: Any, probe: Probe) -> tuple[str, ...] | None:
+        """Names of the images whose maps do not depend on the weights; None where that is not known. All call this."""
         n_weights = sum(parameter.numel() for parameter in module.parameters())
         if not self._options.log_images or n_weights > MOST_WEIGHTS:
-            return ()
-        shown = probe.select(shown_probes(probe.targets, MOST_PROBES).tolist())
-        return tuple(compress(shown.names, observer.untrusted(module, shown).tolist()))
+            return None
+        rows = shown_probes(probe.targets, MOST_PROBES)
+        stay = observer.untrusted(module, probe, rows)
+        return None if stay is None else tuple(compress((probe.names[i] for i in rows.tolist()), stay.tolist()))
 
     def _surest(self, observer: Observer, module: Any, probe: Probe) -> SurestMistakes | None:
         """The surest mistakes on all validation images, in the first process; all have to call this."""
-        if (
-            probe.task.kind != CLASSES
-        ):  # of several labels an image has several answers, and of values none is a mistake
+        if probe.task.kind != CLASSES:  # of several labels an image has several answers, of values none is a mistake
             return None
         gathered = self._mistakes.gathered()
         if gathered is None or not gathered.goes_with(observer.logged):

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as vision
 from ..datasets.items import Size
 from ..datasets.normalization import Normalize
 from ..probe.drawn import Preprocess
+from ..spatial import VOLUME_AXES
 
 Resize: TypeAlias = Literal["none", "crop", "bilinear", "bilinear, no antialias", "bicubic", "nearest", "short side"]
 Scale: TypeAlias = Literal["none", "image", "channel", "image range", "channel range"]
@@ -53,7 +54,7 @@ class Step:
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """The model input of ``pixels``; slices of volumes lie one below another meanwhile."""
-        if pixels.ndim == _VOLUME_AXES:
+        if pixels.ndim == VOLUME_AXES:
             flat = self(pixels.flatten(2, 3))
             return flat.reshape(*flat.shape[:2], *pixels.shape[2:])
         scaled = _scaled(_resized(pixels, self.size, self.resize), self.scale)
@@ -83,7 +84,7 @@ class Step:
 
 def explain(pixels: Tensor, inputs: Tensor) -> Step | None:
     """The step from ``pixels (n, C, H, W)`` to ``inputs`` of the same images, None where none explains them."""
-    if pixels.ndim == inputs.ndim == _VOLUME_AXES and pixels.shape[2:] == inputs.shape[2:]:
+    if pixels.ndim == inputs.ndim == VOLUME_AXES and pixels.shape[2:] == inputs.shape[2:]:
         return explain(pixels.flatten(2, 3), inputs.flatten(2, 3))
     channels_last = _is_channels_last(inputs)
     arrived = (inputs.movedim(-1, 1) if channels_last else inputs).detach().double().cpu()
@@ -156,7 +157,6 @@ def unexplained(inputs: Tensor, arrived: Tensor) -> float:
     return difference / spread if spread > 0 else (0.0 if difference == 0 else float("inf"))
 
 
-_VOLUME_AXES = 5
 _SCALES: tuple[Scale, ...] = ("none", "image", "channel", "image range", "channel range")
 
 

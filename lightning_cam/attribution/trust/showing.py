@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ...probe import Probe
-from ...spatial import upsample
+from ...spatial import to_unit, upsample
 from ..measures import is_constant, is_finite
 from ..subject import ScoresOf, looking
 from .explaining import check_maps, own_chance
@@ -58,9 +58,8 @@ def average_drop(
     """
     check_maps(maps, probe)
     stretched = upsample(maps.detach().cpu().float(), (probe.images.shape[-2], probe.images.shape[-1]))
-    low, high = stretched.amin((1, 2), keepdim=True), stretched.amax((1, 2), keepdim=True)
     shows = is_finite(stretched) & ~is_constant(stretched)
-    kept = ((stretched - low) / (high - low)).where(shows[:, None, None], 0.0)
+    kept = to_unit(stretched).where(shows[:, None, None], 0.0)
     with looking(model, probe, None, forward, batch_size) as subject:
         images = (probe.images, probe.images * kept[:, None].to(probe.images))
         before, after = (own_chance(probe, subject.logits(probe.prepare(each)).cpu()) for each in images)
