@@ -34,7 +34,7 @@ from .doubts import Doubt, doubts, warn_of
 from .drawn import Preprocess
 from .matching import Matching
 from .rest import Rest, as_array, checked_rest, numbered
-from .task import Task
+from .task import OBJECTS, REGIONS, Task
 
 SomeProbe = TypeVar("SomeProbe", bound="Record")
 _ARRAYS = ("images", "targets", "masks", "labels", "values", "regions", "boxes")
@@ -114,7 +114,8 @@ class Record:
         known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
         beside = "" if self.rest is None else f", rest: {', '.join(self.rest)}"
         noun = "volumes" if self.has_volumes else "images"
-        return f"Probe({len(self)} {noun} {size}, {self.n_scores} {self.task.noun}, masks: {sources}{known}{beside})"
+        n = len(set(self.targets.tolist())) if self.task.kind in (REGIONS, OBJECTS) else self.n_scores  # not the background
+        return f"Probe({len(self)} {noun} {size}, {n} {self.task.noun}, masks: {sources}{known}{beside})"
 
     @property
     def has_volumes(self) -> bool:
