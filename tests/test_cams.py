@@ -8,17 +8,9 @@ import torch
 from torch import Tensor
 
 from house import reference_cams as reference
+from house.methods import GRADIENT_METHODS as METHODS
 from lightning_cam.attribution import cams
 
-METHODS = [
-    cams.cam,
-    cams.grad_cam,
-    cams.grad_cam_plus_plus,
-    cams.hires_cam,
-    cams.layer_cam,
-    cams.xgrad_cam,
-    cams.eigen_cam,
-]
 every_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
 
 

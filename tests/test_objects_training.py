@@ -14,7 +14,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from house.faulty import same
 from house.tasks import pair
-from house.trainings import trainer
+from house.trainings import assert_judged, trainer
 from lightning_cam import CAMCallback
 
 TRIALS = ["background", "border", "position"]
@@ -116,9 +116,7 @@ def test_a_training_that_tells_objects_by_their_backgrounds_is_found(cue: float,
     callback = CAMCallback(trials=TRIALS, every_n_epochs=2, max_overhead=100)
     fitted(tmp_path, callback, cue=cue)
 
-    assert callback.verdict is not None
-    assert callback.verdict.outcome == outcome, callback.verdict.reason
-    assert {finding.cue for finding in callback.verdict.findings} >= ({"background"} if cue else set())
+    assert_judged(callback, outcome, "background" if cue else "")
     assert (tmp_path / "cam_report" / "report.html").exists()
 
 

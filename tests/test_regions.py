@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision import tv_tensors
 
 from house.faulty import same
-from house.trainings import trainer
+from house.trainings import assert_judged, trainer
 from lightning_cam import CAMCallback, Probe, examine, judge
 from lightning_cam.attribution import cams
 from lightning_cam.attribution.heads import class_scores
@@ -361,9 +361,7 @@ def test_a_training_that_tells_classes_by_their_backgrounds_is_found(cue: float,
     callback = CAMCallback(trials=TRIALS, every_n_epochs=3, max_overhead=100)
     fitted(tmp_path, callback, cue=cue)
 
-    assert callback.verdict is not None
-    assert callback.verdict.outcome == outcome, callback.verdict.reason
-    assert {finding.cue for finding in callback.verdict.findings} >= ({"background"} if cue else set())
+    assert_judged(callback, outcome, "background" if cue else "")
     assert (tmp_path / "cam_report" / "report.html").exists()
 
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from house import reference_cams
+from house.methods import GRADIENT_METHODS as METHODS
 from house.models import fixed
+from house.tasks import Listed
 from lightning_cam import Probe, examine, features, pixels
 from lightning_cam.attribution import asking, cams, engine, measures, targets
 from lightning_cam.attribution.layer_search import find_layer
@@ -28,15 +30,6 @@ from lightning_cam.sinks.slices import in_slices, pictured
 from lightning_cam.spatial import area_average, at_cell_centres, border_ring, largest_component, mask_boxes, upsample
 
 N_CLASSES = 3
-METHODS = [
-    cams.cam,
-    cams.grad_cam,
-    cams.grad_cam_plus_plus,
-    cams.hires_cam,
-    cams.layer_cam,
-    cams.xgrad_cam,
-    cams.eigen_cam,
-]
 
 
 class Net3d(nn.Module):
@@ -325,19 +318,6 @@ def test_a_report_has_maps_and_measures_of_volumes(net: nn.Module) -> None:
 # ---- reading a data set ----------------------------------------------------------------------------------------------
 
 
-class Items:
-    """A data set of items."""
-
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index]
-
-
 def test_dicts_as_monai_gives_them_become_a_probe() -> None:
     class MetaTensor(Tensor):
         """As MONAI's: a tensor that knows where it comes from."""
@@ -348,7 +328,7 @@ def test_dicts_as_monai_gives_them_become_a_probe() -> None:
         {"image": v.as_subclass(MetaTensor), "label": i % 2, "mask": m[None].float()} for i, (v, m) in enumerate(pairs)
     ]
 
-    probe = Probe.from_dataset(Items(items))
+    probe = Probe.from_dataset(Listed(items))
 
     order = torch.tensor([int(name.split("_")[1]) for name in probe.names])
     assert type(probe.images) is Tensor
@@ -360,7 +340,7 @@ def test_dicts_as_monai_gives_them_become_a_probe() -> None:
 def test_videos_whose_frames_come_first_are_given_back_in_their_order() -> None:
     clips = torch.rand(4, 6, 3, 8, 10, generator=torch.Generator().manual_seed(0))
 
-    probe = Probe.from_dataset(Items([(clip, i % 2) for i, clip in enumerate(clips)]))
+    probe = Probe.from_dataset(Listed([(clip, i % 2) for i, clip in enumerate(clips)]))
 
     order = [int(name.split("_")[1]) for name in probe.names]
     assert probe.images.shape == (4, 3, 6, 8, 10)
@@ -371,18 +351,18 @@ def test_values_of_volumes_are_stretched_to_pixels_and_given_back() -> None:
     scans = 400 * volumes(4) - 100  # Hounsfield units
 
     with pytest.warns(UserWarning, match="stretched"):
-        probe = Probe.from_dataset(Items([(scan, i % 2) for i, scan in enumerate(scans)]))
+        probe = Probe.from_dataset(Listed([(scan, i % 2) for i, scan in enumerate(scans)]))
 
     order = [int(name.split("_")[1]) for name in probe.names]
     torch.testing.assert_close(probe.inputs(), scans[order], rtol=1e-4, atol=1e-2)
 
 
 def test_slices_are_resized_and_depths_are_not() -> None:
-    probe = Probe.from_dataset(Items([(volume, i % 2) for i, volume in enumerate(volumes(4))]), size=(4, 5))
+    probe = Probe.from_dataset(Listed([(volume, i % 2) for i, volume in enumerate(volumes(4))]), size=(4, 5))
 
     assert probe.images.shape == (4, 1, 6, 4, 5)
     with pytest.raises(ValueError, match=r"volumes must have one depth, got \[5, 6\]"):
-        Probe.from_dataset(Items([(volumes(1)[0], 0), (volumes(1)[0, :, 1:], 1)]))
+        Probe.from_dataset(Listed([(volumes(1)[0], 0), (volumes(1)[0, :, 1:], 1)]))
 
 
 # ---- swaps -----------------------------------------------------------------------------------------------------------

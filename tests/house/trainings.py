@@ -111,3 +111,10 @@ def moody(good_calls: int) -> Net:
             return super().forward(images)
 
     return Moody()
+
+
+def assert_judged(callback: CAMCallback, outcome: str, cue: str) -> None:
+    """That a fit ended with this outcome, by this cue among others; empty without a finding."""
+    assert callback.verdict is not None
+    assert callback.verdict.outcome == outcome, callback.verdict.reason
+    assert {finding.cue for finding in callback.verdict.findings} >= ({cue} - {""})
