@@ -221,6 +221,24 @@ def test_the_coarsest_layer_with_four_cells_a_box_is_looked_at() -> None:
     assert framed_layer(model, torch.zeros(1, 3, 64, 64), model["backbone"], boxes / 100).layers == ["backbone.0"]
 
 
+class Halving(nn.Module):
+    """As a ResNet's block: its first layer still has the grid of the block before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same, self.halved = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 3, 2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.halved(self.same(images))
+
+
+def test_a_block_is_looked_at_and_no_branch_inside_the_next_one() -> None:
+    model = nn.ModuleDict({"backbone": nn.Sequential(Halving(), Halving())})
+    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.25]])
+
+    assert framed_layer(model, torch.zeros(1, 3, 32, 32), model["backbone"], boxes).layers == ["backbone.0"]
+
+
 def test_what_a_detector_pads_is_cut_off_its_maps() -> None:
     maps = torch.zeros(1, 8, 8)
     maps[:, 5, 2] = 1.0

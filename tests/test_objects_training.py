@@ -16,6 +16,7 @@ from house.faulty import same
 from house.tasks import pair
 from house.trainings import assert_judged, trainer
 from lightning_cam import CAMCallback
+from lightning_cam.training.likeness import of_any_size, overlaps
 
 TRIALS = ["background", "border", "position"]
 SIDE = 48
@@ -118,6 +119,14 @@ def test_a_training_that_tells_objects_by_their_backgrounds_is_found(cue: float,
 
     assert_judged(callback, outcome, "background" if cue else "")
     assert (tmp_path / "cam_report" / "report.html").exists()
+
+
+def test_pictures_of_another_size_may_be_of_one_data_set_and_of_another_range_not() -> None:
+    found, expected = torch.rand(4, 3, 20, 24), torch.rand(4, 3, 32, 32)
+
+    assert of_any_size(overlaps, found, expected)
+    assert not of_any_size(overlaps, 255 * found, expected)
+    assert not overlaps(found, expected)
 
 
 @pytest.mark.slow

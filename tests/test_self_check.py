@@ -21,6 +21,7 @@ from lightning_cam import CAMCallback
 from lightning_cam.attribution import engine, self_check
 from lightning_cam.attribution.self_check import TouchedError, self_checked
 from lightning_cam.sinks.memory import MemorySink
+from lightning_cam.training.observer import Observer
 
 HIDDEN = np.random.default_rng(0)
 HUMS = [np.random.default_rng(1)]
@@ -302,6 +303,19 @@ def test_the_callback_switches_itself_off_and_the_training_is_the_same(
     assert len(callback.history) == n_readings
     assert all(map(torch.equal, with_callback, without))
     assert state_with == state_without
+
+
+def test_once_it_is_off_the_model_is_asked_nothing_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for name in ("try_remedies", "untrusted"):
+        monkeypatch.setattr(Observer, name, lambda *_, name=name: asked.append(name))
+
+    with pytest.warns(UserWarning, match="switched off for this fit"):
+        trained(WritingFromTheSecondEpochOn, tmp_path, CAMCallback(probe(), sinks=[MemorySink()]))
+
+    assert asked == []
+    trained(Module, tmp_path, CAMCallback(probe(), sinks=[MemorySink()]))
+    assert asked == ["try_remedies", "untrusted"]
 
 
 def test_the_first_look_of_each_kind_is_verified_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,18 @@
 """A cue that a part of the images shows to do no harm stops there; all others are swapped on all images."""
 
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import Tensor
 
 from house.bright_and_dark import CORNER, MIDDLE, Reader, probe
-from lightning_cam import Probe, examine, judge
+from lightning_cam import Probe, cams, examine, judge
 from lightning_cam.intervention import STANDARD, Trial, first_part
 from lightning_cam.intervention.effects import APART, DECISION, PROBABILITY
 from lightning_cam.intervention.settling import is_harmless
+from lightning_cam.training import observer
+from lightning_cam.training.failures import Failures
 
 N = 96
 TARGETS = torch.arange(N) % 2
@@ -49,6 +53,20 @@ def test_where_masks_may_hide_background_all_images_are_asked() -> None:
     loose = Probe(looked_at.images, looked_at.targets, masks=looked_at.masks, mask_sources=["box"] * N)
 
     assert asked(loose, MIDDLE)["background"] == N
+
+
+@pytest.mark.parametrize(("n_processes", "stops"), [(1, True), (2, False)])
+def test_in_company_all_images_are_asked(n_processes: int, stops: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(observer, "n_ranks", lambda: n_processes)
+    monkeypatch.setattr(observer, "look", lambda *_, until_settled, **__: seen.append(until_settled))
+    watching = observer.Observer(
+        layer="conv", method=cams.grad_cam, forward=None, batch_size=8, limits={}, failures=Failures(raises=False)
+    )
+    with suppress(Exception):  # a look that gives nothing
+        watching.check(Reader(MIDDLE), probe(n=16), (), judges=False, lets_through=lambda _: False)
+
+    assert seen == [stops]
 
 
 def test_effects_of_the_first_part_are_those_of_a_look_at_all() -> None:

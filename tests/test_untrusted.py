@@ -63,6 +63,25 @@ def test_a_map_that_knows_nothing_of_the_model_is_found_and_the_weights_are_thei
     assert model.training
 
 
+@pytest.mark.parametrize(("sign", "seeds"), [(1, [0, 1, 2]), (-1, [0])], ids=["stays", "is turned round"])
+def test_more_than_one_draw_is_made_only_where_a_map_stays(
+    sign: int, seeds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def look(watching: Observer, _model: nn.Module, _probe: Probe, seed: int) -> Any:
+        drawn.append(seed)
+        assert watching.report is not None
+        return replace(watching.report, grid_maps=sign * watching.report.grid_maps)
+
+    monkeypatch.setattr(Observer, "_randomly_mapped", look)
+    stays = untrusted(ramp, models.fixed(models.Net), probe_of(2))
+
+    assert stays is not None
+    assert stays.tolist() == [sign == 1] * 2
+    assert drawn == seeds
+
+
 class Fragile(nn.Module):
     """Raises once its weights are others."""
 

@@ -793,6 +793,29 @@ def test_where_some_images_were_left_out_the_way_to_all_is_said() -> None:
     assert as_options(reason).endswith("relies on border")  # the command does not send to itself
 
 
+@pytest.mark.parametrize("kind", ["labels", "regions", "values"])
+def test_no_command_is_named_for_targets_that_class_folders_cannot_hold(kind: str) -> None:
+    effects = torch.full((8,), math.nan)
+    effects[:3] = 0.0
+    of_kind = replace(reliance("border", 0.0, -0.5, 0.5), kind=kind)
+    some = replace(report(of_kind), effects={"border": effects}, logits=torch.zeros(8, 2))
+
+    reason = judge(some).reason
+
+    assert "lightning-cam examine" not in reason
+    assert "max_overhead=1" in reason
+
+
+def test_a_cue_that_few_images_have_is_not_said_to_need_fewer_than_there_are() -> None:
+    of_few = replace(reliance("resolution", 0.0, -0.2, 0.2), n=12, needed_n=36.0)
+    every = replace(report(of_few), effects={"resolution": torch.zeros(64)}, logits=torch.zeros(64, 2))
+
+    reason = judge(every).reason
+
+    assert reason.startswith("the resolution was swapped on 12 of the 64 probe images alone, too few to rule out")
+    assert "would be enough" not in reason
+
+
 # guessed masks
 
 
