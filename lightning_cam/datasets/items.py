@@ -34,7 +34,8 @@ _NO_IMAGE = ("add a dimension if it is one", "a volume or a video has four axes,
 _VOLUME = VOLUME_AXES - 1  # of a single one
 _PAIR = (
     "to look at the first, pass read=lambda item: {'image': item[0][0], 'label': item[1], 'rest': {'other': "
-    "item[0][1]}} and forward=lambda module, images, rest: class_scores"
+    "item[0][1]}} and forward=lambda module, images, rest: module(images, rest['other']); of two views of one picture, "
+    "as for SimCLR, pass a probe with classes and forward=Similarity(lambda module, images: embedding)"
 )
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}

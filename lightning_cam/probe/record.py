@@ -114,9 +114,8 @@ class Record:
         known = f", attributes: {', '.join(self.attributes)}" if self.attributes else ""
         beside = "" if self.rest is None else f", rest: {', '.join(self.rest)}"
         noun = "volumes" if self.has_volumes else "images"
-        n = (
-            len(set(self.targets.tolist())) if self.task.kind in (REGIONS, OBJECTS) else self.n_scores
-        )  # not the background
+        has_background = self.task.kind in (REGIONS, OBJECTS)  # among the scores, and never asked for
+        n = len(set(self.targets.tolist())) if has_background else self.n_scores
         return f"Probe({len(self)} {noun} {size}, {n} {self.task.noun}, masks: {sources}{known}{beside})"
 
     @property
