@@ -16,7 +16,7 @@ from house.pages import bad_news
 from house.shortcut import CLASSES, trained_on_frames
 from house.trainings import Net, probe
 from lightning_cam import examine
-from lightning_cam.sinks import FolderSink, folder
+from lightning_cam.sinks import FolderSink, verdict_file
 from lightning_cam.sinks.per_image import MOST_LETTERS, PerImage, glances, looks_the_same
 from lightning_cam.sinks.reading_back import newest
 
@@ -92,7 +92,7 @@ def test_long_names_stay_apart() -> None:
 
 
 def test_too_many_images_are_not_kept_and_the_verdict_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "MOST_BYTES_OF_IMAGES", 1000)
+    monkeypatch.setattr(verdict_file, "MOST_BYTES_OF_IMAGES", 1000)
     few, many = (replace(bad_news(1), images=kept(n, border=[0.5] * n)) for n in (4, 40))
     FolderSink(tmp_path / "few").write(few)
     FolderSink(tmp_path / "many").write(many)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from house.pages import check, picture
 from house.shortcut import BORDER, Framed, framed, framed_probe
 from lightning_cam import CAMCallback, Probe
-from lightning_cam.sinks import FolderSink, Page, folder
+from lightning_cam.sinks import FolderSink, Page, disk, folder
 from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.page import Run
 from lightning_cam.sinks.places import free_place, place_of
@@ -90,7 +90,7 @@ def test_a_file_that_the_user_makes_while_it_trains_stays(tmp_path: Path, name: 
 def test_a_picture_in_a_folder_that_the_user_made_stays(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path)
     sink.write(check(3, "a"))
-    own = tmp_path / "step_00000004" / f"{folder.safe_name('a')}.png"
+    own = tmp_path / "step_00000004" / f"{disk.safe_name('a')}.png"
     own.parent.mkdir()
     own.write_text("mine")
     with pytest.warns(UserWarning, match=MOVED):

@@ -31,7 +31,7 @@ from house.shortcut import BORDER, Framed, framed, framed_probe
 from lightning_cam import CAMCallback, Probe, audit_dataset, cli
 from lightning_cam.cues import remedy_for
 from lightning_cam.probe import storage
-from lightning_cam.sinks import FolderSink, folder, wording
+from lightning_cam.sinks import FolderSink, disk, wording
 from lightning_cam.sinks.history import read_history
 from lightning_cam.sinks.reading_back import newest, report_lines
 from lightning_cam.verdict import ShortcutError, Verdict
@@ -541,7 +541,7 @@ def test_no_name_leads_out_of_its_folder(left: Left) -> None:
     assert all(path.is_relative_to(left.root) for path in paths)
     assert {path.name for path in left.report.iterdir()} == {
         "evolution.png", "history.jsonl", "map_groups.png", "report.html", "run.json", "summary.md", "verdict.json",
-        f"evidence_{folder.safe_name(CUE)}.png",
+        f"evidence_{disk.safe_name(CUE)}.png",
         *(path.name for path in left.report.glob("step_????????")),
     }  # fmt: skip
     assert all(len(list(step.iterdir())) == 2 for step in left.report.glob("step_*"))

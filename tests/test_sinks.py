@@ -57,7 +57,7 @@ from lightning_cam.sinks import (
     Page,
     TensorBoardSink,
     WandbSink,
-    folder,
+    disk,
     headings,
     wording,
 )
@@ -420,8 +420,8 @@ def test_a_folder_keeps_pictures_strip_and_text(tmp_path: Path) -> None:
     assert names == [
         "evolution.png",
         "run.json",
-        f"step_00000012/{folder.safe_name('a')}.png",
-        f"step_00000012/{folder.safe_name('b')}.png",
+        f"step_00000012/{disk.safe_name('a')}.png",
+        f"step_00000012/{disk.safe_name('b')}.png",
         "summary.md",
     ]
     np.testing.assert_array_equal(pixels(root / names[2]), picture(12))
@@ -506,21 +506,21 @@ def test_no_name_leaves_the_folder(tmp_path: Path, name: str) -> None:
 def test_different_names_are_different_files() -> None:
     names = [*NASTY, "a b", "a_b", "A_b", "x" * 501, "\u00e9t\u00e9", "\u00c9t\u00e9", "金毛寻回犬" * 101]
 
-    stored = {unicodedata.normalize("NFD", folder.safe_name(name)).casefold() for name in names}
+    stored = {unicodedata.normalize("NFD", disk.safe_name(name)).casefold() for name in names}
     assert len(stored) == len(names)
 
 
 @pytest.mark.parametrize("name", ["金毛寻回犬", "골든_리트리버", "Собака", "كلب", "कुत्ता", "Käfer"])
 def test_a_file_name_keeps_the_letters_of_every_script(name: str) -> None:
-    assert folder.safe_name(name).startswith(f"{name}-")
-    assert folder.safe_name(unicodedata.normalize("NFD", name)).startswith(f"{name}-")
+    assert disk.safe_name(name).startswith(f"{name}-")
+    assert disk.safe_name(unicodedata.normalize("NFD", name)).startswith(f"{name}-")
     assert tag(unicodedata.normalize("NFD", name), 3) == f"{name}_3"
 
 
 def test_a_file_name_has_only_letters_that_the_file_system_can_write(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
 
-    assert folder.safe_name("狗 dog").startswith("dog-")
+    assert disk.safe_name("狗 dog").startswith("dog-")
 
 
 def test_a_file_is_put_in_place_only_when_it_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -726,8 +726,8 @@ def test_a_folder_keeps_the_evidence_of_each_cue(tmp_path: Path) -> None:
     kept = {path.name: pixels(path) for path in tmp_path.glob("evidence_*.png")}
 
     assert len(kept) == 2
-    np.testing.assert_array_equal(kept[f"evidence_{folder.safe_name('border')}.png"], picture(9))
-    np.testing.assert_array_equal(kept[f"evidence_{folder.safe_name('../a/b')}.png"], picture(8))
+    np.testing.assert_array_equal(kept[f"evidence_{disk.safe_name('border')}.png"], picture(9))
+    np.testing.assert_array_equal(kept[f"evidence_{disk.safe_name('../a/b')}.png"], picture(8))
 
 
 def test_tensorboard_shows_evidence_and_says_bad_news(tmp_path: Path, writer: SummaryWriter) -> None:

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ..probe.storage import is_saved
-from ..sinks.folder import VERDICT
 from ..sinks.places import PROBE, RUN, read_owner
 from ..sinks.reading_back import newest
+from ..sinks.verdict_file import VERDICT
 
 
 def place_of_pictures(folder: Path) -> Path:

@@ -7,7 +7,6 @@ from .. import front
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
-from .folder import versions
 from .methods import methods_figure
 from .page import Page
 from .page_words import verdict_entry
@@ -15,6 +14,7 @@ from .pages import evidence_picture, facts_of, in_numbers, portraits_of, shown_p
 from .report_page import ONE_LOOK, RunPage
 from .slices import pictured
 from .snapshot import MOST_PROBES
+from .verdict_file import versions
 
 PREFIX = "cam"
 UNASKED = "No pictures with the swapped cue were given to this page; see Report.to_html(evidence=...)."

@@ -1,38 +1,25 @@
 """Keeps pages in a folder: pictures, the series of scalars, the summary. Needs no logger."""
 
-import errno
-import hashlib
-import importlib.metadata
-import json
 import os
-import shutil
 import sys
-import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ..notices import LightningCAMWarning, warn
-from ..text import error_text, words
-from ..verdict import Verdict
+from ..text import error_text
+from .disk import require_space, safe_name
 from .history import HISTORY, History
 from .page import Page, Run, png
 from .places import PROBE, create, free_place, local_folder, place_of, read_owner, write_owner, write_whole
 from .report_page import RunPage, read_back
+from .verdict_file import VERDICT, verdict_file, versions
 from .wording import summary
 
-VERDICT = "verdict.json"
 REPORT = "report.html"
 STRIP_SAYS = "Where the model looks, over time"
-MOST_BYTES_OF_NAME = 90  # with what is put before and behind it 135; encrypted home folders (eCryptfs) allow 143
 MOST_BYTES_OF_REPORT = 20_000_000  # it has some MB; a larger one is not ours
-MOST_BYTES_OF_IMAGES = 5_000_000  # in a verdict: half of what is read back. 128 images with ten cues take 30 kB
-MIN_FREE = 500_000_000  # bytes that pictures leave on the disk: the next checkpoint matters more
 
 
 class FolderSink:
@@ -114,7 +101,7 @@ class _RunFolder:
         owner = read_owner(self.root)
         if owner is None or owner.run != page.run.name:
             raise FileExistsError(f"'{self.root}' is not of this run any more")
-        files = _verdict_file(page)
+        files = verdict_file(page)
         lost: dict[str, Exception] = {}
         if not self._is_nearly_full():
             for what, made in (
@@ -195,10 +182,6 @@ class _RunFolder:
         (create if name in new else write_whole)(path, data)
 
 
-def _verdict_file(page: Page) -> dict[str, bytes]:
-    return {} if page.verdict is None else {VERDICT: _verdict_text(page, page.verdict).encode()}
-
-
 def _pictures(page: Page) -> dict[str, bytes]:
     """What a page is as files, without the verdict and its line of the series."""
     files = {}
@@ -236,75 +219,3 @@ def _say(text: str) -> None:
         warn(text)
     except LightningCAMWarning:
         print(f"lightning_cam: {text}", file=sys.stderr)  # noqa: T201 - the only way left to say it
-
-
-def safe_name(name: str) -> str:
-    """A file name without its ending that stays in its folder and on every file system; different names stay different.
-
-    Letters of every script are kept. The digest tells names apart that a file system takes for the same, because of
-    capitals or of how accents are stored; with it no name is a reserved one.
-
-    >>> safe_name("../../etc/passwd"), safe_name("狗")
-    ('etc_passwd-3754d6cb3a', '狗-cecd675a4c')
-    """
-    letters = words(name).encode(sys.getfilesystemencoding(), "ignore")[:MOST_BYTES_OF_NAME]
-    readable = letters.decode(sys.getfilesystemencoding(), "ignore").lstrip("-_")[:40]
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"{readable or 'probe'}-{digest}"
-
-
-def require_space(folder: Path) -> None:
-    """Raises an OSError while there is still room: a full disk would fail the training's own writes as well."""
-    if folder.exists() and shutil.disk_usage(folder).free < MIN_FREE:  # a remote folder does not exist here
-        raise OSError(f"less than {MIN_FREE // 10**6} MB free at {folder}, no room for pictures")
-
-
-def require_room(folder: Path, n_bytes: int, *, behind: int = 0) -> None:
-    """Raises an OSError if ``n_bytes`` cannot be written behind the first ``behind`` bytes of a file in ``folder``.
-
-    Free space does not tell: a quota, or a limit on the size of files, may be nearer. So room is taken and given back,
-    where the system can do so without writing.
-    """
-    if not hasattr(os, "posix_fallocate") or not folder.exists():  # macOS, Windows; a remote folder
-        return
-    with tempfile.TemporaryFile(dir=folder) as file:
-        try:
-            os.posix_fallocate(file.fileno(), behind, n_bytes)
-        except OSError as error:
-            if error.errno in (errno.EFBIG, errno.ENOSPC, errno.EDQUOT):  # others: this file system cannot tell
-                raise
-
-
-def _verdict_entry(page: Page, verdict: Verdict) -> dict[str, Any]:
-    """A verdict with what it is worth: of which run and probe, made when and with what, whether the fit had ended."""
-    return {
-        "final": page.is_final,
-        "run": page.run.name,
-        "probe": page.probe,
-        "written": time.time(),
-        "versions": versions(),
-        "step": page.step,
-        "epoch": page.epoch,
-        **verdict.as_json(),
-        "tested": list(verdict.tested),
-        "untested": list(verdict.untested),
-    }
-
-
-def _verdict_text(page: Page, verdict: Verdict) -> str:
-    """The images come last, in one line, so that a person can read the rest; they stay out where they are too many."""
-    text = json.dumps(_verdict_entry(page, verdict), indent=1, allow_nan=False)
-    images = "" if page.images is None else json.dumps(page.images.as_json(), allow_nan=False)
-    return f'{text[:-2]},\n "images": {images}\n}}' if 0 < len(images) < MOST_BYTES_OF_IMAGES else text
-
-
-def versions() -> dict[str, str]:
-    """What a run was made with."""
-    return {"lightning_cam": _installed_version(), "torch": str(torch.__version__)}
-
-
-def _installed_version() -> str:
-    try:
-        return importlib.metadata.version("lightning-cam")
-    except importlib.metadata.PackageNotFoundError:  # run from a folder of sources
-        return "unknown"

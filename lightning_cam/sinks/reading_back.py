@@ -15,9 +15,9 @@ from ..intervention import Reliance
 from ..text import printable
 from ..verdict import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict, located
 from .consistency import ContradictoryError, contradiction_in
-from .folder import VERDICT
 from .history import HISTORY, read_history
 from .places import PROBE, RUN, Owner, files_named, read_owner
+from .verdict_file import VERDICT
 from .wording import lines
 
 EXIT_CODES = {PASS: 0, FAIL: 1, WARN: 3, INCONCLUSIVE: 4}

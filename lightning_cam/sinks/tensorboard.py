@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..tensorboard_tab import events
 from ..text import printable
 from . import headings
-from .folder import require_room, require_space, versions
+from .disk import require_room, require_space
 from .page import Page, jpeg
 from .tab import RunSeries, is_kept
+from .verdict_file import versions
 from .wording import markdown
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..text import key_part, printable
-from .folder import FolderSink, versions
+from .folder import FolderSink
 from .page import Page, Tile
 from .report_page import RunPage
+from .verdict_file import versions
 from .wording import standing
 
 # A run of 1000 checks gets pictures at 113 of them. W&B advises fewer than 1000 files a run, and MLflow needs three
