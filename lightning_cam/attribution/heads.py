@@ -109,7 +109,11 @@ class ClassScores:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The scores of model ``inputs``."""
-        scores = self.head.scores(self.forward(inputs))
+        return self.of(self.forward(inputs))
+
+    def of(self, output: Any) -> Tensor:
+        """The scores in an output."""
+        scores = self.head.scores(output)
         return in_pairs(self.task.odds(scores.float())) if self.task is not None and self.task.asks else scores
 
 
@@ -137,7 +141,7 @@ def class_scores(
     asks, are_values = task is not None and task.asks, task is not None and task.kind == VALUES
     with untouched(model):
         placed = engine.placed(model, inputs[:_TRIED])
-        traced = _traced(model, run, placed[:_TRACED])
+        traced = traced_output(model, run, placed[:_TRACED])
         if task is not None and task.has_maps:
             return ClassScores(run, _dense_head(traced, min(_TRACED, len(inputs)), task), task)
         if task is not None and task.kind == OBJECTS:  # their detections are read already, see `probe.matching`
@@ -160,7 +164,7 @@ def class_scores(
     return ClassScores(run, Head(path, kind, width, remark, len(equals) > 1), task)
 
 
-def _traced(model: nn.Module, run: Forward, inputs: Tensor) -> Any:
+def traced_output(model: nn.Module, run: Forward, inputs: Tensor) -> Any:
     """An output that knows the operations it came from; without them where a model calls ``numpy()`` on the way."""
     try:
         with torch.enable_grad(), inference.left(model):

@@ -1,6 +1,7 @@
 """What a model that gives scores for each pixel says of one region of each image."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,11 @@ class RegionScores:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """The scores of model ``inputs``."""
-        dense = self.scores.head.dense(self.scores.forward(inputs))
+        return self.of(self.scores.forward(inputs))
+
+    def of(self, output: Any) -> Tensor:
+        """The scores in an output."""
+        dense = self.scores.head.dense(output)
         weights = F.interpolate(self.regions[:, None].to(dense), dense.shape[2:], mode="area")
         weights = weights.repeat(len(dense) // len(weights), 1, 1, 1)
         return (dense * weights).sum((2, 3)) / weights.sum((2, 3)).clamp_min(_SURE)

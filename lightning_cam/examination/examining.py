@@ -11,6 +11,7 @@ from ..attributes import AttributeReading, read_attributes
 from ..attribution import cams, measures
 from ..attribution.layers import Layers
 from ..attribution.outputs import predicted_classes
+from ..attribution.scored import Score, check_callable
 from ..intervention import (
     PROBABILITY,
     Reliance,
@@ -37,6 +38,7 @@ def examine(
     layer: Layers | None = None,
     method: cams.Method = cams.grad_cam,
     methods: Sequence[cams.Method] = (),
+    score: Score | None = None,
     trials: Sequence[Trial | str] | None = None,
     n_donors: int = 2,
     previous: Tensor | None = None,
@@ -53,6 +55,11 @@ def examine(
             ``["layer3", "layer4"]``, the maps are fused.
         method: How activations and gradients become maps; `cams.score_cam` and `cams.ablation_cam` need no gradients.
         methods: Further ones to compare it with, see `Report.method_maps`. Those by gradients take no further pass.
+        score: What the maps explain instead of the true class: a function from the model's outputs, as the model or
+            ``forward`` gives them, to one number ``(N,)`` for each image, such as the word of a caption,
+            ``lambda outputs: outputs[:, 3, word]``. Outputs come in batches. A function that knows something of each
+            image gets a row for every image of the probe. Answers, trials and verdict stay those of the classes; for a
+            model without class scores nothing is swapped.
         trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
             ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
         n_donors: How many images of the own class, and how many of another, lend their cue to each image.
@@ -64,8 +71,10 @@ def examine(
 
     Raises:
         ValueError: The layer does not exist, none can be found, a trial's name is unknown, or a target is no class
-            of the model.
+            of the model, or ``score`` returns something else than one number with a gradient for each image.
+        TypeError: ``score`` is no function.
     """
+    check_callable(score)
     chosen = chosen_trials(trials)
     everything = torch.arange(len(probe))
     seen = look(
@@ -79,6 +88,7 @@ def examine(
         forward=forward,
         batch_size=batch_size,
         methods=methods,
+        score=score,
         until_settled=until_settled,
     )
     return report_on(seen, probe, method=method, trials=chosen, previous=previous)
@@ -99,7 +109,8 @@ def report_on(
         name: column.where(has_place, torch.nan)
         for name, column in _values(seen.grid_maps, probe.masks, previous).items()
     }
-    learned = tasks.learned(seen.logits, probe, seen.context)
+    has_answers = seen.head is not None or seen.scores is None
+    learned = tasks.learned(seen.logits, probe, seen.context) if has_answers else set()
     changes = _of_learned(_changes(tried, seen, probe), probe, learned)
     losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
     reliances = tasks.weighed(changes, probe)
@@ -119,12 +130,13 @@ def report_on(
         effects=losses,
         reliances=reliances,
         scalars=_scalars(values, seen, has_place)
-        | tasks.quality(seen.logits, probe)
+        | (tasks.quality(seen.logits, probe) if has_answers else {"probe_accuracy": math.nan})
         | _reliance_scalars(reliances)
         | _summaries(seen.context)
         | _worst_groups(attributes),
         model_seconds=seen.model_seconds,
         head=seen.head,
+        scores=seen.scores,
         is_against=isinstance(method, cams.Against),
         unlearned=tuple(name for asked, name in enumerate(probe.task.names) if asked not in learned),
         attributes=attributes,

@@ -12,8 +12,9 @@ from ..allocator import give_back
 from ..attribution import cams, engine, layer_search, layers
 from ..attribution.detectors import Framed, framed_layer
 from ..attribution.guard import untouched
-from ..attribution.heads import ClassScores, Head, class_scores
+from ..attribution.heads import ClassScores, Head, class_scores, traced_output
 from ..attribution.outputs import asked
+from ..attribution.scored import OwnScore, Score, Scored, checked_score
 from ..attribution.similarity import scoring
 from ..intervention import Donors, Trial, for_volumes, in_parts, moves_object
 from ..probe import COVERING, Probe
@@ -41,8 +42,10 @@ class Look:
         context: What `intervention.context` read, ``(n,)`` or ``(n, n_classes)`` each.
         model_seconds: Wall time spent inside the model.
         n_calls: How often the layer ran in a forward pass, at most. The maps are of its last call.
-        head: Where in the model's output the class scores were, and what they are.
+        head: Where in the model's output the class scores were, and what they are; None of a model without, whose maps
+            explain a score of the user's own.
         method_maps: ``(2, n, h, w)`` by the name of each further method: of the true and of the predicted class.
+        scores: ``(n,)`` float32 of the user's own score, which all maps explain then; None where they explain classes.
     """
 
     layer: str
@@ -56,6 +59,7 @@ class Look:
     n_calls: int
     head: Head | None = None
     method_maps: Mapping[str, Tensor] = field(default_factory=dict)
+    scores: Tensor | None = None
 
     def first(self, n: int) -> "Look":
         """The look at the first ``n`` of its images."""
@@ -67,6 +71,7 @@ class Look:
             answers={cue: values[:n] for cue, values in self.answers.items()},
             context={name: values[:n] for name, values in self.context.items()},
             method_maps={name: maps[:, :n] for name, maps in self.method_maps.items()},
+            scores=None if self.scores is None else self.scores[:n],
         )
 
 
@@ -83,6 +88,7 @@ def look(
     batch_size: int,
     tried: Tensor | None = None,
     methods: Sequence[cams.Method] = (),
+    score: Score | None = None,
     until_settled: bool = False,
 ) -> Look:
     """Looks at the ``chosen`` images ``(n,)`` of a probe; the others lend their properties. See `examine`.
@@ -93,7 +99,7 @@ def look(
     model = layers.unwrapped(model)
     trials = [trial for trial in trials if not probe.task.is_of_part or not moves_object(trial)]
     trials = for_volumes(trials, probe.depth) if probe.has_volumes else trials
-    donors = donors_of(probe, n_donors) if trials else None
+    all_methods = [method_for(probe, each) for each in (method, *methods)]
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):
         batch_size = min(batch_size, max(1, MOST_VALUES_A_PASS // probe.images[0].numel()))
@@ -101,10 +107,12 @@ def look(
         parts = in_parts(chosen, probe.images)
         first = chosen[: max(len(parts[0]), 2)]
         inputs = probe.prepare(probe.images[first], first)
-        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound(forward, model), task=probe.task)
-        subject = ProbedModel(model, probe, scores, batch_size)
-        framed = _framed(model, probe, scores, inputs[:2], layer)
-        maps = subject.maps(parts, inputs, framed, [method_for(probe, each) for each in (method, *methods)])
+        scores = _class_scores(model, probe, inputs[:batch_size], forward, has_own=score is not None)
+        own = None if score is None else _own_score(model, probe, inputs[:2], forward, score, all_methods)
+        subject = ProbedModel(model, probe, scores, batch_size, bound(forward, model) or model, own)
+        framed = _framed(subject, inputs[:2], first[:2], layer)
+        maps = subject.maps(parts, inputs, framed, all_methods)
+        donors = donors_of(probe, n_donors) if trials and scores is not None else None
         del inputs  # trials would hold them as long as they run
         give_back(probe.images)
         swaps, parts_of_images = subject.answers(
@@ -123,9 +131,33 @@ def look(
         answers=swaps,
         context=parts_of_images,
         model_seconds=subject.clock.seconds,
-        head=scores.head,
+        head=None if scores is None else scores.head,
         **vars(maps),
     )
+
+
+def _class_scores(
+    model: nn.Module, probe: Probe, inputs: Tensor, forward: ScoresOf | None, *, has_own: bool
+) -> ClassScores | None:
+    """The model's class scores; None of a model without, if there is another score to explain."""
+    try:
+        found = class_scores(model, inputs, probe.n_scores, bound(forward, model), task=probe.task)
+    except ValueError:
+        if not has_own:
+            raise
+        return None
+    # A remark says that the scores are of other classes than the probe's, unless several tensors may be right.
+    return None if has_own and found.head.remark and not found.head.is_guess else found
+
+
+def _own_score(
+    model: nn.Module, probe: Probe, inputs: Tensor, forward: ScoresOf | None, score: Score, methods: Sequence[Any]
+) -> OwnScore:
+    """The user's own score, tried on the first images."""
+    needs_gradient = not all(isinstance(method, cams.ForwardMethod) for method in methods)
+    outputs = traced_output(model, bound(forward, model) or model, engine.placed(model, inputs))
+    with torch.enable_grad():
+        return checked_score(score, outputs, len(inputs), len(probe), needs_gradient=needs_gradient)
 
 
 def method_for(probe: Probe, method: cams.Method) -> cams.Method:
@@ -137,15 +169,20 @@ def method_for(probe: Probe, method: cams.Method) -> cams.Method:
     return cams.hires_cam if probe.task.kind == OBJECTS and method is cams.grad_cam else method
 
 
-def _framed(model: nn.Module, probe: Probe, scores: ClassScores, inputs: Tensor, layer: layers.Layers | None) -> Framed:
-    """The layers to look at, as named or as found."""
+def _framed(subject: ProbedModel, inputs: Tensor, rows: Tensor, layer: layers.Layers | None) -> Framed:
+    """The layers to look at, as named or as found with the inputs of the images ``rows``."""
+    model, probe, scores = subject.model, subject.probe, subject.forward
     named = None if layer is None else layers.check_layers(model, layer)
-    if probe.boxes is not None:
+    if probe.boxes is not None and scores is not None:
         height, width = probe.images.shape[2:]
         shares = probe.boxes / torch.tensor([width, height] * 2)
         found = framed_layer(model, inputs, scores, shares)
         return found if named is None else replace(found, layers=named)
+    if named is None and subject.own is not None:
+        scored = Scored(subject.run, None, subject.own, rows)
+        named = layers.check_layers(model, layer_search.find_layer(model, engine.placed(model, inputs), scored))
     if named is None:
+        assert scores is not None
         head = replace(scores.head, region=0)  # as the model gives them
         single = replace(scores, head=head, task=None)  # a layer may have as many channels as there are scores
         named = layers.check_layers(model, layer_search.find_layer(model, engine.placed(model, inputs), single))
@@ -167,6 +204,7 @@ def merged(looks: Sequence[Look]) -> Look:
         n_calls=max(each.n_calls for each in looks),
         head=first.head,
         method_maps={name: torch.cat([each.method_maps[name] for each in looks], 1) for name in first.method_maps},
+        scores=None if first.scores is None else torch.cat([each.scores for each in looks if each.scores is not None]),
     )
 
 

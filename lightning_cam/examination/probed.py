@@ -15,6 +15,7 @@ from ..attribution.fusion import fused
 from ..attribution.heads import ClassScores
 from ..attribution.outputs import asked
 from ..attribution.regions import RegionScores, overlaps
+from ..attribution.scored import OwnScore, Scored, own_score
 from ..intervention import Donors, Session, Trial, answers, as_volumes, context, first_part, in_parts
 from ..probe import Probe
 from ..probe.task import OBJECTS, VALUES
@@ -49,16 +50,29 @@ class Maps:
     predicted_grid_maps: Tensor
     n_calls: int
     method_maps: Mapping[str, Tensor]
+    scores: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class ProbedModel:
-    """A model before a probe, and the time that is spent inside the model."""
+    """A model before a probe, and the time that is spent inside the model.
+
+    Attributes:
+        model: The model.
+        probe: The images.
+        forward: Its class scores; None of a model without, which then has a score of the user's own.
+        batch_size: Images per pass.
+        run: Model inputs to the outputs that hold the class scores.
+        own: The score that all maps explain; None where they explain classes.
+        clock: Adds up the time.
+    """
 
     model: nn.Module
     probe: Probe
-    forward: ClassScores
+    forward: ClassScores | None
     batch_size: int
+    run: engine.Forward
+    own: OwnScore | None = None
     clock: _Stopwatch = field(default_factory=_Stopwatch)
 
     def maps(self, parts: Sequence[Tensor], first: Tensor, framed: Framed, methods: Sequence[cams.Method]) -> Maps:
@@ -68,7 +82,12 @@ class ProbedModel:
         logits, maps, n_calls = zip(*batches, strict=True)
         of_methods = torch.cat(maps, 2)
         further = {name_of(method): each for method, each in zip(methods[1:], of_methods[1:], strict=True)}
-        return Maps(torch.cat(logits), of_methods[0, 0], of_methods[0, 1], max(n_calls), further)
+        columns, scores = torch.cat(logits), None
+        if self.own is not None:
+            columns, scores = columns[:, :-2], own_score(columns)
+        if self.forward is None:
+            columns = torch.full((len(columns), self.probe.task.n_scores * (1 + self.probe.task.asks)), torch.nan)
+        return Maps(columns, of_methods[0, 0], of_methods[0, 1], max(n_calls), further, scores)
 
     def _batches(
         self, parts: Sequence[Tensor], first: Tensor, framed: Framed, methods: Sequence[cams.Method]
@@ -87,14 +106,15 @@ class ProbedModel:
 
         All methods by gradients share one pass forward and one back for either class.
         """
-        labels, regions = self.probe.targets[rows], self._regions(rows)
-        forward = self.forward if regions is None else RegionScores(self.forward, regions)
+        labels, task = self.probe.targets[rows], self.probe.task
+        forward = self._scores(rows)
         options: dict[str, Any] = {"layers": framed.layers, "forward": forward, "batch_size": self.batch_size}
-        task = self.probe.task
         true_class, is_value = targets.true_class(task.explained(labels)), task.kind == VALUES
         down = targets.true_class(labels & ~1)  # what lowers a value tells where it comes from as well
 
         def of(logits: Tensor) -> list[targets.Target]:
+            if self.own is not None:
+                return [own_score]
             predicted = (asked(logits, labels) if task.asks else logits).argmax(1)
             return [true_class, down if is_value else targets.true_class(predicted)]
 
@@ -107,17 +127,31 @@ class ProbedModel:
             else:
                 if not captures:
                     predicted_class = targets.predicted_answer(labels) if task.asks else targets.predicted_class()
-                    wanted = true_class, down if is_value else predicted_class
+                    wanted = (true_class, down if is_value else predicted_class) if self.own is None else (own_score,)
                     captures = engine.capture_all(
                         self.model, inputs, wanted, **options, may_be_unreached=task.kind == OBJECTS
                     )
                 by_layer = [[method(each.activations, back) for back in each.gradients] for each in captures]
                 both = zip(*by_layer, strict=True)
                 logits, n_calls = captures[0].logits, max(each.n_calls for each in captures)
-            true_maps, predicted_maps = (fused([framed.cropped(grid) for grid in each]).cpu() for each in both)
-            found.append(_both(true_maps, predicted_maps, is_value=is_value))
-        logits = task.turned(logits, labels)
+            maps = [fused([framed.cropped(grid) for grid in each]).cpu() for each in both]
+            found.append((maps[0], maps[0]) if self.own else _both(maps[0], maps[1], is_value=is_value))
+        if self.own is None:
+            logits = task.turned(logits, labels)
+        elif self.forward is not None:
+            logits = torch.cat([task.turned(logits[:, :-2], labels), logits[:, -2:]], 1)
         return logits.cpu(), torch.stack([torch.stack(each) for each in found]), n_calls
+
+    def _scores(self, rows: Tensor) -> engine.Forward:
+        """Class scores of the images ``rows`` from their inputs, and beside them the user's own."""
+        regions = self._regions(rows)
+        scores: ClassScores | RegionScores | None = self.forward
+        if regions is not None and self.forward is not None:
+            scores = RegionScores(self.forward, regions)
+        if self.own is not None:
+            return Scored(self.run, None if scores is None else scores.of, self.own, rows)
+        assert scores is not None
+        return scores
 
     def answers(
         self,
@@ -184,6 +218,7 @@ class ProbedModel:
         if self.probe.has_volumes and pixels.ndim == 4:  # slices one below another
             pixels = as_volumes(pixels, self.probe.depth)
         inputs, regions = self.probe.prepare(pixels, rows), self._regions(rows)
+        assert self.forward is not None  # else nothing is swapped
         with self.clock:
             if regions is not None:
                 n = self.batch_size

@@ -35,7 +35,7 @@ class Report:
         grid_maps: ``(N, h, w)`` float32, raw attention of the true class, not normalised; mass is measured here. Of
             volumes ``(N, d, h, w)``.
         predicted_grid_maps: ``(N, h, w)`` float32, attention of the predicted class.
-        logits: ``(N, n_classes)`` float32.
+        logits: ``(N, n_classes)`` float32; NaN of a model without class scores.
         values: One ``(N,)`` tensor per measure; NaN where it is undefined.
         learned: Whether the model tells the probe's classes apart better than chance: without that no cue is judged.
         trials: The trials that were asked for, each with the worst outcome that it may lead to on this probe.
@@ -61,6 +61,8 @@ class Report:
         task: What the model was asked.
         attributes: Right answers by group, for every attribute of the probe that the user knows.
         method_maps: By the name of each further method, `grid_maps` and `predicted_grid_maps`, ``(2, N, h, w)``.
+        scores: ``(N,)`` float32 of the user's own ``score``, which all maps explain then, those of the true and of the
+            predicted class alike; None where they explain classes.
     """
 
     layer: str
@@ -91,6 +93,12 @@ class Report:
     task: Task | None = None
     attributes: tuple[AttributeReading, ...] = ()
     method_maps: Mapping[str, Tensor] = field(default_factory=dict)
+    scores: Tensor | None = None
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether the model gives class scores; else its maps explain ``scores``, and ``logits`` are NaN."""
+        return self.scores is None or self.head is not None
 
     @property
     def maps(self) -> Tensor:
@@ -106,7 +114,8 @@ class Report:
     @property
     def n_unanswered(self) -> int:
         """Images for which the model's output is NaN or infinite."""
-        return int((predicted_classes(self.logits) == NO_ANSWER).sum()) if self.logits.numel() else 0
+        is_asked = self.has_answers and bool(self.logits.numel())
+        return int((predicted_classes(self.logits) == NO_ANSWER).sum()) if is_asked else 0
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """One row for each probe image, as a pandas table.

@@ -29,6 +29,7 @@ def as_dataframe(report: "Report") -> "pandas.DataFrame":
         ],
         "probability": probabilities[torch.arange(len(predicted)), report.targets].numpy(),
         **_of_values(report),
+        **({} if report.scores is None else {"score": report.scores.double().numpy()}),
         **{key: column.double().numpy() for key, column in report.values.items()},
         **{f"effect/{cue}": column.double().numpy() for cue, column in report.effects.items()},
     }

@@ -48,15 +48,16 @@ function probeDialog(portraits, checks, look, moved) {
     title.textContent = probe.name;
     dialog.setAttribute("aria-label", probe.name); // not by an id: a page of two runs has two dialogs
     said.textContent = `${saidOf.answer}${saidOf.chance}${saidOf.outside && `; ${saidOf.outside}`}${saidOf.trust && `; ${saidOf.trust}`}`;
-    said.className = saidOf.isRight ? "right" : "wrong";
+    said.className = portraits.unanswered ? "" : saidOf.isRight ? "right" : "wrong";
     const figures = [panel("the picture", null, null, palettes, "none")];
     const isEmpty = map && !map.some((cell) => cell > 0), side = portraits.against ? "evidence against" : "attention for";
-    if (map) figures.push(panel(`${side} the true class, ${className(portraits, probe.target)}${isEmpty ? ": none" : ""}`, map, shown.size, palettes, heat));
+    const ofWhat = portraits.ofScore ? "the score" : `the true class, ${className(portraits, probe.target)}`;
+    if (map) figures.push(panel(`${side} ${ofWhat}${isEmpty ? ": none" : ""}`, map, shown.size, palettes, heat));
     if (map && other) figures.push(
       panel(`${side} the predicted class, ${className(portraits, shown.predicted[at])}`, other, shown.size, palettes, heat),
       panel("difference: orange has more for the predicted class, blue for the true one", difference(map, other, end), shown.size, palettes, "gap"));
     panels.replaceChildren(...figures);
-    curve.figure.hidden = checks.length === 1;
+    curve.figure.hidden = checks.length === 1 || Boolean(portraits.unanswered);
     curve.show(at, check, shown);
     where.textContent = `check ${checks.indexOf(check) + 1} of ${checks.length}${checks.length > 1 ? "; the arrow keys step through the checks" : ""}`;
   }

@@ -13,7 +13,7 @@ function mistakesPanel(portraits, toggle) {
     const pairs = [...((check && check.pairs) || [])];
     if (chosen && !pairs.some(([target, taken]) => `${target}-${taken}` === chosen)) pairs.push([...chosen.split("-").map(Number), 0, 0]);
     const focused = list.contains(document.activeElement) && document.activeElement.dataset.pair;
-    box.hidden = !check || !check.pairs;
+    box.hidden = !check || !check.pairs || Boolean(portraits.unanswered);
     const isAnswered = check && check.predicted && check.predicted.every((taken) => taken >= 0);
     const none = isAnswered ? "No mistake on any image of the probe at this check." : "No mistake on the images that have an answer at this check.";
     head.textContent = pairs.length ? "Mistakes on all images of the probe:" : none;

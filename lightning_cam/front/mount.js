@@ -68,6 +68,7 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
   }
   function draw() {
     const check = checks[state.at], at = withMaps(maps, state.at);
+    if (portraits.ofScore) state.kind = "true"; // of a score there is one map
     const look = { kind: state.kind, view: state.view, palettes: palette, end };
     tiles.forEach((each, i) => {
       each.show(checks[at].predicted ? checks[at] : null, maps[at] && maps[at][i], others[at].get(i), look);
@@ -119,16 +120,16 @@ function mount(element, source, { led = false, end = scaleEnd(source.checks.map(
     wrong.addEventListener("change", () => show({ wrong: wrong.checked }));
     options.replaceChildren(
       choice("Show", VIEWS, state.view, (value) => show({ view: value })),
-      choice(portraits.against ? "Evidence against" : "Attention for", KINDS, state.kind, (value) => show({ kind: value })),
+      ...(portraits.ofScore ? [] : [choice(portraits.against ? "Evidence against" : "Attention for", KINDS, state.kind, (value) => show({ kind: value }))]),
       choice("Pictures of", names, state.of ?? "", (value) => show({ of: value === "" ? null : Number(value) })),
-      make("label", {}, wrong, " wrong only"),
+      ...(portraits.unanswered ? [] : [make("label", {}, wrong, " wrong only")]),
       choice("Sort by", ORDERS, state.order, (value) => show({ order: value })),
       scale.box,
     );
   }
   bar.append(slider, label);
   bar.hidden = checks.length === 1;
-  element.append(make("h2", {}, `${portraits.against ? "What argues against the class" : "Where the model looks"}${bar.hidden ? "" : ", over time"}`), bar, panel(first), mistakes.box,
+  element.append(make("h2", {}, `${portraits.against ? `What argues against ${portraits.ofScore ? "the score" : "the class"}` : portraits.ofScore ? "Where the score comes from" : "Where the model looks"}${bar.hidden ? "" : ", over time"}`), bar, panel(first), mistakes.box,
     options, grid, none, explained(portraits, checks.length > 1), ...below);
   follow();
   return { checks, classes, portraits, show };

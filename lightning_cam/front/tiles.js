@@ -24,12 +24,13 @@ function saying(probe, portraits, i, check, map) {
   const isRight = check.predicted[i] === probe.target, target = className(portraits, probe.target);
   const share = probe.area === null ? null : check.outside[i], isDefined = check.predicted[i] >= 0; // -1 where scores are NaN
   const guessed = probe.source === "guess" ? " (guessed mask)" : "";
+  const score = portraits.ofScore && check.scores ? `score ${check.scores[i] === null ? "undefined" : Number(check.scores[i].toPrecision(3))}` : "";
   const isStuck = check.untrusted && check.untrusted.includes(i);
   return {
     isKnown: isDefined, isRight, share, short: share === null ? null : `${percent(share)} outside${guessed}`,
-    answer: isDefined ? (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]) : "no answer: the scores are NaN",
+    answer: portraits.unanswered ? score : isDefined ? (isRight ? "right: " : "wrong: ") + className(portraits, check.predicted[i]) : "no answer: the scores are NaN",
     trust: isStuck ? "map not to be trusted: the same with random weights" : "",
-    chance: `${isDefined ? `, ${percent(check.certainty[i])}` : ""}${isRight ? "" : `; it is ${target}`}`,
+    chance: portraits.unanswered ? "" : `${isDefined ? `, ${percent(check.certainty[i])}` : ""}${isRight ? "" : `; it is ${target}`}${score && `; ${score}`}`,
     outside: share !== null ? `${percent(share)} of the ${portraits.against ? "evidence against it" : "attention"} outside${guessed}`
       : map.some((cell) => cell > 0) ? (probe.area === null ? "no mask" : "") : nothing(portraits, target, isRight),
   };
@@ -37,7 +38,8 @@ function saying(probe, portraits, i, check, map) {
 
 /* Of an empty map. A class such as "healthy" may be known by what is absent: then a right answer has nothing to show. */
 function nothing(portraits, target, isRight) {
-  if (portraits.against) return `nothing argues against ${target}`;
+  if (portraits.against) return `nothing argues against ${portraits.ofScore ? "the score" : target}`;
+  if (portraits.ofScore) return "no attention for the score";
   return isRight ? `no evidence for ${target}: known by what is absent?` : "no attention for the true class";
 }
 

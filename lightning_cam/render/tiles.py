@@ -117,25 +117,33 @@ def tile_lines(
     against: bool = False,
     guessed: bool = False,
     of_volume: str = "",
+    score: float | None = None,
+    has_answer: bool = True,
 ) -> tuple[str, str, str]:
     """The lines of text above the panels of a tile, for the attention of the true class or what argues against it.
 
     ``background_attention`` is NaN where it is undefined, as for an empty map, and None where there is no mask. A right
     answer with an empty map is no failure of the map: "healthy" may be known by what is absent, and the line says so.
     ``guessed`` says that nobody drew the mask, ``of_volume`` which slice is shown. ``predicted`` is None where the
-    model has no answer.
+    model's answer is NaN. ``score`` is one of the user's own, which the map explains in place of the class;
+    ``has_answer`` is False where the model gives no class scores beside it.
 
     >>> tile_lines("scab", "rust", 0.934, 0.62, 1200)
     ('wrong: predicted rust (0.93)', 'attention for true class scab', 'background attention 0.62, step 1200')
     >>> tile_lines("healthy", "healthy", 0.9, None, 7, is_empty=True)[1]
     'no evidence for healthy: known by what is absent?'
+    >>> tile_lines("scab", None, 0.0, None, 7, score=2.5, has_answer=False)[:2]
+    ('score 2.5', 'attention for the score')
     """
     is_right = predicted == true
     answer = "no answer: the scores are NaN"
     if predicted is not None:
         answer = f"{'right' if is_right else 'wrong'}: predicted {_short(predicted)} ({probability:.2f})"
-    side = f"{'evidence against' if against else 'attention for'} true class {_short(true)}"
-    known_by_absence = is_empty and is_right and not against
+    side = f"{'evidence against' if against else 'attention for'} "
+    side += f"true class {_short(true)}" if score is None else "the score" + f" of {score:.3g}" * has_answer
+    if score is not None and not has_answer:
+        answer = f"score {score:.3g}"
+    known_by_absence = is_empty and is_right and not against and score is None
     return (
         answer,
         f"no evidence for {_short(true)}: known by what is absent?" if known_by_absence else side,

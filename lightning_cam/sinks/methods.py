@@ -23,6 +23,6 @@ def methods_figure(probe: Probe, report: Report, shown: list[int]) -> render.Pic
             for name, each in maps.items()
         ]
         rows.append(render.SheetRow(probe.names[i], [photo, *drawn]))
-    return render.sheet(
-        rows, ["input", *maps], title="Methods side by side", says="for the true class; in blue what argues against it"
-    )
+    of_what = "the true class" if report.scores is None else "the score"
+    says = f"for {of_what}; in blue what argues against it"
+    return render.sheet(rows, ["input", *maps], title="Methods side by side", says=says)

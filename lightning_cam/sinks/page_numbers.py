@@ -28,7 +28,12 @@ def portraits_entry(portraits: Portraits) -> dict[str, Any]:
     ]
     ramp = COLOURS_AGAINST if portraits.is_against else COLOURS
     words = {"classes": list(portraits.classes), "probes": probes, "ramp": ramp.tolist(), "margin": MARGIN}
-    return {**words, "against": True} if portraits.is_against else words
+    facts = {
+        "against": portraits.is_against,
+        "ofScore": portraits.are_of_score,
+        "unanswered": not portraits.has_answers,
+    }
+    return words | {name: True for name, is_so in facts.items() if is_so}
 
 
 def check_entry(page: Page) -> dict[str, Any]:
@@ -52,6 +57,7 @@ def _maps_entry(snapshot: Snapshot) -> dict[str, Any]:
         "own": [_number(value) for value in snapshot.own],
         "outside": [_number(value) for value in snapshot.outside],
         "pairs": [list(pair) for pair in snapshot.pairs],
+        **({"scores": [_number(value) for value in snapshot.scores]} if snapshot.scores else {}),
         **({"mistaken": _mistaken_entry(snapshot)} if snapshot.mistaken else {}),
     }
 

@@ -29,7 +29,7 @@ FIGURES = {  # heading and explanation by name
         "The probe's pictures in groups by where the model looks, at the end of the fit. Each row has the mean map of "
         "a group and some of its pictures. The groups convict nobody.",
     ),
-    "methods": ("Methods side by side", "Maps of the true class by each method, from the same passes."),
+    "methods": ("Methods side by side", "Maps of the true class, or of score=, by each method, from the same passes."),
     "features_over_time": (
         "What units have learnt, over time",
         "For each check: the filters of the first convolution, and the patch that each unit answers to most.",

@@ -48,6 +48,8 @@ class Frame:
         pairs: As in `Snapshot`.
         is_against: As in `Report`.
         of_volumes: Which slice of each volume is shown; empty of pictures.
+        scores: ``(n,)`` of the user's own score, which the maps explain then.
+        has_answers: As in `Report`.
     """
 
     reading: Reading
@@ -59,6 +61,8 @@ class Frame:
     pairs: Sequence[tuple[int, int, int, int]] = ()
     is_against: bool = False
     of_volumes: tuple[str, ...] = ()
+    scores: Tensor | None = None
+    has_answers: bool = True
 
     @classmethod
     def of(cls, report: Report, reading: Reading, shown: Tensor) -> "Frame":
@@ -66,7 +70,17 @@ class Frame:
         undefined = torch.full((len(report.logits),), torch.nan)
         background = report.values.get("background_attention_ratio", undefined)
         maps, chances = in_slices(report.grid_maps[shown], report.probe, shown), report.chances[shown]
-        frame = cls(reading, shown, maps, chances, background[shown], is_against=report.is_against)
+        scores = None if report.scores is None else report.scores[shown]
+        frame = cls(
+            reading,
+            shown,
+            maps,
+            chances,
+            background[shown],
+            is_against=report.is_against,
+            scores=scores,
+            has_answers=report.has_answers,
+        )
         if report.probe is None or not report.probe.has_volumes:
             return frame
         return replace(frame, of_volumes=tuple(words_of(report.probe, i) for i in shown.tolist()))
@@ -85,6 +99,8 @@ def shown_probes(targets: Tensor, n_images: int) -> Tensor:
 def in_numbers(report: Report, reading: Reading, shown: Tensor) -> Frame:
     """As `Frame.of`, with what a page that draws itself shows of mistakes."""
     pairs = confused(report.logits, report.targets)
+    if report.scores is not None:  # a mistake has no map of its own then
+        return replace(Frame.of(report, reading, shown), pairs=pairs)
     predicted = in_slices(report.predicted_grid_maps[shown], report.probe, shown)
     return replace(Frame.of(report, reading, shown), predicted_maps=predicted, pairs=pairs)
 
@@ -92,7 +108,12 @@ def in_numbers(report: Report, reading: Reading, shown: Tensor) -> Frame:
 def portraits_of(probe: Probe, frame: Frame) -> Portraits:
     """Of a frame's probes; where they are many, of the same number of each class."""
     rows = shown_probes(probe.targets[frame.shown], MOST_PROBES)
-    return replace(Portraits.of(probe, frame.shown, rows), is_against=frame.is_against)
+    return replace(
+        Portraits.of(probe, frame.shown, rows),
+        is_against=frame.is_against,
+        are_of_score=frame.scores is not None,
+        has_answers=frame.has_answers,
+    )
 
 
 def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
@@ -104,6 +125,7 @@ def snapshot_of(frame: Frame, portraits: Portraits) -> Snapshot:
         frame.background,
         predicted_maps=frame.predicted_maps,
         pairs=frame.pairs,
+        scores=frame.scores,
     )
 
 
@@ -132,7 +154,8 @@ def final_page(
     last = history[-1]
     rows = [_row(probe, frames, i) for i in range(len(frames[-1].shown))] if frames else []
     against = bool(frames) and frames[-1].is_against
-    title = "What argues against the true class, over time" if against else "Where the model looks, over time"
+    of_what = "the score" if frames and frames[-1].scores is not None else "the true class"
+    title = f"What argues against {of_what}, over time" if against else "Where the model looks, over time"
     steps = [frame.reading.step for frame in frames]
     strip = render.strip(rows, steps, title=title, against=against) if rows else None
     scalars = [reading.scalars for reading in history]
@@ -170,7 +193,8 @@ def facts_of(probe: Probe, report: Report | None) -> dict[str, str]:
     right = int((predicted_classes(report.logits) == report.targets).sum())
     return {
         **facts,
-        "right on": f"{right} of {len(report.logits)} pictures",
+        **({"right on": f"{right} of {len(report.logits)} pictures"} if report.has_answers else {}),
+        **({} if report.scores is None else {"maps explain": "score="}),
         "layer": report.layer,
         "method": report.method,
     }
@@ -233,6 +257,8 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
         against=frame.is_against,
         guessed=_is_guessed(probe, index),
         of_volume=frame.of_volumes[i] if frame.of_volumes else "",
+        score=None if frame.scores is None else float(frame.scores[i]),
+        has_answer=frame.has_answers,
     )
     image, bands = render.tile(
         probe.images[index],
@@ -247,6 +273,7 @@ def _tile(probe: Probe, frame: Frame, i: int, attention: Tensor, end: float) -> 
     values = {
         "probability of the true class": float(frame.probabilities[i, true]),
         "background attention": float(frame.background[i]),
+        **({} if frame.scores is None else {"score": float(frame.scores[i])}),
     }
     return Tile(probe.names[index], printable("; ".join(lines)), image, bands, values)
 

@@ -56,7 +56,8 @@ def films_of(report: Report, shown: Tensor, *, end: float) -> dict[str, bytes]:
         attention = upsample(report.grid_maps[index, None], tuple(probe.images.shape[2:]))[0]
         mask = None if probe.masks is None else probe.masks[index]
         side = "evidence against" if report.is_against else "attention for"
-        title = f"{side} true class {probe.classes[int(probe.targets[index])]}: {probe.names[index]}"
+        of_class = f"true class {probe.classes[int(probe.targets[index])]}"
+        title = f"{side} {of_class if report.scores is None else 'the score'}: {probe.names[index]}"
         films[probe.names[index]] = render.film(
             probe.images[index], attention, mask, title, end=end, against=report.is_against
         )

@@ -41,6 +41,8 @@ class Portraits:
         classes: Names by index.
         sources: Where the masks come from.
         is_against: Whether their maps show what argues against the true class.
+        are_of_score: Whether their maps explain a score of the user's own in place of the true class.
+        has_answers: Whether the model gives class scores.
     """
 
     rows: Tensor
@@ -52,6 +54,8 @@ class Portraits:
     classes: tuple[str, ...]
     sources: tuple[str, ...] = ()
     is_against: bool = False
+    are_of_score: bool = False
+    has_answers: bool = True
 
     @property
     def is_guessed(self) -> bool:
@@ -89,6 +93,7 @@ class Snapshot:
         mistaken: Which of the portraits are taken for another class.
         mistaken_grids: ``(len(mistaken), h, w)`` uint8, the attention for that other class, as in ``grids``.
         pairs: Of the whole probe: true class, predicted class, how many images, of how many of the true class.
+        scores: Of the user's own; empty where maps explain classes.
     """
 
     portraits: Portraits
@@ -100,6 +105,7 @@ class Snapshot:
     mistaken: Sequence[int] = ()
     mistaken_grids: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 1, 1), np.uint8))
     pairs: Sequence[tuple[int, int, int, int]] = ()
+    scores: Sequence[float] = ()
 
     @classmethod
     def of(
@@ -111,6 +117,7 @@ class Snapshot:
         *,
         predicted_maps: Tensor | None = None,
         pairs: Sequence[tuple[int, int, int, int]] = (),
+        scores: Tensor | None = None,
     ) -> "Snapshot":
         """From the values of all shown probes. Without ``predicted_maps`` mistakes have one map as well."""
         rows = portraits.rows
@@ -128,6 +135,7 @@ class Snapshot:
             mistaken,
             places((maps if predicted_maps is None else predicted_maps)[rows][mistaken]),
             pairs,
+            [] if scores is None else scores[rows].tolist(),
         )
 
 

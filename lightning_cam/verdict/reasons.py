@@ -28,6 +28,7 @@ _TO_CURE = (
     "look at the step at which the loss became NaN: a lower learning rate, gradient_clip_val or full precision may help"
 )
 _NONE_COUNTS = "no cue was tested that may lead to a verdict: there are no trials, or all of their cues are expected"
+_NO_CLASS_SCORES = "the model gives no class scores, so the maps explain score= and no cue was swapped"
 _TOO_FEW = (
     f"the probe has too few images for any claim: it needs two classes with two images each, {FEWEST} images in all; "
     "32 of each class do well"
@@ -42,6 +43,8 @@ def nothing_to_judge(report: Report, most: Mapping[str, str]) -> str:
         most: The most that each cue may lead to.
     """
     phrases = PHRASES[_kind(report)]
+    if not report.has_answers:
+        return _NO_CLASS_SCORES
     if report.n_unanswered and not report.learned:
         return f"{_unanswered(report)}, so there is nothing to judge; {_TO_CURE}"
     if report.has_one_class:

@@ -15,6 +15,9 @@ _NO_REGION = (
 _NO_MASKS = "No masks of the objects were given; Probe.from_dataset(dataset, masks=masks) takes them."
 _ONE_CLASS = "All pictures of the probe are of one class, so no picture can lend anything of another class."
 _NO_ANSWERS = "The model's outputs are NaN or infinite, so a swap has no answer that it could change."
+_NO_CLASS_SCORES = (
+    "The model gives no class scores, so a swap has no answer that it could change; pass forward= that returns them."
+)
 _TOO_ALIKE = "The probe's pictures of different classes are alike in this respect, so a swap would change nothing."
 _TOO_FEW = "Too few of the probe's pictures differ in this respect, so it was swapped on too few to judge."
 # What networks have learned to live on and no trial swaps: in the reports that measured it they got PASS.
@@ -67,6 +70,8 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
         return _NO_VOLUMES
     if trial is None:
         return _NO_REGION if cue == REGION.name else _NO_TRIAL
+    if not report.has_answers:
+        return _NO_CLASS_SCORES
     if report.has_one_class:
         return _ONE_CLASS
     if (trial.swap.needs_masks and cue not in report.effects) or (_reads_masks(trial) and _has_no_masks(report)):
