@@ -30,6 +30,7 @@ from lightning_cam.intervention.levels import (
     codec_levels,
     contrast_levels,
     resolution_levels,
+    shared_steps,
     sharpness_differs_off_object,
 )
 from lightning_cam.intervention.rims import rim_levels
@@ -221,8 +222,14 @@ def test_what_lies_close_around_a_small_object_is_no_contrast_of_its_own() -> No
     assert not contrast_levels(of_class_1(hazy, images), small, TARGETS).changes.any()
 
 
-@pytest.mark.parametrize(("unsure", "step"), [(MASKS, 0.1), (~MASKS, 0.18)], ids=["objects", "backgrounds"])
-def test_contrast_is_not_shared_where_one_differs_by_less_than_two_standard_errors(unsure: Tensor, step: float) -> None:
+@pytest.mark.parametrize(
+    ("unsure", "step", "is_shared"),
+    [(MASKS, 0.1, False), (~MASKS, 0.18, True)],
+    ids=["objects", "backgrounds"],
+)
+def test_contrast_of_objects_that_surely_differ_is_shared_as_far_as_backgrounds_may_differ(
+    unsure: Tensor, step: float, is_shared: bool
+) -> None:
     images, flatter = pictures(), of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), pictures())
     spread = 0.3 * torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(0))
     changes = []
@@ -231,7 +238,25 @@ def test_contrast_is_not_shared_where_one_differs_by_less_than_two_standard_erro
         levels = contrast_levels(torch.where(unsure[:, None], varied, flatter), MASKS, TARGETS)
         changes.append(bool(levels.changes.any()))
 
-    assert changes == [False, True]
+    assert changes == [is_shared, True]
+
+
+@pytest.mark.parametrize(("errors", "is_shared"), [(1.5, False), (3.5, True)])
+def test_without_masks_contrast_is_shared_where_the_surroundings_surely_differ_alone(
+    errors: float, is_shared: bool
+) -> None:
+    targets = torch.arange(64) % 2
+    spread = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+    inside = targets[:, None].float()
+    medians = torch.stack([spread[targets == label].quantile(0.5) for label in (0, 1)])
+    centred = spread - medians[targets][:, None]
+    slope = errors * float(centred.std()) * (torch.pi / 2 / (64 / 4)) ** 0.5
+    outside = centred + slope * inside
+
+    sure, longest = (shared_steps(outside, inside, targets, is_sure=is_sure) for is_sure in (True, False))
+
+    assert bool(sure.any()) is is_shared
+    assert longest.any()
 
 
 def test_contrast_that_grows_from_class_to_class_is_shared_though_no_two_surely_differ() -> None:
@@ -269,6 +294,19 @@ def test_where_all_lie_before_the_same_black_every_picture_stays_as_it_is() -> N
 
     assert not levels.changes.any()
     torch.testing.assert_close(levels.bring(EVERY, 1 - TARGETS), images)
+
+
+def test_haze_is_brought_in_full_though_backgrounds_vary_widely() -> None:
+    """Else a model that relies on nothing but haze would pass."""
+    spread = torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    images = 0.45 + torch.where(MASKS[:, None], 0.0, spread).exp() * (pictures() - 0.45)
+    images, chosen = of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), images), EVERY[::2]
+
+    levels = contrast_levels(images, MASKS, TARGETS)
+
+    brought = levels.bring(chosen, torch.ones_like(chosen))
+    gains = brought[:, :, MASKS[0]].std((1, 2)) / images[chosen][:, :, MASKS[0]].std((1, 2))
+    assert gains.mean() == pytest.approx(0.6, abs=0.1)
 
 
 def test_pictures_that_are_only_darker_have_no_other_contrast() -> None:

@@ -87,9 +87,10 @@ def contrast_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
     (grey_off, contrast_off), (grey_on, contrast_on) = (
         _grey_and_contrast(images, masks, targets, place) for place in (off_object, on_object)
     )
-    steps = shared_steps(contrast_off, contrast_on, targets)
+    is_sure = not has_enough_masks(masks)  # then objects are not known apart, and a fair model reacts to a step
+    steps = shared_steps(contrast_off, contrast_on, targets, is_sure=is_sure)
     gains = steps.clamp(-_MOST_CONTRAST, _MOST_CONTRAST).exp()
-    shifts = shared_steps(grey_off, grey_on, targets)
+    shifts = shared_steps(grey_off, grey_on, targets, is_sure=is_sure)
     offsets = _medians(grey_off, targets)[targets] * (1 - gains) + shifts
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
@@ -156,19 +157,20 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
     return typical - typical[targets][:, None]
 
 
-def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
-    """Steps ``(N, classes)`` of a property between objects, as far as their surroundings take the same steps.
+def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor, *, is_sure: bool) -> Tensor:
+    """Steps ``(N, classes)`` of a property between objects, as far as their surroundings may take the same steps.
 
     Medians of classes off the object are regressed on those on it, each class weighted by its ``n`` images. With ``d``
     for the distance of a class from the mean, the slope is ``sum n d off / sum n d^2``. A normal median of ``n`` images
     has the variance ``pi / 2 * s^2 / n``, so the slope has the variance ``pi / 2 * s^2 / sum n d^2``. The slope is
-    1 where pictures were changed as a whole, and 0 where objects differ by themselves. It counts from `_SHARED_FROM`
-    errors on. A step has the objects' length if 1 is at most two errors above the slope, and is shorter otherwise.
+    1 where pictures were changed as a whole, and 0 where objects differ by themselves. A step has the objects' length
+    if 1 is at most two errors above the slope, and is shorter otherwise: a short one would pass whoever relies on it.
 
     Args:
         outside: ``(N, 1)`` values off the object.
         inside: ``(N, 1)`` values on the object.
         targets: ``(N,)``.
+        is_sure: Whether only a slope counts that is `_SHARED_FROM` errors above 0.
     """
     off, on = _medians(outside, targets)[:, 0], of_classes(inside, targets)[:, 0]
     counts = targets.bincount()
@@ -177,8 +179,8 @@ def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
     slope = (counts * distances * off).sum() / scale
     deviation = (outside - _medians(outside, targets)[targets]).std()
     error = deviation * (_MEDIAN_VARIANCE / scale).sqrt()
-    sureness = (slope / error.clamp_min(_TINY) - _SHARED_FROM).clamp(0, 1)
-    return (on - on[targets][:, None]) * sureness * (slope + 2 * error).clamp(max=1)
+    sureness = (slope / error.clamp_min(_TINY) - _SHARED_FROM).clamp(0, 1) if is_sure else 1
+    return (on - on[targets][:, None]) * sureness * (slope + 2 * error).clamp(0, 1)
 
 
 def _medians(values: Tensor, targets: Tensor) -> Tensor:

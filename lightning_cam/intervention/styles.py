@@ -117,7 +117,7 @@ def _noise_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
 
 def _sure_steps(outside: Tensor, inside: Tensor, targets: Tensor) -> Tensor:
     """The steps that objects and backgrounds share, where both surely differ by class: by chance one may."""
-    steps = shared_steps(outside, inside, targets)
+    steps = shared_steps(outside, inside, targets, is_sure=True)
     return steps if differ(outside, targets) else torch.zeros_like(steps)
 
 
