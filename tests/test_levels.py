@@ -309,6 +309,19 @@ def test_haze_is_brought_in_full_though_backgrounds_vary_widely() -> None:
     assert gains.mean() == pytest.approx(0.6, abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("spread", "masks", "most"), [(0.1, MASKS, "WARN"), (1.0, MASKS, "INCONCLUSIVE"), (1.0, None, "WARN")]
+)
+def test_haze_that_backgrounds_do_not_surely_show_is_no_finding(spread: float, masks: Tensor | None, most: str) -> None:
+    varied = spread * torch.randn(N, 1, 1, 1, generator=torch.Generator().manual_seed(1))
+    images = 0.45 + torch.where(MASKS[:, None], 0.0, varied).exp() * (pictures() - 0.45)
+    (trial,) = (trial for trial in STANDARD if trial.cue == "contrast")
+
+    seen = limited(trial, of_class_1(lambda x: 0.45 + 0.6 * (x - 0.45), images), masks, masks, TARGETS)
+
+    assert seen.at_most == most
+
+
 def test_pictures_that_are_only_darker_have_no_other_contrast() -> None:
     assert not contrast_levels(of_class_1(lambda x: x - 0.15, pictures()), MASKS, TARGETS).changes.any()
 
@@ -425,7 +438,7 @@ def test_sharpness_convicts_where_masks_show_that_it_is_not_the_objects(
     whole = of_class_1(halved, images)
     (trial,) = (trial for trial in STANDARD if trial.cue == "resolution")
 
-    seen = limited(trial, whole if smooth else torch.where(MASKS[:, None], whole, images), known, TARGETS)
+    seen = limited(trial, whole if smooth else torch.where(MASKS[:, None], whole, images), known, known, TARGETS)
 
     assert seen.at_most == most
 

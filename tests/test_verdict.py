@@ -434,6 +434,37 @@ def test_a_warning_about_what_may_be_the_object_says_how_to_allow_it() -> None:
     assert "part of the object" not in beside.reason
 
 
+UNTOLD = replace(TRIALS["contrast"], at_most="INCONCLUSIVE")
+
+
+def test_what_may_be_the_objects_own_neither_warns_nor_passes() -> None:
+    verdict = judge(report(strong("contrast"), absent("border"), trials=[UNTOLD, TRIALS["border"]]))
+
+    assert (verdict.outcome, verdict.findings, verdict.score) == ("INCONCLUSIVE", (), -0.05)
+    assert "the probe does not tell whether the classes differ in contrast as whole pictures" in verdict.reason
+    assert "expected_cues=['contrast']" in verdict.reason
+
+
+def test_what_may_be_the_objects_own_passes_where_it_does_nothing_or_is_expected() -> None:
+    trials = [UNTOLD, TRIALS["border"]]
+
+    assert judge(report(absent("contrast"), absent("border"), trials=trials)).outcome == "PASS"
+    assert judge(report(strong("contrast"), absent("border"), trials=trials), ["contrast"]).outcome == "PASS"
+
+
+def test_what_may_be_the_objects_own_warns_at_most_where_an_audit_found_it() -> None:
+    verdict = _judged(report(strong("contrast"), trials=[UNTOLD]), {"contrast": "FAIL"})
+
+    assert verdict.outcome == "WARN"
+
+
+@pytest.mark.parametrize(("mean", "causes"), [(0.9, ["contrast"]), (0.3, ["border"])])
+def test_what_may_be_the_objects_own_is_named_where_less_is_found_in_its_place(mean: float, causes: list[str]) -> None:
+    verdict = judge(report(strong("contrast", mean), strong("border"), trials=[UNTOLD, TRIALS["border"]]))
+
+    assert [finding.cue for finding in verdict.findings if finding.is_cause] == causes
+
+
 def test_masks_are_not_missing_where_no_image_found_donors() -> None:
     """A single class, or one image of each: `examine` measures nothing then."""
     verdict = judge(report(trials=STANDARD))

@@ -162,9 +162,9 @@ def _facts_of(probe: Probe) -> dict[str, Any]:
 
 def _limited(trials: Sequence[Trial], probe: Probe) -> tuple[Trial, ...]:
     """The trials with the worst outcome that each may lead to on this probe."""
-    (images, _), masks = pictures_of(probe), probe.known_masks
-    masks = as_pictures(masks) if masks is not None and probe.has_volumes else masks
-    return tuple(limited(trial, images, masks, probe.targets) for trial in trials)
+    (images, masks), known = pictures_of(probe), probe.known_masks
+    known = as_pictures(known) if known is not None and probe.has_volumes else known
+    return tuple(limited(trial, images, masks, known, probe.targets) for trial in trials)
 
 
 def _of_learned(changes: Mapping[str, Tensor], probe: Probe, learned: Collection[int]) -> Mapping[str, Tensor]:

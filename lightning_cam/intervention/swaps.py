@@ -152,11 +152,14 @@ class LevelSwap:
         differs_off_object: Tells from images, masks and targets whether classes differ in the property off the object.
             None where the property is read there alone, so that it always does.
         reads_masks: Whether the property shows by the objects' masks alone, so that without them nothing is swapped.
+        is_shared: Tells whether the property is surely one of whole pictures. Where it is not, it may be the objects'
+            own, and a reaction to it is no finding. None where it always is.
     """
 
     levels_of: LevelsOf
     differs_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
     reads_masks: bool = False
+    is_shared: Callable[[Tensor, Tensor, Tensor], bool] | None = None
 
     @property
     def needs_masks(self) -> bool:

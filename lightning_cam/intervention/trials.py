@@ -16,7 +16,14 @@ from ..allocator import give_back
 from ..cues import Cue
 from . import edits
 from .effects import RIGHT
-from .levels import cast_levels, codec_levels, contrast_levels, resolution_levels, sharpness_differs_off_object
+from .levels import (
+    cast_levels,
+    codec_levels,
+    contrast_is_shared,
+    contrast_levels,
+    resolution_levels,
+    sharpness_differs_off_object,
+)
 from .masks import has_enough_masks
 from .material import Material, Session
 from .rims import rim_levels
@@ -25,7 +32,7 @@ from .stamps import patch_levels, patches_lie_off_object
 from .styles import style_differs_off_object, style_levels
 from .swaps import DonorSwap, LevelSwap, Swap
 
-AtMost: TypeAlias = Literal["FAIL", "WARN", "PASS"]
+AtMost: TypeAlias = Literal["FAIL", "WARN", "INCONCLUSIVE", "PASS"]
 _AT_MOST: Mapping[str, AtMost] = {"off object": "FAIL", "shared": "WARN", "object": "PASS"}  # by the owner of a cue
 
 
@@ -37,7 +44,7 @@ class Trial:
         cue: Its name. Two trials of one probe have different names.
         swap: A `DonorSwap` or a `LevelSwap`.
         at_most: The worst outcome that the trial may lead to. "WARN" where the object may have a part in the cue;
-            "PASS" where it surely has, so that the trial judges nothing.
+            "INCONCLUSIVE" where such a probe does not tell, "PASS" where it surely has: the trial judges nothing.
         needs_masks_to_convict: See `Cue`. Without masks such a trial leads to "WARN" at most.
         part_of: The cue that contains this one, see `Cue`. The effect of a part is capped at that of the whole.
     """
@@ -67,7 +74,7 @@ STANDARD = (
     _trial(cues.BORDER, DonorSwap(edits.swap_border, keeps_object=True)),
     _trial(cues.CORNER, DonorSwap(edits.swap_corners, keeps_object=True)),
     _trial(cues.CAST, LevelSwap(cast_levels)),
-    _trial(cues.CONTRAST, LevelSwap(contrast_levels)),
+    _trial(cues.CONTRAST, LevelSwap(contrast_levels, is_shared=contrast_is_shared)),
     _trial(cues.CODEC, LevelSwap(codec_levels)),
     _trial(cues.RESOLUTION, LevelSwap(resolution_levels, sharpness_differs_off_object)),
     _trial(cues.FREQUENCY, DonorSwap(edits.match_frequencies)),
@@ -105,12 +112,15 @@ def region_trial(cells: Tensor) -> Trial:
     return _trial(cues.REGION, DonorSwap(edits.swap_region(cells), keeps_object=True))
 
 
-def limited(trial: Trial, images: Tensor, masks: Tensor | None, targets: Tensor) -> Trial:
-    """The trial with the worst outcome that it may lead to on such a probe. Guessed masks are False in ``masks``."""
+def limited(trial: Trial, images: Tensor, masks: Tensor | None, known: Tensor | None, targets: Tensor) -> Trial:
+    """The trial with the worst outcome that it may lead to on such a probe. Guessed masks are False in ``known``."""
+    is_shared = trial.swap.is_shared if isinstance(trial.swap, LevelSwap) else None
+    if is_shared is not None and masks is not None and not is_shared(images, masks, targets):
+        return replace(trial, at_most="INCONCLUSIVE")
     if trial.at_most != "FAIL" or not trial.needs_masks_to_convict:
         return trial
-    knows_objects = masks is not None and has_enough_masks(masks)
-    convicts = masks is not None and knows_objects and trial.swap.is_off_object(images, masks, targets)
+    knows_objects = known is not None and has_enough_masks(known)
+    convicts = known is not None and knows_objects and trial.swap.is_off_object(images, known, targets)
     return trial if convicts else replace(trial, at_most="WARN")
 
 

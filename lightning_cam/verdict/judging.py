@@ -8,9 +8,9 @@ import torch
 
 from .. import statistics
 from ..audit import AuditResult
-from ..cues import ATTRIBUTE
+from ..cues import ATTRIBUTE, cue_named
 from ..examination import Report
-from ..intervention import Reliance, Trial
+from ..intervention import MARGIN, Reliance, Trial
 from ..probe import GUESS
 from ..probe.task import VALUES
 from . import hiding, reasons
@@ -80,15 +80,15 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason, why_untested=reasons_by_cue(report))
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
-    found = [
-        _finding(r, corrected[r.cue], report, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL)
-        for r in counted
-        if r.cue in shown or (not r.may_be_none and most[r.cue] == FAIL)
+    found = [r for r in counted if _is_found(r, most[r.cue], is_shown=r.cue in shown)]
+    found += [r for r in counted if most[r.cue] == INCONCLUSIVE and r.cue in shown and _may_be_behind(r, found)]
+    as_findings = [
+        _finding(r, corrected[r.cue], report, convicts=shown.get(r.cue, False) and most[r.cue] == FAIL) for r in found
     ]
-    findings = with_causes(sorted(found, key=lambda f: (f.outcome != FAIL, -f.low)))
+    findings = with_causes(sorted(as_findings, key=lambda f: (f.outcome != FAIL, -f.low)))
     uncertain = _on_uncertain_masks(report, [finding.cue for finding in findings] or [r.cue for r in counted])
     outcome, reason = _outcome(findings, counted, [*missing, *uncertain], report)
-    score = max(reliance.score for reliance in counted)
+    score = max((r.score for r in counted if most[r.cue] != INCONCLUSIVE), default=0.0)
     doubtful = _doubtful(report, findings) if missing and outcome == WARN else []
     return Verdict(
         outcome,
@@ -107,8 +107,23 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
     )
 
 
+def _is_found(reliance: Reliance, most: str, *, is_shown: bool) -> bool:
+    return most != INCONCLUSIVE and (is_shown or (not reliance.may_be_none and most == FAIL))
+
+
+def _may_be_behind(reliance: Reliance, found: Sequence[Reliance]) -> bool:
+    """Whether a cue that may be the objects' own does more than one that is found, in which it would be felt."""
+    felt_in = cue_named(reliance.cue).felt_in
+    return any(each.cue in felt_in and each.mean < reliance.mean for each in found)
+
+
 def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
-    """The most that each cue may lead to."""
+    """The most that each cue may lead to. What an audit finds may be the objects' own as well."""
+    limits = {
+        trial.cue: WARN if trial.at_most == INCONCLUSIVE and limits[trial.cue] == FAIL else limits[trial.cue]
+        for trial in report.trials
+        if trial.cue in limits
+    }
     return {trial.cue: limits.get(trial.cue, trial.at_most) for trial in report.trials}
 
 
@@ -184,6 +199,10 @@ def _outcome(
     if apart:
         return INCONCLUSIVE, reasons.apart(apart[0])
     unsettled = [r for r in counted if not r.is_settled]
+    untold = {trial.cue for trial in report.trials if trial.at_most == INCONCLUSIVE}
+    perhaps_own = [r for r in unsettled if r.cue in untold and r.mean > MARGIN]
+    if perhaps_own:
+        return INCONCLUSIVE, reasons.perhaps_own(perhaps_own[0])
     if unsettled:
         return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
     hidden = hiding.perhaps_above(report, counted)

@@ -151,6 +151,17 @@ def apart(reliance: Reliance) -> str:
     )
 
 
+def perhaps_own(reliance: Reliance) -> str:
+    """Why no PASS is given where a property makes a difference that may be the objects' own."""
+    cue, phrases = cue_named(reliance.cue), PHRASES[reliance.kind]
+    lost = phrases.did.format(mean=reliance.mean, share=percent(reliance.mean))
+    return (
+        f"with {cue.words} of {lost}, and the probe does not tell whether the classes differ in {cue.name} as whole "
+        "pictures, which light or processing would do, or in their objects alone; a larger probe may tell; if "
+        f"{cue.name} belongs to the objects, pass expected_cues={[cue.name]}"
+    )
+
+
 def of_single_classes(counted: Sequence[Reliance], n_classes: int) -> str:
     """An addition to PASS: the classes for which it is not settled. A mean over classes says little about each."""
     names = list(dict.fromkeys(name for reliance in counted for name in reliance.unsettled))
