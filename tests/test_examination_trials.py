@@ -81,7 +81,18 @@ def test_every_standard_cue_has_effects_reliance_and_scalars() -> None:
     assert [trial.cue for trial in report.trials] == cues
     assert list(report.effects) == [reliance.cue for reliance in report.reliances] == cues
     alike = {cue for cue, effect in report.effects.items() if effect.isnan().all()}  # in these the pictures are alike
-    assert alike <= {"cast", "contrast", "codec", "resolution", "patch", "style", "edge"}
+    assert alike <= {
+        "cast",
+        "contrast",
+        "codec",
+        "resolution",
+        "patch",
+        "style",
+        "edge",
+        "scale",
+        "orientation",
+        "exposure",
+    }
     assert all(e.shape == (48,) and e.isfinite().sum() in (40, 48) for c, e in report.effects.items() if c not in alike)
     assert repr(report.reliances) == repr(weigh(report.effects, looked_at.targets, looked_at.classes))
     for reliance in report.reliances:

@@ -23,6 +23,7 @@ from lightning_cam.intervention import (
     limited,
 )
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
+from lightning_cam.intervention.exposures import exposure_levels
 from lightning_cam.intervention.levels import (
     Levels,
     LevelsOf,
@@ -34,8 +35,10 @@ from lightning_cam.intervention.levels import (
     sharpness_differs_off_object,
 )
 from lightning_cam.intervention.rims import rim_levels
+from lightning_cam.intervention.sizes import size_levels
 from lightning_cam.intervention.stamps import patch_levels
 from lightning_cam.intervention.styles import style_levels
+from lightning_cam.intervention.turns import turn_levels
 
 N, SIZE = 40, 48
 TARGETS = torch.arange(N) % 2
@@ -509,6 +512,9 @@ PROPERTIES = {
     "patch": patch_levels,
     "style": style_levels,
     "edge": rim_levels,
+    "scale": size_levels,
+    "orientation": turn_levels,
+    "exposure": exposure_levels,
 }
 properties = pytest.mark.parametrize("levels_of", PROPERTIES.values(), ids=PROPERTIES)
 
@@ -556,7 +562,15 @@ def test_labels_with_gaps_are_levels_too(levels_of: LevelsOf) -> None:
     near, far = (levels_of(images, MASKS, targets) for targets in (TARGETS, 3 + 4 * TARGETS))
 
     chosen = near.changes.any(1).nonzero()[:, 0]
-    of_half = {resolution_levels: N // 2, codec_levels: N // 2, patch_levels: 0, rim_levels: 0}
+    of_half = {
+        resolution_levels: N // 2,
+        codec_levels: N // 2,
+        patch_levels: 0,
+        rim_levels: 0,
+        size_levels: 0,
+        turn_levels: 0,
+        exposure_levels: 0,
+    }
     assert len(chosen) == of_half.get(levels_of, N)
     stride = 1 if levels_of is codec_levels else 4
     wanted = near.changes[chosen].int().argmax(1)

@@ -27,7 +27,7 @@ from lightning_cam.statistics import bca_interval
 
 CUES = (
     "background", "border", "corner", "cast", "contrast", "codec",
-    "resolution", "frequency", "position", "tone", "patch", "style", "edge",
+    "resolution", "frequency", "position", "tone", "patch", "style", "edge", "scale", "orientation", "exposure",
 )  # fmt: skip
 BACKGROUND = Trial("background", DonorSwap(swap_background, needs_masks=True))
 
@@ -623,7 +623,8 @@ def test_the_standard_trials_are_the_cues_of_the_table() -> None:
 
 def test_only_cues_that_cannot_be_the_objects_own_may_convict() -> None:
     assert {trial.cue: trial.at_most for trial in STANDARD if trial.at_most != "FAIL"} == {
-        "contrast": "WARN", "frequency": "WARN", "position": "WARN", "tone": "PASS", "edge": "WARN"
+        "contrast": "WARN", "frequency": "WARN", "position": "WARN", "tone": "PASS", "edge": "WARN",
+        "scale": "WARN", "orientation": "WARN", "exposure": "WARN",
     }  # fmt: skip
 
 

@@ -498,7 +498,8 @@ def test_nothing_is_missing_where_all_was_measured() -> None:
 
 def test_nothing_declared_leaves_the_trials_as_they_are() -> None:
     assert limits(STANDARD, (), ()) == {}
-    assert {trial.cue for trial in STANDARD if trial.at_most == "WARN"} == {"contrast", "frequency", "position", "edge"}
+    shared = {"contrast", "frequency", "position", "edge", "scale", "orientation", "exposure"}
+    assert {trial.cue for trial in STANDARD if trial.at_most == "WARN"} == shared
 
 
 def test_expected_cues_lead_to_nothing_even_where_the_audit_found_them() -> None:
@@ -1048,8 +1049,8 @@ def test_a_pass_says_what_was_tested_and_what_was_not() -> None:
     assert verdict.reason.startswith("none of 2 cues that were swapped costs")
     assert "not tested: corner, region, cast" in verdict.reason
     assert "background" not in verdict.reason.split("not tested")[1]
-    assert "size of the object, orientation, light or a lone mark on the object" in verdict.reason
-    assert "No swap exists" in verdict.why_untested["orientation"]
+    assert "quarter turns, shading or a lone mark on the object" in verdict.reason
+    assert "No swap exists" in verdict.why_untested["quarter turns"]
 
 
 def test_a_property_of_the_object_is_context() -> None:

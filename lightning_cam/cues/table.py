@@ -80,7 +80,7 @@ CAST = Cue(
     needs_masks_to_convict=True,
     facts=("mean colour",),
     object_facts=("mean colour",),
-    felt_in=("background", "border", "corner", "region"),
+    felt_in=("background", "border", "corner", "region", "exposure"),
 )
 CONTRAST = Cue(
     "contrast",
@@ -89,7 +89,7 @@ CONTRAST = Cue(
     owner="shared",
     facts=("contrast",),
     object_facts=("contrast",),
-    felt_in=("style", "background", "border"),
+    felt_in=("style", "background", "border", "exposure"),
 )
 CODEC = Cue(
     "codec",
@@ -180,7 +180,7 @@ STYLE = Cue(
         f"{_OURS}transform = v2.Compose([v2.RGB(), transforms.RandomStyle()])",
     ),
     needs_masks_to_convict=True,
-    felt_in=("background", "border", "corner", "region", "cast", "resolution", "frequency"),
+    felt_in=("background", "border", "corner", "region", "cast", "resolution", "frequency", "exposure"),
 )
 
 EDGE = Cue(
@@ -190,6 +190,36 @@ EDGE = Cue(
     owner="shared",  # a mask that is too tight leaves a rim of the object itself
     needs_masks_to_convict=True,
     felt_in=("background", "resolution", "frequency"),
+)
+
+SCALE = Cue(
+    "scale",
+    "the size and proportions of the object",
+    Remedy(
+        "enlarge, shrink and stretch every picture at random",
+        f"{_V2}sized = v2.RandomAffine(degrees=0, scale=(0.5, 1.5))\n"
+        "transform = v2.Compose([sized, v2.RandomResizedCrop((224, 224), scale=(0.5, 1.0), ratio=(0.5, 2.0))])",
+    ),
+    owner="shared",
+    felt_in=("resolution", "frequency", "position"),
+)
+ORIENTATION = Cue(
+    "orientation",
+    "the orientation (upside down, mirrored)",
+    Remedy(
+        "turn every picture upside down and mirror it, at random",
+        f"{_V2}transform = v2.Compose([v2.RandomVerticalFlip(), v2.RandomHorizontalFlip()])",
+    ),
+    owner="shared",
+)
+EXPOSURE = Cue(
+    "exposure",
+    "the brightness and saturation of the object",
+    Remedy(
+        "vary brightness and saturation at random, by more than the objects of the classes differ",
+        f"{_V2}jitter = v2.ColorJitter(brightness=0.6, saturation=0.8)\ntransform = v2.Compose([v2.RGB(), jitter])",
+    ),
+    owner="shared",
 )
 
 FILE = Cue(
@@ -212,6 +242,6 @@ FILE = Cue(
 
 CUES = (
     *(BACKGROUND, BORDER, CORNER, REGION, CAST, CONTRAST, CODEC),
-    *(RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE, EDGE),
+    *(RESOLUTION, FREQUENCY, POSITION, TONE, PATCH, STYLE, EDGE, SCALE, ORIENTATION, EXPOSURE),
 )
 """The cues that a network sees, in the order of reports."""

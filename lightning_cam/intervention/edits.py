@@ -65,7 +65,7 @@ def in_two_steps(edit: Edit) -> TwoStepEdit:
 # ---- the background, or a part of it ---------------------------------------------------------------------------------
 
 
-def _cut_out(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
+def cut_out(images: Tensor, masks: Tensor) -> tuple[Read, Read]:
     """Masks, what objects add to the pictures, and how much of a background they let through; masks and backgrounds.
 
     Pixels on the outline are a mixture of object and old background. The old background is taken out of them
@@ -128,13 +128,13 @@ def _cells(masks: Tensor, donor_masks: Tensor, cells: Tensor) -> Tensor:
     return F.interpolate(grids, size=masks.shape[1:])[:, 0] > 0.5
 
 
-swap_background = TwoStepEdit(_cut_out, partial(_paste, region=_everywhere), _background)
+swap_background = TwoStepEdit(cut_out, partial(_paste, region=_everywhere), _background)
 """The image's object before the donor's background, the donor's object filled in from around it."""
 
-swap_border = TwoStepEdit(_cut_out, partial(_paste, region=_ring), _background)
+swap_border = TwoStepEdit(cut_out, partial(_paste, region=_ring), _background)
 """The donor's outer tenth on each side; objects keep their place."""
 
-swap_corners = TwoStepEdit(_cut_out, partial(_paste, region=_corners), _background)
+swap_corners = TwoStepEdit(cut_out, partial(_paste, region=_corners), _background)
 """The donor's four corners, a fifth of each side; objects keep their place."""
 
 
@@ -155,7 +155,7 @@ def swap_region(cells: Tensor) -> TwoStepEdit:
 
     Where a mask is not known only cells along the edge are swapped, because the object may lie in the others.
     """
-    return TwoStepEdit(_cut_out, partial(_paste, region=partial(_cells, cells=cells)), _background)
+    return TwoStepEdit(cut_out, partial(_paste, region=partial(_cells, cells=cells)), _background)
 
 
 # ---- tone and fine texture -------------------------------------------------------------------------------------------

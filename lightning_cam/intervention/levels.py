@@ -28,6 +28,7 @@ _DARKEST = 0.02  # of full brightness, 5 grey levels: it keeps logarithms of bla
 _LEAST_CONTRAST = 0.02  # logarithm of a gain, 2 %. Chosen, not measured.
 _MOST_CONTRAST = 0.7  # logarithm of a gain, half or double. Chosen, not measured.
 _MOST_SHIFT = 0.3  # of full brightness: a larger one is of another background. Chosen, not measured.
+_MOST_IMAGES = 0.5  # share of images; of ten drawn figures, three had unlike proportions by themselves
 _SHARED_FROM = 2.0  # standard errors of a slope: chance exceeds them once in 44 times; in full one error later
 _SURELY_SHARED_FROM = 2.5  # half way between; masks one pixel too wide read a step in 3 of 30 clean networks
 _MEDIAN_VARIANCE = math.pi / 2  # of a normal median, in those of a mean: asymptotically
@@ -166,6 +167,20 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
     """Steps from the typical values of each image's class to those of each class, ``(N, classes, P)``."""
     typical = of_classes(values, targets)
     return typical - typical[targets][:, None]
+
+
+def class_steps(values: Tensor, targets: Tensor, n_classes: int, least: float) -> Tensor:
+    """Steps ``(classes, classes)`` between typical values ``(n, 1)``; 0 up to ``least``, and where a class has none.
+
+    All are 0 where most images would take no step. A single odd class is a step away for the images of all others, so
+    then these are a few pairs of many classes, which differ by themselves.
+    """
+    typical = torch.full((n_classes,), torch.nan)
+    present = targets.bincount().nonzero()[:, 0]
+    typical[present] = of_classes(values, targets)[present, 0]
+    steps = (typical - typical[:, None]).nan_to_num()
+    steps = steps.where(steps.abs() > least, 0.0)
+    return steps if (steps != 0).any(1)[targets].float().mean() > _MOST_IMAGES else torch.zeros_like(steps)
 
 
 def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor, *, is_sure: bool) -> Tensor:

@@ -93,7 +93,7 @@ def _read(images: Tensor, masks: Tensor, targets: Tensor) -> _Steps:
         images = torch.stack([_shifted(one, (-by).tolist()) for one, by in zip(images, own, strict=True)])
     (colour_off, colour_on), (noise_off, noise_on) = (
         [by_parts(read_off, images, place(masks)) for place in (off_object, on_object)]
-        for read_off in (_saturation, _noise)
+        for read_off in (saturation, _noise)
     )
     colour = _sure_steps(colour_off, colour_on, targets)
     return _Steps(
@@ -163,7 +163,7 @@ def _bounded(steps: Tensor) -> Tensor:
     return steps.clamp(-most, most)
 
 
-def _saturation(images: Tensor, weights: Tensor) -> Tensor:
+def saturation(images: Tensor, weights: Tensor) -> Tensor:
     """Logarithm of the distance of the channels over the brightest, ``(N, 1)``; noise has colours, so without it."""
     smooth = blurred(images, _SMOOTH)
     brightest = smooth.amax(1, keepdim=True)

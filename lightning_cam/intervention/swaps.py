@@ -154,12 +154,14 @@ class LevelSwap:
         reads_masks: Whether the property shows by the objects' masks alone, so that without them nothing is swapped.
         is_shared: Tells whether the property is surely one of whole pictures. Where it is not, it may be the objects'
             own, and a reaction to it is no finding. None where it always is.
+        moves_object: Whether the object is elsewhere afterwards, so that its mask says nothing any more.
     """
 
     levels_of: LevelsOf
     differs_off_object: Callable[[Tensor, Tensor, Tensor], bool] | None = None
     reads_masks: bool = False
     is_shared: Callable[[Tensor, Tensor, Tensor], bool] | None = None
+    moves_object: bool = False
 
     @property
     def needs_masks(self) -> bool:

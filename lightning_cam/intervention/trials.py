@@ -16,6 +16,7 @@ from ..allocator import give_back
 from ..cues import Cue
 from . import edits
 from .effects import RIGHT
+from .exposures import exposure_levels
 from .levels import (
     cast_levels,
     codec_levels,
@@ -28,9 +29,11 @@ from .masks import has_enough_masks
 from .material import Material, Session
 from .rims import rim_levels
 from .settling import first_part, is_harmless
+from .sizes import size_levels
 from .stamps import patch_levels, patches_lie_off_object
 from .styles import style_differs_off_object, style_levels
 from .swaps import DonorSwap, LevelSwap, Swap
+from .turns import turn_levels
 
 AtMost: TypeAlias = Literal["FAIL", "WARN", "INCONCLUSIVE", "PASS"]
 _AT_MOST: Mapping[str, AtMost] = {"off object": "FAIL", "shared": "WARN", "object": "PASS"}  # by the owner of a cue
@@ -83,6 +86,9 @@ STANDARD = (
     _trial(cues.PATCH, LevelSwap(patch_levels, patches_lie_off_object)),
     _trial(cues.STYLE, LevelSwap(style_levels, style_differs_off_object)),
     _trial(cues.EDGE, LevelSwap(rim_levels, reads_masks=True)),
+    _trial(cues.SCALE, LevelSwap(size_levels, reads_masks=True, moves_object=True)),
+    _trial(cues.ORIENTATION, LevelSwap(turn_levels, reads_masks=True, moves_object=True)),
+    _trial(cues.EXPOSURE, LevelSwap(exposure_levels, reads_masks=True)),
 )
 
 
@@ -104,7 +110,7 @@ def chosen_trials(chosen: Sequence[Trial | str] | None, known: Sequence[Trial] =
 
 def moves_object(trial: Trial) -> bool:
     """Whether the object is elsewhere in a trial's pictures."""
-    return isinstance(trial.swap, DonorSwap) and trial.swap.moves_object
+    return isinstance(trial.swap, DonorSwap | LevelSwap) and trial.swap.moves_object
 
 
 def region_trial(cells: Tensor) -> Trial:

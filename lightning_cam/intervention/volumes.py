@@ -14,8 +14,10 @@ from .edits import TwoStepEdit, in_slices
 from .swaps import DonorSwap
 from .trials import STANDARD, Trial
 
-# A JPEG has no volumes; moving an object, and what stamps, styles and rims are read from, know pictures alone.
-NOT_ON_VOLUMES = frozenset(cue.name for cue in (cues.CODEC, cues.POSITION, cues.PATCH, cues.STYLE, cues.EDGE))
+# A JPEG has no volumes; what stamps, styles and rims are read from, and what changes an object, know pictures alone.
+_OF_PICTURES = (cues.CODEC, cues.PATCH, cues.STYLE, cues.EDGE)
+_OF_OBJECTS = (cues.POSITION, cues.SCALE, cues.ORIENTATION, cues.EXPOSURE)
+NOT_ON_VOLUMES = frozenset(cue.name for cue in (*_OF_PICTURES, *_OF_OBJECTS))
 
 
 def as_pictures(values: Tensor) -> Tensor:
