@@ -69,7 +69,10 @@ def test_a_probe_that_is_clearly_harder_is_said() -> None:
 
 def test_a_verdict_on_a_harder_probe_says_so() -> None:
     observer = SimpleNamespace(doubt="", _targets=LABELS, _unconfirmed=lambda _: "", _logged_for=lambda _: known)
-    report, verdict = SimpleNamespace(learned=True, head=None, n_unanswered=0), Verdict("PASS", 0.0, (), (), "as it is")
+    report, verdict = (
+        SimpleNamespace(learned=True, head=None, n_unanswered=0, has_answers=True),
+        Verdict("PASS", 0.0, (), (), "as it is"),
+    )
 
     known = Logged("val_acc", 0.97, {})
     report.logits = scores(52)

@@ -69,7 +69,7 @@ def test_more_than_one_draw_is_made_only_where_a_map_stays(
 ) -> None:
     drawn: list[int] = []
 
-    def look(watching: Observer, _model: nn.Module, _probe: Probe, seed: int) -> Any:
+    def look(watching: Observer, _model: nn.Module, _probe: Probe, seed: int, _score: Any) -> Any:
         drawn.append(seed)
         assert watching.report is not None
         return replace(watching.report, grid_maps=sign * watching.report.grid_maps)

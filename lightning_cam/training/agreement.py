@@ -67,6 +67,7 @@ def agreed(
     are_drawn: bool,
     given: ModuleForward | None,
     task: Task,
+    has_score: bool = False,
     is_steady: Callable[[], bool] = lambda: False,
     sample: Callable[[], Sample | None] = lambda: None,
 ) -> Agreement:
@@ -82,6 +83,7 @@ def agreed(
         are_drawn: Whether they are of the same data set at least.
         given: The user's own ``forward=``, which is taken as it is.
         task: What the model is asked.
+        has_score: Whether the model may give no class scores, because maps explain a score of the user's own.
         is_steady: Whether the same items arrive as the same numbers again, so that nothing on their way is random.
         sample: The batch's items, for what is said of them.
     """
@@ -101,7 +103,7 @@ def agreed(
         sent, forward, is_found, gives_scores = inputs if step is None else step(inputs), given, False, False
         with suppress(Exception):  # the way is not this one, whatever the user's code says to it
             forward = given or _call if names is None else batch.ways[names]
-            found, gives_scores = _arrived(module, sent, forward, task)
+            found, gives_scores = _arrived(module, sent, forward, task, has_score=has_score)
             arrived = found.get(batch.stem or "") if arrived is None else arrived
             is_found = _leads_there(found, batch, names, is_same)
         is_found, gives_scores = from_first((is_found, gives_scores))
@@ -125,7 +127,9 @@ def agreed(
     return Agreement(forward=to_scores if isinstance(to_scores, Replay) else None, doubt=doubt)
 
 
-def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task) -> tuple[Mapping[str, Tensor], bool]:
+def _arrived(
+    module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task, *, has_score: bool
+) -> tuple[Mapping[str, Tensor], bool]:
     """What arrives at the modules on a way, and whether it leads to scores of these classes.
 
     Nothing counts as arrived where the way leads from a part of the module to features for another part.
@@ -134,7 +138,12 @@ def _arrived(module: nn.Module, sent: Tensor, forward: ModuleForward, task: Task
         Exception: Whatever the user's code says to this way, or that there are no class scores at its end.
     """
     arrived = arrives(module, partial(forward, module), sent)
-    gives_scores = _gives_scores(module, sent, forward, task)  # or raises
+    try:
+        gives_scores = _gives_scores(module, sent, forward, task)  # or raises
+    except ValueError:
+        if not has_score:
+            raise
+        gives_scores = True  # of the user's own, which reads any output
     is_part = isinstance(forward, Replay) and forward.names != ("",)
     return (arrived if gives_scores or not is_part else {}), gives_scores
 

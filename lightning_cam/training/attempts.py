@@ -33,7 +33,7 @@ class Failure:
 
 def lets_through(options: Options, failure: Failure, *, before_training: bool) -> bool:
     """Whether a failure reaches the training: before it, what an argument of the user's own may have caused."""
-    given = options.probe or options.layer or options.forward
+    given = options.probe or options.layer or options.forward or options.score
     return options.on_error == "raise" or (before_training and failure.is_configuration and given is not None)
 
 

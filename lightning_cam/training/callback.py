@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 from torch import Tensor, nn
 
 from ..attribution import cams, layers
+from ..attribution.scored import Score
 from ..audit import AuditResult
 from ..examination import Reading
 from ..intervention import Trial, chosen_trials
@@ -54,6 +55,9 @@ class CAMCallback(Callback):
         layer: Dotted name of the layer; None finds the last one with a spatial map. Of several, such as
             ``["layer3", "layer4"]``, the maps are fused as in LayerCAM.
         method: How activations and gradients become maps, e.g. `cams.layer_cam`.
+        score: What the maps explain instead of the true class: a function from the model's outputs to one number
+            ``(N,)`` for each image, such as a word of a caption; see `examine`. Trials and verdict stay those of the
+            classes; for a model without class scores nothing is swapped.
         forward: ``(module, inputs) -> class scores``, for modules whose ``forward`` gives something else.
         preprocess: Pixels in [0, 1] to model input, for a probe that has none. None finds it for a drawn probe: in the
             data set's transform, and by a comparison with the first validation batch that reaches the model.
@@ -94,8 +98,8 @@ class CAMCallback(Callback):
 
     Raises:
         ValueError: Here for a rhythm or option that cannot be. Before the first step for a ``layer``, ``probe``,
-            ``forward`` or ``preprocess`` of yours that does not fit. Anything else that cannot be looked at, such as
-            another task, switches the callback off for this fit with a warning, and the training goes on.
+            ``score``, ``forward`` or ``preprocess`` of yours that does not fit. Anything else that cannot be looked at,
+            such as another task, switches the callback off for this fit with a warning, and the training goes on.
     """
 
     def __init__(
@@ -104,6 +108,7 @@ class CAMCallback(Callback):
         *,
         layer: layers.Layers | None = None,
         method: cams.Method = cams.grad_cam,
+        score: Score | None = None,
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         read: Callable[[Any], Any] | None = None,
@@ -130,6 +135,7 @@ class CAMCallback(Callback):
             probe=prepared(probe, drawing),
             layer=layer,
             method=method,
+            score=score,
             forward=forward,
             drawing=drawing,
             batch_size=batch_size,

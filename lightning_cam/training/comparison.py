@@ -102,6 +102,7 @@ class Comparison:
         *,
         drawing: Drawing | None,
         given: ModuleForward | None,
+        has_score: bool = False,
     ) -> Agreement | None:
         """What came of the comparison, the same in every process; None without a batch, or where it is as before.
 
@@ -111,6 +112,7 @@ class Comparison:
             loaders: Of the batch.
             drawing: How the probe was drawn from their data set; None where the user made the probe.
             given: The user's own ``forward=``.
+            has_score: Whether maps explain a score of the user's own, so that the model may give no class scores.
         """
         if not self._awaits_batch or not all(from_everyone(self._catcher.batch is not None)):
             return None
@@ -122,7 +124,7 @@ class Comparison:
         mine = self._agreement  # a second comparison that fails changes nothing
         with self._failures.surviving("comparing the probe with a batch"):
             if batch is not None:
-                mine = self._compared(module, probe, loaders, batch, drawing, given=given)
+                mine = self._compared(module, probe, loaders, batch, drawing, given=given, has_score=has_score)
         touched = next(filter(None, from_everyone(mine.has_touched)), "")
         step, doubt = from_first((mine.step, mine.doubt))
         self._agreement = replace(mine, step=step, doubt=doubt, has_touched=touched)
@@ -137,6 +139,7 @@ class Comparison:
         drawing: Drawing | None,
         *,
         given: ModuleForward | None,
+        has_score: bool,
     ) -> Agreement:
         """What this process finds. All get to the forward passes, or none does."""
         at_hand, loader = None, next(loaders_in(loaders), None)  # an iterable of one's own has no data set
@@ -156,6 +159,7 @@ class Comparison:
                     are_drawn=drawing is not None,
                     given=_called(module, probe, given),
                     task=probe.task,
+                    has_score=has_score,
                     is_steady=partial(self._is_steady, module, loader, batch),
                     sample=partial(_sample, loader, batch, drawing),
                 )

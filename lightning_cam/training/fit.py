@@ -61,6 +61,7 @@ class Fit:
         self._observer = Observer(
             layer=options.layer,
             method=options.method,
+            score=options.score,
             forward=options.forward,
             batch_size=options.batch_size,
             limits=options.limits,
@@ -119,7 +120,12 @@ class Fit:
         drawing = self._options.drawing if self._options.probe is None else None
         with self.clock.counting():
             agreement = self.comparison.settle(
-                module, self._plain, loaders, drawing=drawing, given=self._options.forward
+                module,
+                self._plain,
+                loaders,
+                drawing=drawing,
+                given=self._options.forward,
+                has_score=self._options.score is not None,
             )
         if agreement is not None:
             self._follow(agreement)

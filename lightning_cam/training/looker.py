@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from ..allocator import give_back
 from ..attribution import cams
 from ..attribution.layers import Layers, check_layers, unwrapped
+from ..attribution.scored import Score
 from ..attribution.self_check import TouchedError
 from ..audit import AuditResult
 from ..examination import Reading
@@ -96,6 +97,7 @@ class Looker:
         *,
         layer: Layers | None = None,
         method: cams.Method = cams.grad_cam,
+        score: Score | None = None,
         forward: Callable[[nn.Module, Tensor], Any] | None = None,
         preprocess: Callable[[Tensor], Tensor] | None = None,
         batch_size: int = 32,
@@ -115,8 +117,8 @@ class Looker:
         drawing = Drawing(preprocess=preprocess)
         chosen = chosen_trials(trials, known_trials(audit))
         self._options = options = Options(
-            probe=prepared(probe, drawing), layer=layer, method=method, forward=forward, drawing=drawing,
-            batch_size=batch_size, rhythm=Rhythm(), max_overhead=1.0, trials=chosen,
+            probe=prepared(probe, drawing), layer=layer, method=method, score=score, forward=forward,
+            drawing=drawing, batch_size=batch_size, rhythm=Rhythm(), max_overhead=1.0, trials=chosen,
             limits=limits(chosen, expected_cues, audit.cues if audit else ()), audit=audit, on_shortcut=on_shortcut,
             on_error=on_error, verbose=verbose, sinks=sinks, log_images=log_images, features=False, n_images=n_images,
             name=name,
@@ -129,7 +131,13 @@ class Looker:
         self._failures = failures = Failures(raises=on_error == "raise")
         self._comparison = Comparison(failures)
         self._observer = Observer(
-            layer=layer, method=method, forward=forward, batch_size=batch_size, limits=options.limits, failures=failures
+            layer=layer,
+            method=method,
+            score=score,
+            forward=forward,
+            batch_size=batch_size,
+            limits=options.limits,
+            failures=failures,
         )
         self._gallery = Gallery(name, sinks, n_images if log_images else 0, failures, audit)
         mistakes = Mistakes(self._observer, failures, is_wanted=False)  # of a validation, which nobody announces here
@@ -260,7 +268,14 @@ class Looker:
         self._comparison.end()
         if not has_come:
             self._comparison.await_another()
-        agreement = self._comparison.settle(model, self.probe, None, drawing=None, given=self._options.forward)
+        agreement = self._comparison.settle(
+            model,
+            self.probe,
+            None,
+            drawing=None,
+            given=self._options.forward,
+            has_score=self._options.score is not None,
+        )
         if agreement is None:
             return
         if agreement.has_touched:

@@ -14,6 +14,7 @@ from ..attribution.calls import Replay
 from ..attribution.guard import is_state, untouched
 from ..attribution.heads import Head
 from ..attribution.layers import Layers
+from ..attribution.scored import Score, of_part
 from ..attribution.self_check import self_checked
 from ..attribution.trust.explaining import similarity_of
 from ..attribution.trust.weights import random_weights
@@ -71,6 +72,7 @@ class Observer:
         *,
         layer: Layers | None,
         method: cams.Method,
+        score: Score | None = None,
         forward: Callable[[nn.Module, Tensor], Any] | None,
         batch_size: int,
         limits: Mapping[str, str],
@@ -84,6 +86,7 @@ class Observer:
         self.images_a_pass = batch_size
         self._layer = layer
         self._method = method
+        self._score = score
         self.forward = forward
         self._limits = limits
         self._running = RunningVerdict(limits)
@@ -160,6 +163,7 @@ class Observer:
                 trials,
                 layer=self._layer,
                 method=self._method,
+                score=self._score,
                 n_donors=effort.n_donors,
                 tried=balanced_subset(probe.targets, effort.n_images),
                 forward=run,
@@ -228,7 +232,9 @@ class Observer:
 
     def _doubted(self, verdict: Verdict, report: Report) -> Verdict:
         """The verdict, or none where the probe is not what the model sees."""
-        if report.n_unanswered and not report.learned:  # whatever the user's metrics make of NaN
+        if not report.has_answers or (
+            report.n_unanswered and not report.learned
+        ):  # whatever the user's metrics make of NaN
             return verdict
         # A probe of one class has fewer class names than the model has scores, which says nothing about the scores.
         may_be_another = not report.learned and not report.has_one_class
@@ -280,13 +286,13 @@ class Observer:
             return self._maps_of(model, probe)
         return None
 
-    def _maps_of(self, model: nn.Module, probe: Probe) -> Look | None:
+    def _maps_of(self, model: nn.Module, probe: Probe, score: Score | None = None) -> Look | None:
         with in_step(model, probe, forward_of(model, carrying(self.forward, probe))) as run:
             if rank():
                 return None
             everything, n = torch.arange(len(probe)), self.images_a_pass
             options: dict[str, Any] = {"layer": self._layer, "method": self._method, "forward": run, "batch_size": n}
-            return look(model, probe, everything, (), n_donors=1, **options)
+            return look(model, probe, everything, (), n_donors=1, score=score, **options)
 
     def untrusted(self, model: nn.Module, probe: Probe, rows: Tensor) -> Tensor | None:
         """Which of the last maps of ``rows (n,)`` say nothing of what was learned: they stay with random weights.
@@ -296,7 +302,7 @@ class Observer:
         n_draws = 1 if isinstance(self._method, cams.ForwardMethod) else N_DRAWS  # these take hundreds of passes
         some, stay = probe.select(rows.tolist()), torch.ones(len(rows), dtype=torch.bool)
         for seed in range(n_draws):
-            drawn = self._randomly_mapped(model, some, seed)
+            drawn = self._randomly_mapped(model, some, seed, of_part(self._score, rows, len(probe)))
             if drawn is not None and self.report is not None:
                 stay &= similarity_of(self.report.grid_maps[rows], drawn.grid_maps) > STAYS
             stay, is_known = from_first((stay, drawn is not None and self.report is not None))
@@ -306,10 +312,10 @@ class Observer:
                 break
         return stay
 
-    def _randomly_mapped(self, model: nn.Module, probe: Probe, seed: int) -> Look | None:
+    def _randomly_mapped(self, model: nn.Module, probe: Probe, seed: int, score: Score | None) -> Look | None:
         """The maps with random weights, in the first process; None where these cannot be drawn or looked at."""
         with suppress(Exception), nullcontext() if rank() else random_weights(model, seed=seed):
-            return self._maps_of(model, probe)
+            return self._maps_of(model, probe, score)
         return None
 
     def forget(self) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..attribution import cams
 from ..attribution.layers import Layers
+from ..attribution.scored import Score, check_callable
 from ..audit import AuditResult
 from ..intervention import STANDARD, Trial, region_trial
 from ..probe import Probe
@@ -33,13 +34,14 @@ class Options:
     """What the user chose, as `CAMCallback` explains it.
 
     Raises:
-        TypeError: ``probe`` is no `Probe`.
+        TypeError: ``probe`` is no `Probe`, or ``score`` no function.
         ValueError: An option that cannot be.
     """
 
     probe: Probe | None
     layer: Layers | None
     method: cams.Method
+    score: Score | None
     forward: Callable[[nn.Module, Tensor], Any] | None
     drawing: Drawing
     batch_size: int
@@ -63,7 +65,7 @@ class Options:
     @property
     def functions(self) -> dict[str, Any]:
         """Those that may hold functions, which not every strategy can send to the processes that it spawns."""
-        names = ("probe", "method", "trials", "on_shortcut", "forward", "sinks")
+        names = ("probe", "method", "score", "trials", "on_shortcut", "forward", "sinks")
         return {name: getattr(self, name) for name in names} | vars(self.drawing)
 
 
@@ -86,6 +88,7 @@ def prepared(probe: Probe | None, drawing: Drawing) -> Probe | None:
 
 def _check_options(given: Options) -> None:
     """Refuses options that cannot be, before anything is trained."""
+    check_callable(given.score)
     if given.probe is not None and not isinstance(given.probe, Probe):
         found = type(given.probe).__name__
         raise TypeError(f"probe must be a Probe, got {found}; see Probe.from_dataset and from_folder")
