@@ -220,6 +220,22 @@ def test_without_masks_the_inner_cells_of_a_region_stay() -> None:
     assert torch.equal(result[0][:, :10], donors[0][:, :10])
 
 
+@pytest.mark.parametrize("too_wide", [1, 2])
+def test_a_mask_that_is_a_little_too_wide_carries_no_rim_of_the_old_background(too_wide: int) -> None:
+    swapped = edits.swap_background(IMAGE, grown(IMAGE_MASK, too_wide), DONOR, DONOR_MASK)
+
+    torch.testing.assert_close(swapped, scene(IMAGE_MASK, [0.9, 0.1, 0.3], [0.6, 0.5, 0.7]), atol=0.1, rtol=0)
+
+
+def test_a_rim_in_a_colour_that_neither_object_nor_background_has_is_the_objects() -> None:
+    rim = IMAGE_MASK & ~shrunk(IMAGE_MASK, 1)
+    ringed = torch.where(rim[:, None], scene(rim, [0.4, 1.0, 0.4], [0.0, 0.0, 0.0]), IMAGE)
+
+    swapped = edits.swap_background(ringed, IMAGE_MASK, DONOR, DONOR_MASK)
+
+    assert at(swapped, rim)[0].mean() == pytest.approx(0.4, abs=0.1)
+
+
 def test_a_textured_background_arrives_as_it_is() -> None:
     donor = natural(1, HEIGHT, WIDTH)
 
