@@ -218,7 +218,8 @@ def _check_no_shares(values: Mapping[int, tuple[float, ...]]) -> None:
     row = next((row for row in values.values() if len(row) > 1), None)
     if row is not None:
         raise FormError(
-            f"a target must be one class index, got {len(row)} numbers that sum to 1, as for soft labels; if they are "
+            f"a target must be one class index, got {len(row)} numbers that sum to 1, as for soft labels; for the "
+            "class with the largest pass CAMCallback(read=lambda item: (item[0], int(item[1].argmax()))); if they are "
             'values to predict, pass Probe.from_dataset(dataset, task="values")'
         )
 
