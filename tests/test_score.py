@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from house.models import Net, fixed, images
-from lightning_cam import Probe, cams, examine, judge
+from lightning_cam import Probe, cams, examine, judge, pixels, trust
 from lightning_cam.attribution import targets
 from lightning_cam.examination import Reading, Report, look, merged
 from lightning_cam.sinks.pages import Frame, check_page
@@ -35,8 +35,8 @@ class Words(nn.Module):
         self.stage = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU())
         self.words = nn.Linear(8, 3 * 5)
 
-    def forward(self, pixels: Tensor) -> Any:
-        features = self.stage(pixels).mean((2, 3))
+    def forward(self, images: Tensor) -> Any:
+        features = self.stage(images).mean((2, 3))
         return {"words": self.words(features).reshape(-1, 3, 5), "embedding": features}
 
 
@@ -115,7 +115,7 @@ def test_of_a_model_without_class_scores_nothing_is_swapped_and_the_verdict_says
 
 def test_without_a_score_such_a_model_is_refused_as_before() -> None:
     with pytest.raises(ValueError, match=r"expected \(N, n_classes\) class scores"):
-        examine(fixed(Words), probe(), forward=lambda model, pixels: model(pixels)["words"])
+        examine(fixed(Words), probe(), forward=lambda model, inputs: model(inputs)["words"])
 
 
 def test_a_similarity_is_explained() -> None:
@@ -125,6 +125,32 @@ def test_a_similarity_is_explained() -> None:
     assert report.scores is not None
     assert bool((report.scores.abs() <= 1).all())
     assert bool(report.grid_maps.any())
+
+
+@pytest.mark.parametrize("method", [pixels.saliency, pixels.integrated_gradients, pixels.occlusion])
+def test_maps_of_pixels_explain_it_as_well(method: Callable[..., Tensor]) -> None:
+    def word(outputs: Any) -> Tensor:
+        return outputs["words"][:, 1, 2]
+
+    as_class = partial(_as_class, word)
+    maps = method(fixed(Words), probe(), score=word, batch_size=3)
+
+    torch.testing.assert_close(maps, method(fixed(Words), probe(), score=lambda z: z[:, 0], forward=as_class))
+
+
+def _as_class(word: Callable[[Any], Tensor], model: nn.Module, inputs: Tensor) -> Tensor:
+    """The word as one of the four class scores that the probe's classes ask for."""
+    return torch.stack([word(model(inputs))] + 3 * [-inputs.mean((1, 2, 3)) - 1], 1)
+
+
+def test_a_curve_of_deletion_follows_a_score() -> None:
+    def word(outputs: Any) -> Tensor:
+        return outputs["words"][:, 1, 2]
+
+    curve = trust.deletion(fixed(Words), probe(), of_words().grid_maps, n_steps=2, score=word)
+
+    assert of_words().scores is not None
+    torch.testing.assert_close(curve.scores[:, 0], of_words().scores)
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ def attention_relevance(
     Args:
         model: A Vision Transformer as of timm and Hugging Face, in any mode.
         probe: The images to explain, and their classes.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
 

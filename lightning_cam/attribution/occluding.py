@@ -64,8 +64,8 @@ def occlusion(
             is a third of each side.
         stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
         fill: Pixel value of the block, 0 to 1.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
-            own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            that may drop; None is the probability of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
@@ -94,15 +94,16 @@ def occlusion_maps(
             is a third of each side.
         stride: Steps of the block in pixels; None is half a block. Each image costs a forward pass for each step.
         fill: Pixel value of the block, 0 to 1.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` that may drop; None is the probability of each image's
-            own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            that may drop; None is the probability of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
     own = true_class(probe.task.explained(probe.targets))
     with looking(model, probe, score, forward, batch_size) as subject:
         shape = _block_of(subject.size, block, stride, fill)
-        return _occluded(subject, probe, score or (lambda logits: own(_asked(logits, probe).softmax(1))), shape)
+        follow = None if score is None else subject.score
+        return _occluded(subject, probe, follow or (lambda logits: own(_asked(logits, probe).softmax(1))), shape)
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,8 @@ def _occluded(subject: Subject, probe: Probe, score: Target, block: _Block) -> O
     for place, logits in zip(places, _answers(subject, probe, places, block.fill), strict=True):
         drop.movedim(0, -1)[place] += (whole - score(logits)).cpu()
         n_covering[place] += 1
-        answers.append(_asked(logits, probe).argmax(1).where(logits.isfinite().all(1), -1).cpu())
+        is_answered = logits.isfinite().all(1) & subject.has_classes
+        answers.append(_asked(logits, probe).argmax(1).where(is_answered, -1).cpu())
     predicted = torch.stack(answers, 1).view(-1, *map(len, along))
     for axis, (starts, length) in enumerate(zip(along, subject.size, strict=True), 1):
         predicted = predicted.index_select(axis, _nearest(starts, length))

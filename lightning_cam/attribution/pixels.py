@@ -64,14 +64,15 @@ def saliency(
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
         of: "loss" is the gradient of the cross-entropy of each image's own class: it fades where the model is sure.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
     if of == "loss" and score is not None:
         raise ValueError("of='loss' explains the cross-entropy of the own class; pass either that or score=")
     explained = own_loss(probe.targets, asks=probe.task.asks) if of == "loss" else score
-    with looking(model, probe, explained, forward, batch_size) as subject:
+    with looking(model, probe, explained, forward, batch_size, of_classes=of == "loss") as subject:
         return subject.maps(_magnitude(subject.gradients(subject.inputs)))
 
 
@@ -97,7 +98,8 @@ def smooth_grad(
         n_samples: Noisy copies of each image, each of which costs a forward and a backward pass.
         noise: Standard deviation of the noise, as share of the range of the image's values.
         generator: On the CPU; None is a new one with seed 0, so that a map is the same each time.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
@@ -141,7 +143,8 @@ def integrated_gradients(
         probe: The images to explain, and their classes.
         n_steps: Points on the line, each of which costs a forward and a backward pass.
         baseline: ``(N, C, H, W)`` pixels, or one ``(C, H, W)`` image for all; None is black, as in the paper.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
@@ -176,7 +179,8 @@ def guided_backprop(
     Args:
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
 
@@ -204,7 +208,8 @@ def deconvnet(
     Args:
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
 
@@ -232,7 +237,8 @@ def guided_grad_cam(
         model: Any classifier, in any mode.
         probe: The images to explain, and their classes.
         layer: Dotted name of Grad-CAM's layer; None finds the last spatial one.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
 

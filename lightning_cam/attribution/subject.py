@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,10 +14,11 @@ from ..probe import Probe
 from ..spatial import upsample
 from .engine import Capture, Forward, capture, placed, predict_inside
 from .guard import untouched
-from .heads import class_scores
+from .heads import class_scores, traced_output
 from .layer_search import find_layer
 from .layers import unwrapped
 from .rectifiers import Rule
+from .scored import Scored, checked_score, own_score
 from .similarity import scoring
 from .targets import Target, true_class
 from .tracing import input_gradients
@@ -26,7 +28,7 @@ ScoresOf: TypeAlias = Callable[[nn.Module, Tensor], Any]  # a model and its inpu
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, and what it is given and asked."""
+    """A model, and what it is given and asked. Without class scores ``forward`` gives what `own_score` reads."""
 
     model: nn.Module
     inputs: Tensor
@@ -34,6 +36,7 @@ class Subject:
     forward: Forward
     batch_size: int
     size: tuple[int, ...]
+    has_classes: bool = True
 
     def gradients(self, inputs: Tensor, rule: Rule | None = None) -> Tensor:
         """``(N, C, H, W)`` float32, at other inputs than the probe's as well."""
@@ -66,9 +69,18 @@ class Subject:
 
 @contextmanager
 def looking(
-    model: nn.Module, probe: Probe, score: Target | None, forward: ScoresOf | None, batch_size: int
+    model: nn.Module,
+    probe: Probe,
+    score: Target | None,
+    forward: ScoresOf | None,
+    batch_size: int,
+    *,
+    of_classes: bool = False,
 ) -> Iterator[Subject]:
-    """The model in evaluation mode, the same before and after."""
+    """The model in evaluation mode, the same before and after.
+
+    A ``score`` reads class scores or, if the model has none and it is not ``of_classes``, the outputs as they are.
+    """
     model = unwrapped(model)
     forward = scoring(model, probe, forward, batch_size)
     bound = None if forward is None else partial(forward, model)
@@ -77,6 +89,22 @@ def looking(
         if inputs.ndim != probe.images.ndim:
             form = "(N, C, H, W)" if probe.images.ndim == 4 else "(N, C, D, H, W)"
             raise ValueError(f"expected model inputs {form}, found shape {tuple(inputs.shape)} from preprocess")
-        scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound, task=probe.task)
-        size = tuple(probe.images.shape[2:])
-        yield Subject(model, inputs, score or true_class(probe.task.explained(probe.targets)), scores, batch_size, size)
+        size, scores = tuple(probe.images.shape[2:]), None
+        try:
+            scores = class_scores(model, inputs[:batch_size], probe.n_scores, bound, task=probe.task)
+        except ValueError:
+            if score is None or of_classes:
+                raise
+        if scores is None or (score is not None and not of_classes and scores.head.remark and not scores.head.is_guess):
+            scored = _scored(model, inputs[:2], bound or model, score or own_score)
+            yield Subject(model, inputs, own_score, scored, batch_size, size, has_classes=False)
+            return
+        explained = score or true_class(probe.task.explained(probe.targets))
+        yield Subject(model, inputs, explained, scores, batch_size, size)
+
+
+def _scored(model: nn.Module, inputs: Tensor, run: Forward, score: Target) -> Scored:
+    """The user's own score of outputs, batch by batch."""
+    outputs = traced_output(model, run, inputs)
+    own = checked_score(score, outputs, len(inputs), len(inputs), needs_gradient=False)  # not all methods need one
+    return Scored(run, None, own, torch.arange(len(inputs)))

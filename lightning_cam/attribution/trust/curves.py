@@ -70,8 +70,8 @@ def deletion(
         maps: ``(N, h, w)``; smaller ones are stretched to the image bilinearly.
         n_steps: Equal steps from the whole image to none of it, each of which costs two forward passes.
         fill: Pixel value that takes their place, 0 to 1.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to follow; None is the probability of each image's own
-            class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to follow; None is the probability of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """
@@ -117,7 +117,7 @@ def _curve(
     check_maps(maps, probe)
     if n_steps < 1:
         raise ValueError(f"expected at least one step from no pixel to all of them, found n_steps={n_steps}")
-    follow = score or partial(own_chance, probe)
+    follow = partial(own_chance, probe) if score is None else subject.score
     stretched = upsample(maps.detach().cpu().float(), subject.size)
     shares = torch.linspace(0, 1, n_steps + 1)
     rows = [_followed(subject, probe, order, ends, follow, shares) for order in (stretched, _moved(stretched))]

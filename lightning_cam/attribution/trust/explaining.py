@@ -35,7 +35,8 @@ def attention(
         probe: The images to explain, and their classes.
         method: How activations and gradients become maps.
         layer: Dotted name; None finds the last spatial one.
-        score: Logits ``(N, n_classes)`` to the scores ``(N,)`` to explain; None is the logit of each image's own class.
+        score: Logits ``(N, n_classes)``, or a batch of outputs of a model without class scores, to the numbers ``(N,)``
+            to explain; None is the logit of each image's own class.
         forward: ``(model, inputs) -> class scores``; None calls the model.
         batch_size: Images per pass.
     """

@@ -57,7 +57,7 @@ def adversarial(
         batch_size: Images per pass.
     """
     maps_of = explain or grad_cam_of(unwrapped(model), probe, forward, batch_size)
-    with looking(model, probe, _loss_of(probe), forward, batch_size) as subject:
+    with looking(model, probe, _loss_of(probe), forward, batch_size, of_classes=True) as subject:
         pixels = placed(subject.model, probe.images)
         uphill = input_gradients(
             subject.model, pixels, subject.score, forward=partial(_scores_of, subject, probe), batch_size=batch_size
