@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_cam import Probe, examine, judge
 from lightning_cam.intervention.exposures import exposure_levels
-from lightning_cam.intervention.levels import LevelsOf
+from lightning_cam.intervention.levels import LevelsOf, class_steps
 from lightning_cam.intervention.masks import widened
 from lightning_cam.intervention.sizes import size_levels
 from lightning_cam.intervention.turns import turn_levels
@@ -182,6 +182,17 @@ def test_an_image_without_a_mask_and_a_class_without_an_image_stay_out(
     assert not levels.changes[0].any()
     assert not levels.changes[:, 1].any()
     assert levels.changes[1:, [0, 2]].any(1).all()
+
+
+@pytest.mark.parametrize(("n_classes", "is_taken"), [(2, True), (8, False)])
+def test_among_many_classes_a_step_must_be_longer(n_classes: int, is_taken: bool) -> None:
+    labels = torch.arange(160) % n_classes
+    values = 0.2 * (labels == 1) + 0.01 * torch.arange(160).remainder(7)
+
+    steps = class_steps(values[:, None], labels, n_classes, 0.11)
+
+    assert bool(steps.any()) is is_taken
+    assert torch.equal(steps, -steps.T)
 
 
 class Reads(nn.Module):

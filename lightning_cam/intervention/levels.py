@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 
 from ..statistics import differ
@@ -28,7 +29,6 @@ _DARKEST = 0.02  # of full brightness, 5 grey levels: it keeps logarithms of bla
 _LEAST_CONTRAST = 0.02  # logarithm of a gain, 2 %. Chosen, not measured.
 _MOST_CONTRAST = 0.7  # logarithm of a gain, half or double. Chosen, not measured.
 _MOST_SHIFT = 0.3  # of full brightness: a larger one is of another background. Chosen, not measured.
-_MOST_IMAGES = 0.5  # share of images; of ten drawn figures, three had unlike proportions by themselves
 _SHARED_FROM = 2.0  # standard errors of a slope: chance exceeds them once in 44 times; in full one error later
 _SURELY_SHARED_FROM = 2.5  # half way between; masks one pixel too wide read a step in 3 of 30 clean networks
 _MEDIAN_VARIANCE = math.pi / 2  # of a normal median, in those of a mean: asymptotically
@@ -169,18 +169,23 @@ def _steps(values: Tensor, targets: Tensor) -> Tensor:
     return typical - typical[targets][:, None]
 
 
-def class_steps(values: Tensor, targets: Tensor, n_classes: int, least: float) -> Tensor:
-    """Steps ``(classes, classes)`` between typical values ``(n, 1)``; 0 up to ``least``, and where a class has none.
+def class_steps(values: Tensor, targets: Tensor, n_classes: int, spread: float) -> Tensor:
+    """Steps ``(classes, classes)`` between typical values of objects ``(n, 1)`` where they are unusually long; else 0.
 
-    All are 0 where most images would take no step. A single odd class is a step away for the images of all others, so
-    then these are a few pairs of many classes, which differ by themselves.
+    Objects differ by class by themselves. If the standard deviation over classes is ``spread``, the largest step
+    between ``k`` of them is ``2 z spread`` on average, ``z`` of the upper ``0.625 / (k + 0.25)`` (Blom 1958).
+
+    Args:
+        values: ``(n, 1)``.
+        targets: ``(n,)``; a class without an image is no step away from any.
+        n_classes: How many classes there are.
+        spread: That classes may have by themselves.
     """
-    typical = torch.full((n_classes,), torch.nan)
     present = targets.bincount().nonzero()[:, 0]
+    typical = torch.full((n_classes,), torch.nan)
     typical[present] = of_classes(values, targets)[present, 0]
     steps = (typical - typical[:, None]).nan_to_num()
-    steps = steps.where(steps.abs() > least, 0.0)
-    return steps if (steps != 0).any(1)[targets].float().mean() > _MOST_IMAGES else torch.zeros_like(steps)
+    return steps.where(steps.abs() > 2 * spread * float(stats.norm.isf(0.625 / (len(present) + 0.25))), 0.0)
 
 
 def shared_steps(outside: Tensor, inside: Tensor, targets: Tensor, *, is_sure: bool) -> Tensor:

@@ -1,8 +1,8 @@
 """Cues that can be planted. Each has as many values as there are classes and touches one thing; the rest is random.
 
-A cue may say where the object lies (`place`), what is behind it (`background`) and what happens to the finished picture
-(`finish`). Each takes the value ``k``, the number of values and a generator, and draws equally often for every ``k``,
-so that a picture with another value is the same picture otherwise.
+A cue may say what the object looks like (`object`), where it lies (`place`), what is behind it (`background`) and what
+happens to the finished picture (`finish`). Each takes the value ``k``, the number of values and, but for the first, a
+generator, and draws equally often for every ``k``, so that a picture with another value is the same picture otherwise.
 """
 
 import colorsys
@@ -20,12 +20,18 @@ from .tasks import SIZE
 
 Picture = npt.NDArray[np.float64]  # (SIZE, SIZE, 3) from 0 to 255
 Mask = npt.NDArray[np.bool_]
+Sprite = npt.NDArray[np.uint8]  # (height, width, 4), an object and its opacity
 Generator = np.random.Generator
 
 
 def anywhere(k: int, n: int, rng: Generator) -> tuple[float, float]:
     """Place of the object, right and down, as shares of the room that it has."""
     return rng.random(), rng.random()
+
+
+def as_drawn(sprite: Sprite, k: int, n: int) -> Sprite:
+    """The object as it is."""
+    return sprite
 
 
 def any_background(k: int, n: int, rng: Generator) -> Picture:
@@ -43,6 +49,7 @@ class Cue:
     """What a cue does to a picture, and the names under which a detector may rightly report it."""
 
     names: tuple[str, ...]
+    object: Callable[[Sprite, int, int], Sprite] = as_drawn
     place: Callable[[int, int, Generator], tuple[float, float]] = anywhere
     background: Callable[[int, int, Generator], Picture] = any_background
     finish: Callable[[Picture, Mask, int, int, Generator], Picture] = untouched
@@ -231,10 +238,45 @@ def _tied_to_hue(picture: Picture, mask: Mask, k: int, n: int, rng: Generator) -
     return np.where(mask[..., None], picture, behind)
 
 
+def _sized(sprite: Sprite, k: int, n: int) -> Sprite:
+    return _resized(sprite, (0.6, 0.95)[k], (0.6, 0.95)[k])
+
+
+def _stretched(sprite: Sprite, k: int, n: int) -> Sprite:
+    return _resized(sprite, (0.62, 0.95)[k], (0.95, 0.62)[k])
+
+
+def _resized(sprite: Sprite, across: float, down: float) -> Sprite:
+    size = round(sprite.shape[1] * across), round(sprite.shape[0] * down)
+    return np.asarray(Image.fromarray(sprite).resize(size, Image.Resampling.LANCZOS))
+
+
+def _upside_down(sprite: Sprite, k: int, n: int) -> Sprite:
+    return sprite[::-1] if k else sprite
+
+
+def _flashed(sprite: Sprite, k: int, n: int) -> Sprite:
+    return _coloured(sprite, sprite[..., :3] * (0.7, 1.25)[k])
+
+
+def _faded(sprite: Sprite, k: int, n: int) -> Sprite:
+    grey = sprite[..., :3].mean(2, keepdims=True)
+    return _coloured(sprite, grey + (sprite[..., :3] - grey) * (1.0, 0.35)[k])
+
+
+def _coloured(sprite: Sprite, colours: Picture) -> Sprite:
+    return np.concatenate([colours.round().clip(0, 255).astype(np.uint8), sprite[..., 3:]], 2)
+
+
 UNLISTED: dict[str, Cue] = {
     "stamp_on_object": Cue(("patch",), finish=_stamped_object),
     "shifted_channels": Cue(("style",), finish=_shifted_channels),
     "shifted_rows": Cue(("style",), finish=_shifted_rows),
     "tied_to_hue": Cue(("background", "border", "cast", "tone"), finish=_tied_to_hue),
+    "size_of_object": Cue(("scale",), object=_sized),
+    "proportions_of_object": Cue(("scale",), object=_stretched),
+    "object_upside_down": Cue(("orientation",), object=_upside_down),
+    "brightness_of_object": Cue(("exposure",), object=_flashed),
+    "saturation_of_object": Cue(("exposure",), object=_faded),
 }
 """Two values each; networks that use these were once passed."""

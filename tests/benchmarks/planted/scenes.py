@@ -83,7 +83,7 @@ def paint(
     """A finished picture ``(SIZE, SIZE, 3)`` and its object's mask; the first value lies behind, the other in front."""
     behind, front = values
     right, down = cue.place(behind, n, rng)
-    alpha, colour = placed(sprite, right, down)
+    alpha, colour = placed(cue.object(sprite, behind, n), right, down)
     picture = cue.background(behind, n, rng).clip(0, 255) * (1 - alpha) + colour * alpha
     mask = alpha[..., 0] > 0.5
     return cue.finish(picture, mask, front, n, rng).round().clip(0, 255).astype(np.uint8), mask
