@@ -27,16 +27,12 @@ from .parts import others_of, parts_of, rest_of
 from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
 from .questions import UNMARKED, marks_of
 from .regions import class_map_of, largest_region, resized_map
-from .tasks import FormError
+from .tasks import FormError, form_of
 from .values import are_fractions, values_of
+from .ways_out import PAIR, way_out
 
 _NO_IMAGE = ("add a dimension if it is one", "a volume or a video has four axes, (C, D, H, W)")
 _VOLUME = VOLUME_AXES - 1  # of a single one
-_PAIR = (
-    "to look at the first, pass read=lambda item: {'image': item[0][0], 'label': item[1], 'rest': {'other': "
-    "item[0][1]}} and forward=lambda module, images, rest: module(images, rest['other']); of two views of one picture, "
-    "as for SimCLR, pass a probe with classes and forward=Similarity(lambda module, images: embedding)"
-)
 # Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
 _WHITE = {torch.uint8: 255, torch.uint16: 65535}
 
@@ -105,10 +101,20 @@ class Reader:
     ignored: int | None = None
 
     def reading(self, dataset: Any, index: int) -> "ItemReading":
-        """Label and picture of an item, from one read."""
+        """Label and picture of an item, from one read.
+
+        Raises:
+            FormError: The item has another form; the message says what to pass.
+        """
         raw = self._raw(dataset, index)
         if raw is None:  # a broken file, say; a ``collate_fn`` leaves such items out of the batch
             return ItemReading(UNKNOWN, None)
+        try:
+            return self._reading(raw, index)
+        except FormError as error:
+            raise FormError("; ".join(filter(None, (str(error), way_out(raw))))) from error
+
+    def _reading(self, raw: Any, index: int) -> "ItemReading":
         image, target, extras = parts_of(raw)
         _check_single(image, target)
         classes = class_map_of(target, self.ignored)
@@ -255,11 +261,13 @@ def own_seed(seed: int) -> Iterator[None]:
 
 
 def _check_single(image: Any, target: Any) -> None:
+    if isinstance(image, Mapping):
+        raise FormError(f"an image must be (C, H, W), got {form_of(image)}")
     shape = tuple(getattr(image, "shape", ()))
     are_two = len(shape) == 4 and shape[0] == 2 and shape[1] in (1, 3)
     if are_two or (isinstance(image, (tuple, list)) and len(image) > 1):
         form = f"tensor of shape {shape}" if are_two else f"{type(image).__name__} of {len(image)}"
-        raise FormError(f"an image must be (C, H, W), got a {form}, as in pairs of pictures; {_PAIR}")
+        raise FormError(f"an image must be (C, H, W), got a {form}, as in pairs of pictures; {PAIR}")
     n_images, n_targets = (len(each) if getattr(each, "ndim", 0) else 0 for each in (image, target))
     if getattr(image, "ndim", 0) == 4 and n_images == n_targets > 1:
         raise ValueError(
