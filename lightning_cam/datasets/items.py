@@ -14,27 +14,20 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.transforms.v2 import functional as v2_functional
 
 from ..origins import calling
-from ..spatial import VOLUME_AXES, are_frames, boxes_to_masks
 from ..text import printable
 from .attributes import AttributeSources, values_at
+from .forms import as_filled, as_image, as_mask, check_single, is_of_frames
 from .labels import UNKNOWN, label_of
-from .masking import binary, binary_volume
 from .objects import Objects, objects_of, resized_box
 from .parts import others_of, parts_of, rest_of
-from .pictures import alpha_mask, is_grey, pixels_of, resized, resized_mask
+from .pictures import resized, resized_mask
 from .questions import UNMARKED, marks_of
 from .regions import class_map_of, largest_region, resized_map
-from .tasks import FormError, form_of
+from .tasks import FormError
 from .values import are_fractions, values_of
-from .ways_out import PAIR, way_out
-
-_NO_IMAGE = ("add a dimension if it is one", "a volume or a video has four axes, (C, D, H, W)")
-_VOLUME = VOLUME_AXES - 1  # of a single one
-# Integer images are divided by these; unsigned 16 bits are what 16-bit PNG files hold.
-_WHITE = {torch.uint8: 255, torch.uint16: 65535}
+from .ways_out import way_out
 
 Regions: TypeAlias = Callable[[int], Tensor | None] | Sequence[Tensor | None]
 """Masks ``(H, W)`` or boxes ``(k, 4)`` by index in the data set; None for an item without one."""
@@ -116,7 +109,7 @@ class Reader:
 
     def _reading(self, raw: Any, index: int) -> "ItemReading":
         image, target, extras = parts_of(raw)
-        _check_single(image, target)
+        check_single(image, target)
         classes = class_map_of(target, self.ignored)
         if classes is not None:
             return self._region(raw, classes, index)
@@ -143,7 +136,7 @@ class Reader:
         label = UNKNOWN if largest is None else largest
         try:
             item = self._item(image, label, extras, index)
-            self._check(classes, _as_image(image, self._place(index))[0], index)
+            self._check(classes, as_image(image, self._place(index))[0], index)
             item = replace(item, attributes=values_at(self.attributes, raw, index), rest=rest_of(raw))
         except ValueError as error:
             return ItemReading(label, str(error))
@@ -157,7 +150,7 @@ class Reader:
         (image, _, extras), largest = parts_of(raw), objects.largest()
         label, box = largest or (UNKNOWN, ())
         try:
-            size = tuple(_as_image(image, self._place(index))[0].shape[-2:])
+            size = tuple(as_image(image, self._place(index))[0].shape[-2:])
             drawn = tv_tensors.BoundingBoxes(objects.boxes, format="XYXY", canvas_size=size)
             item = self._item(image, label, [*extras, drawn], index)
             box = resized_box(box, size, item.image.shape[-2:]) if box else ()
@@ -167,18 +160,18 @@ class Reader:
             return ItemReading(label, str(error))
 
     def _item(self, image: Any, label: int, extras: list[Any], index: int) -> Item:
-        pixels, alpha, from_bytes = _as_image(image, self._place(index))
+        pixels, alpha, from_bytes = as_image(image, self._place(index))
         annotated = None if self.outlined is None else self.outlined(index)
         regions = [
             annotated or (None, "none"),
-            (_as_mask(_at(self.masks, index), pixels), "given"),
-            (_as_mask(_first(extras, tv_tensors.Mask), pixels), "given"),
+            (as_mask(_at(self.masks, index), pixels), "given"),
+            (as_mask(_first(extras, tv_tensors.Mask), pixels), "given"),
             (alpha, "alpha"),
-            (_as_filled(_at(self.boxes, index), pixels), "box"),
-            (_as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),
+            (as_filled(_at(self.boxes, index), pixels), "box"),
+            (as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),
         ]
         mask, source = next(((mask, source) for mask, source in regions if mask is not None), (None, "none"))
-        are_frames = _are_frames(pixels)
+        are_frames = is_of_frames(pixels)
         pixels = pixels.transpose(0, 1) if are_frames else pixels
         self._check(mask, pixels, index)
         return Item(
@@ -260,22 +253,6 @@ def own_seed(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _check_single(image: Any, target: Any) -> None:
-    if isinstance(image, Mapping):
-        raise FormError(f"an image must be (C, H, W), got {form_of(image)}")
-    shape = tuple(getattr(image, "shape", ()))
-    are_two = len(shape) == 4 and shape[0] == 2 and shape[1] in (1, 3)
-    if are_two or (isinstance(image, (tuple, list)) and len(image) > 1):
-        form = f"tensor of shape {shape}" if are_two else f"{type(image).__name__} of {len(image)}"
-        raise FormError(f"an image must be (C, H, W), got a {form}, as in pairs of pictures; {PAIR}")
-    n_images, n_targets = (len(each) if getattr(each, "ndim", 0) else 0 for each in (image, target))
-    if getattr(image, "ndim", 0) == 4 and n_images == n_targets > 1:
-        raise ValueError(
-            f"a probe is drawn from single images, and an item of the data set is a batch of {n_images}, as for "
-            "batch_size=None; images and targets can be the pixels in [0, 1] and the labels of some batches"
-        )
-
-
 def _first(values: Sequence[Any], kind: type) -> Any:
     return next((value for value in values if isinstance(value, kind)), None)
 
@@ -284,56 +261,3 @@ def _at(regions: Regions | None, index: int) -> Any:
     if regions is None:
         return None
     return regions(index) if callable(regions) else regions[index]
-
-
-def _as_mask(mask: Any, image: Tensor) -> Tensor | None:
-    """``(H, W)`` bool of a tensor, array or picture, ``(D, H, W)`` of a volume; None if no pixel is True."""
-    if mask is None:
-        return None
-    if image.ndim == _VOLUME:
-        region = binary_volume(torch.as_tensor(mask).as_subclass(Tensor).cpu())
-        return region if region.any() else None
-    region = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
-    return region if region.any() else None
-
-
-def _as_filled(boxes: Any, image: Tensor) -> Tensor | None:
-    """``(H, W)`` bool, True inside any of the boxes. Plain tensors hold xyxy in pixels. None if no pixel is inside."""
-    if boxes is None:
-        return None
-    if isinstance(boxes, tv_tensors.BoundingBoxes):
-        boxes = v2_functional.convert_bounding_box_format(boxes, new_format=tv_tensors.BoundingBoxFormat.XYXY)
-    corners = torch.as_tensor(boxes).as_subclass(Tensor).cpu().float()
-    if image.ndim == _VOLUME:
-        raise ValueError("boxes are of pictures, and this is a volume; pass masks (D, H, W)")
-    if corners.shape[-1:] != (4,):
-        raise ValueError(f"boxes must be (x1, y1, x2, y2) in pixels, got shape {tuple(corners.shape)}; pass (k, 4)")
-    region = boxes_to_masks(corners.reshape(-1, 4), (image.shape[-2], image.shape[-1])).any(0)
-    return region if region.any() else None
-
-
-def _as_image(image: Any, place: str) -> tuple[Tensor, Tensor | None, bool]:
-    """``(C, H, W)`` float32, the mask from the transparency, and whether the image was made of integers."""
-    if isinstance(image, Image.Image):
-        return pixels_of(image, grayscale=is_grey(image)), alpha_mask(image), True
-    if not isinstance(image, (Tensor, np.ndarray)):
-        raise ValueError(f"an image must be a tensor or a PIL image, {place} has {type(image).__name__}; convert it")
-    values = torch.as_tensor(image).detach().as_subclass(Tensor).cpu()
-    if values.ndim == 3 and values.shape[2] in (1, 3, 4) and values.shape[0] > 4:  # as numpy, OpenCV and Pillow have it
-        values = values.movedim(2, 0)
-    _check_image(values, place)
-    return values.float() / _WHITE.get(values.dtype, 1), None, values.dtype in _WHITE
-
-
-def _are_frames(values: Tensor) -> bool:
-    """Whether a video has its frames before its colours, as many data sets have it."""
-    return values.ndim == _VOLUME and are_frames(values.shape)
-
-
-def _check_image(values: Tensor, place: str) -> None:
-    if values.ndim not in (3, _VOLUME):
-        raise ValueError(f"an image must be (C, H, W), {place} has {tuple(values.shape)}; {_NO_IMAGE[values.ndim > 3]}")
-    if not values.is_floating_point() and values.dtype not in _WHITE:
-        raise ValueError(f"an image must be float or uint8, {place} has {values.dtype}; convert it")
-    if values.is_floating_point() and not values.isfinite().all():
-        raise ValueError(f"an image must be finite, {place} holds NaN or Inf; leave it out")
