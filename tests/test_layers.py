@@ -296,6 +296,40 @@ PLAIN: dict[str, tuple[Callable[[], nn.Module], str]] = {
 }
 
 
+class Pooled(nn.Module):
+    """Eight channels of 32 x 32, of which a head reads one value each."""
+
+    def __init__(self, read: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 8))
+        self.act, self.head, self.read = nn.ReLU(), nn.Linear(8, 4), read
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.read(self.act(self.body(x))))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda x: x.amax((2, 3)),
+        lambda x: F.adaptive_max_pool2d(x, 1).flatten(1),
+        lambda x: x.flatten(2).topk(3)[0].sum(2),
+    ],
+    ids=["amax", "adaptive", "the three highest"],
+)
+def test_a_map_of_which_a_head_reads_the_highest_values_is_found(read: Callable[[Tensor], Tensor]) -> None:
+    torch.manual_seed(0)
+
+    assert find_layer(Pooled(read).eval(), images()) == "act"
+
+
+def test_a_map_of_which_a_head_reads_one_place_is_none() -> None:
+    torch.manual_seed(0)
+
+    with pytest.raises(ValueError, match="no layer of Pooled"):
+        find_layer(Pooled(lambda x: x[:, :, 5, 7]).eval(), images())
+
+
 @pytest.mark.parametrize(("build", "expected"), PLAIN.values(), ids=PLAIN)
 def test_last_map_of_a_plain_network(build: Callable[[], nn.Module], expected: str) -> None:
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """The parts that tiles and strips are put together from: photos, outlines, overlays, text, the legend."""
 
 import math
+import re
 from typing import TypeAlias
 
 import numpy as np
@@ -143,6 +144,20 @@ def write_text(
 def text_length(text: str, size: int) -> float:
     """Width of one line of text in pixels."""
     return sum(font.getlength(piece) for piece, font in runs(text, size))
+
+
+def wrapped(text: str, size: int, width: float) -> list[str]:
+    """Lines that fit into ``width`` pixels, broken behind spaces and underscores; one piece alone may be too long.
+
+    >>> wrapped("against_grad_cam_plus_plus", 16, 112)
+    ['against_grad_', 'cam_plus_plus']
+    """
+    lines = [""]
+    for piece in re.findall(r"[^ _]*[ _]*", text):
+        if lines[-1] and text_length(lines[-1] + piece.rstrip(), size) > width:
+            lines.append("")
+        lines[-1] += piece
+    return [line.rstrip() for line in lines]
 
 
 def shortened(text: str, size: int, width: float) -> str:
