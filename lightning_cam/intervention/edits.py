@@ -96,6 +96,7 @@ def _opacity(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
     its outermost pixels are bounded as those within only if they don't look like the background beside them.
     """
     soft, core = softened(masks), ~widened(~masks, _RIM)
+    core = torch.where(core.any((1, 2), keepdim=True), core, ~widened(~masks, 1))  # of small objects nothing is left
     across, away = fill(images, core) - backgrounds, images - backgrounds
     apart = across.square().sum(1).clamp_min(_ONE_COLOUR)
     is_background = away.square().sum(1) < _LIKE_BACKGROUND**2 * apart
