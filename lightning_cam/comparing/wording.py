@@ -91,10 +91,11 @@ def _named(changes: Sequence[Change]) -> str:
 def _lost(baseline: ComparedRun, run: ComparedRun, changes: Sequence[Change]) -> str:
     """What swaps cost in both runs, for some of the cues."""
     first, *rest = changes[:MOST_NAMED]
-    words, phrases = printable(cue_named(first.what).words), phrases_of(baseline.verdict)
+    cue, phrases = cue_named(first.what), phrases_of(baseline.verdict)
     loser, quantity = phrases.loser
+    swapped = f"{printable(cue.words)} {cue.other or phrases.other}"
     said = (
-        f"with {words} {phrases.other}, {loser} {_part(first.before)} {quantity} in {baseline.letter} and "
+        f"with {swapped}, {loser} {_part(first.before)} {quantity} in {baseline.letter} and "
         f"{_part(first.after)} in {run.letter}"
     )
     others = [

@@ -1,5 +1,7 @@
 """Cues: what may tell classes apart without being the object, by name and by what the audit measures."""
 
+from dataclasses import replace
+
 from .boxes import by_boxes
 from .patch import patch_remedy
 from .record import Cue, Remedy
@@ -49,6 +51,8 @@ __all__ = [
     "Cue",
     "Remedy",
     "attribute_cue",
+    "attribute_of",
+    "by_attribute",
     "by_boxes",
     "cue_named",
     "cue_of_fact",
@@ -56,6 +60,7 @@ __all__ = [
     "remedy_for",
 ]
 
+_BY = " by "
 ATTRIBUTE = "attribute "
 """The name of the cue of an attribute that a user knows begins with this, and ends with the attribute's own name."""
 
@@ -80,6 +85,45 @@ def attribute_cue(attribute: str) -> Cue:
     return Cue(name, f"what goes with {attribute!r}", Remedy(what, code), facts=(name,))
 
 
+def by_attribute(cue: Cue, attribute: str) -> Cue:
+    """A cue as it differs between values of an attribute, such as sites, while the class is the same.
+
+    >>> by_attribute(BACKGROUND, "site").name
+    'background by site'
+    """
+    which = repr(attribute)
+    what = (
+        f"{cue.remedy.what}, so that none tells {which}; or let each class have as many training pictures with every "
+        f"value of {which}"
+    )
+    observed = attribute_cue(attribute).name
+    return replace(
+        cue,
+        name=f"{cue.name}{_BY}{attribute}",
+        words=f"{cue.words} of another {which}",
+        remedy=replace(cue.remedy, what=what),
+        part_of=None,
+        facts=(),
+        object_facts=(),
+        shows_as=(),
+        felt_in=(cue.name, *cue.shows_as, *cue.felt_in, observed),
+        other="but of the same class",
+        allowed_with=(cue.name, observed),
+    )
+
+
+def attribute_of(name: str) -> str:
+    """The attribute in the name of a cue, whether it is seen in pictures as they are or swapped; empty without one.
+
+    >>> attribute_of("background by site"), attribute_of("attribute site"), attribute_of("background")
+    ('site', 'site', '')
+    """
+    if name.startswith(ATTRIBUTE):
+        return name.removeprefix(ATTRIBUTE)
+    base, _, attribute = name.partition(_BY)
+    return attribute if base in _BY_NAME else ""
+
+
 _BY_NAME = {cue.name: cue for cue in (*CUES, FILE)}
 _BY_FACT = {fact: cue for cue in _BY_NAME.values() for fact in cue.facts}
 
@@ -94,6 +138,8 @@ def cue_named(name: str) -> Cue:
     """
     if name.startswith(ATTRIBUTE):
         return attribute_cue(name.removeprefix(ATTRIBUTE))
+    if attribute_of(name):
+        return by_attribute(_BY_NAME[name.partition(_BY)[0]], attribute_of(name))
     return _BY_NAME.get(name) or Cue(name, name, Remedy(f"vary {name} at random", ""))
 
 

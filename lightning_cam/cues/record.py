@@ -70,6 +70,8 @@ class Cue:
         object_facts: Those of the facts in which the object has a part.
         shows_as: Cues whose facts differ by class as well where this one does. They have no remedy of their own then.
         felt_in: More cues whose swap moves a model that relies on this one, since it brings this one along.
+        other: Whose property a swap brings, after ``words``; empty where it is that of another class.
+        allowed_with: Cues that contain this one: whoever expects one of these expects this one, too.
     """
 
     name: str
@@ -82,3 +84,5 @@ class Cue:
     object_facts: tuple[str, ...] = ()
     shows_as: tuple[str, ...] = ()
     felt_in: tuple[str, ...] = ()
+    other: str = ""
+    allowed_with: tuple[str, ...] = ()

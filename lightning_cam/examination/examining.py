@@ -13,13 +13,12 @@ from ..attribution.layers import Layers
 from ..attribution.outputs import predicted_classes
 from ..attribution.scored import Score, check_callable
 from ..intervention import (
-    PROBABILITY,
     Reliance,
     Trial,
     as_pictures,
     chosen_trials,
     effects,
-    for_volumes,
+    from_own,
     limited,
     summary,
 )
@@ -28,7 +27,7 @@ from . import tasks
 from .look import Look, ScoresOf, look, method_for
 from .probed import name_of
 from .report import Report
-from .views import pictures_of, views_of
+from .views import pictures_of, trials_of, views_of
 
 
 def examine(
@@ -103,7 +102,7 @@ def report_on(
     previous: Tensor | None = None,
 ) -> Report:
     """The report on a look at all of a probe: measures and statistics, without the model. See `examine`."""
-    tried = tuple(for_volumes(chosen_trials(trials), probe.depth)) if probe.has_volumes else chosen_trials(trials)
+    tried = tuple(trials_of(chosen_trials(trials), probe))
     has_place = probe.task.has_place(probe.targets)
     values = {
         name: column.where(has_place, torch.nan)
@@ -112,7 +111,7 @@ def report_on(
     has_answers = seen.head is not None or seen.scores is None
     learned = tasks.learned(seen.logits, probe, seen.context) if has_answers else set()
     changes = _of_learned(_changes(tried, seen, probe), probe, learned)
-    losses = {cue: columns[:, PROBABILITY] for cue, columns in changes.items()}
+    losses = {cue: from_own(columns) for cue, columns in changes.items()}
     reliances = tasks.weighed(changes, probe)
     is_right = predicted_classes(seen.logits) == probe.targets
     attributes = read_attributes(probe.attributes, probe.targets.tolist(), is_right.tolist(), probe.classes)

@@ -16,11 +16,11 @@ from ..attribution.heads import ClassScores, Head, class_scores, traced_output
 from ..attribution.outputs import asked
 from ..attribution.scored import OwnScore, Score, Scored, checked_score
 from ..attribution.similarity import scoring
-from ..intervention import Donors, Trial, for_volumes, in_parts, moves_object
+from ..intervention import Donors, Trial, in_parts, moves_object
 from ..probe import COVERING, Probe
 from ..probe.task import OBJECTS
 from .probed import ProbedModel
-from .views import donors_of
+from .views import donors_of, trials_of
 
 MOST_VALUES_A_PASS = 2**24  # of model input: 64 MiB, 32 images of 418 x 418 pixels in colour, and at least one image
 
@@ -97,8 +97,7 @@ def look(
     With ``until_settled`` a cue stops that is shown to do no harm, unless masks hide a part of what it may do.
     """
     model = layers.unwrapped(model)
-    trials = [trial for trial in trials if not probe.task.is_of_part or not moves_object(trial)]
-    trials = for_volumes(trials, probe.depth) if probe.has_volumes else trials
+    trials = trials_of([each for each in trials if not probe.task.is_of_part or not moves_object(each)], probe)
     all_methods = [method_for(probe, each) for each in (method, *methods)]
     is_tried = torch.ones_like(chosen, dtype=torch.bool) if tried is None else torch.isin(chosen, tried)
     with untouched(model):

@@ -4,13 +4,24 @@ Within a view the trials are those of a classifier: of the probe's classes, of t
 two halves of one value.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..intervention import Donors, Material, as_pictures, can_swap, draw_donors, graded_donors, matched_donors
+from ..intervention import (
+    Donors,
+    Material,
+    Trial,
+    as_pictures,
+    can_swap,
+    draw_donors,
+    for_volumes,
+    graded_donors,
+    matched_donors,
+    trials_by_attribute,
+)
 from ..probe import Probe
 from ..probe.task import VALUES, Task
 
@@ -76,7 +87,7 @@ def views_of(probe: Probe, donors: Donors) -> Iterator[View]:
     """The views of a probe, one after another: each holds a copy of its images."""
     images, masks = pictures_of(probe)
     if not probe.task.asks:
-        material = Material(images, probe.targets, masks, donors)
+        material = Material(images, probe.targets, masks, donors, values_of(probe))
         yield View(torch.arange(len(probe)), slice(None), material, probe.task)
         return
     for label, rows in _groups(probe):
@@ -87,8 +98,25 @@ def views_of(probe: Probe, donors: Donors) -> Iterator[View]:
             probe.targets[rows] % 2,
             None if masks is None else masks[rows],
             Donors(places[donors.same[rows]], places[donors.other[rows]]),
+            {name: values[rows] for name, values in values_of(probe).items()},
         )
         yield View(rows, slice(2 * label, 2 * label + 2), material, probe.task)
+
+
+def trials_of(trials: Sequence[Trial], probe: Probe) -> list[Trial]:
+    """The trials that can be made on a probe; those of the background also by each attribute that is known."""
+    possible = for_volumes(trials, probe.depth) if probe.has_volumes else list(trials)
+    return [*possible, *trials_by_attribute(possible, list(probe.attributes), has_masks=probe.masks is not None)]
+
+
+def values_of(probe: Probe) -> dict[str, Tensor]:
+    """The values of each attribute as numbers ``(N,)``, -1 where a value is not known."""
+    return {name: _numbered(values) for name, values in probe.attributes.items()}
+
+
+def _numbered(values: Sequence[str]) -> Tensor:
+    numbers = {value: number for number, value in enumerate(sorted({*values} - {""}))}
+    return torch.tensor([numbers.get(value, -1) for value in values])
 
 
 def pictures_of(probe: Probe) -> tuple[Tensor, Tensor | None]:

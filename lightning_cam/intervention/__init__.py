@@ -3,8 +3,9 @@
 from .context import context, summary
 from .donors import Donors, balanced_subset, can_swap, draw_donors, graded_donors, matched_donors
 from .edits import Edit
-from .effects import PROBABILITY
+from .effects import from_own
 from .filters import in_parts
+from .groups import GroupSwap, trials_by_attribute
 from .material import Material, Session
 from .reliance import MARGIN, Reliance, weigh, weigh_labels
 from .settling import first_part
@@ -16,11 +17,11 @@ from .volumes import NOT_ON_VOLUMES, as_pictures, as_volumes, for_volumes
 __all__ = [
     "MARGIN",
     "NOT_ON_VOLUMES",
-    "PROBABILITY",
     "STANDARD",
     "DonorSwap",
     "Donors",
     "Edit",
+    "GroupSwap",
     "LevelSwap",
     "Material",
     "Reliance",
@@ -38,6 +39,7 @@ __all__ = [
     "effects",
     "first_part",
     "for_volumes",
+    "from_own",
     "graded_donors",
     "in_parts",
     "limited",
@@ -46,6 +48,7 @@ __all__ = [
     "patches_of",
     "region_trial",
     "summary",
+    "trials_by_attribute",
     "weigh",
     "weigh_labels",
 ]

@@ -4,7 +4,8 @@ Effects ``(N, 4)`` have one column for each reading: `PROBABILITY` that the own 
 likeliest class had the probability 1, so that it is the share of right answers that are lost; `RIGHT`, the share of
 right answers with the cue of the own class; and `APART`, the share that this cue takes away where the image's own went
 through the same edit, NaN where that was not tried. A model may be unsure, or give scores so close together that no
-probability moves: its decisions still hang on the cue.
+probability moves: its decisions still hang on the cue. Swaps by an attribute have a fifth column, `IS_OWN`: 1 where the
+loss is counted from the image's own value to another one, and 0 where it is counted back, see `groups`.
 
 Cues are rarely perfect: some donors of a class carry the cue of another class, and would hide the effect. They are
 recognised by how they change the predictions for all other images, and left out.
@@ -16,7 +17,7 @@ from torch import Tensor
 from .. import statistics
 from .donors import Donors
 
-PROBABILITY, DECISION, RIGHT, APART = range(4)
+PROBABILITY, DECISION, RIGHT, APART, IS_OWN = range(5)
 
 _LEAST = 1e-6  # of probability: nearer to 1, single precision has few steps left, and at 1 no odds
 _ALL_UP_TO = 2.0  # standard errors of the donors' mean pull: chance exceeds them once in 44 times
@@ -39,10 +40,10 @@ def of_typical(answers: Tensor, targets: Tensor, donors: Donors) -> Tensor:
 
     A cue that agrees with the class in 70 % of the images would otherwise be read as 0.4 of its true effect.
     """
-    log_odds = answers[..., PROBABILITY].clamp(_LEAST, 1 - _LEAST).logit()
+    odds = log_odds(answers[..., PROBABILITY])
     # How much likelier a donor makes its class than an image's donors do on average. The average takes away how likely
     # the class is in this image anyway. ``(N, 2 R)``, as `lenders`.
-    pulls = log_odds.diagonal(dim1=1, dim2=2) - log_odds.nanmean(1)
+    pulls = odds.diagonal(dim1=1, dim2=2) - odds.nanmean(1)
     lenders, are_defined, pulls = donors.all, pulls.isfinite().float(), pulls.nan_to_num()
     totals, counts = (
         torch.zeros(len(pulls)).index_add_(0, lenders.flatten(), values.flatten()) for values in (pulls, are_defined)
@@ -69,6 +70,17 @@ def _effect(answers: Tensor, counts: Tensor) -> Tensor:
     own = (shares[0] * with_same).sum(1)
     lost = own - (shares[1] * with_other).sum(1)
     return torch.cat([lost, own[:, DECISION:].where(lost[:, :1].isfinite(), torch.nan)], 1)
+
+
+def from_own(effects: Tensor) -> Tensor:
+    """The probability ``(N,)`` that is lost from an image's own cue to another; NaN where it is counted back."""
+    lost = effects[:, PROBABILITY]
+    return lost if effects.shape[1] <= IS_OWN else lost.where(effects[:, IS_OWN] == 1, torch.nan)
+
+
+def log_odds(probabilities: Tensor) -> Tensor:
+    """Finite also where a model is as sure as single precision can be."""
+    return probabilities.clamp(_LEAST, 1 - _LEAST).logit()
 
 
 def readings_of(probabilities: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What trials work on: the images of a probe with their donors, and a model that is asked about some of them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -26,12 +26,20 @@ class Material:
         targets: ``(N,)``.
         masks: ``(N, H, W)``; None without any.
         donors: Who lends to whom.
+        groups: For each attribute that is known of the images, its value as a number ``(N,)``; -1 where it is not.
     """
 
     images: Tensor
     targets: Tensor
     masks: Tensor | None
     donors: Donors
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def lent_by(self, donors: Donors) -> "Material":
+        """The same with other donors, and with what edits have read from the images so far."""
+        other = replace(self, donors=donors)
+        vars(other)["readings"] = self.readings
+        return other
 
     @cached_property
     def readings(self) -> "Readings":

@@ -186,7 +186,7 @@ def _weigh(cue: str, effects: Tensor, targets: Tensor, classes: Sequence[str]) -
     return replace(
         reliance,
         needed_n=max(reliance.needed_n, _needed_n(lost, targets, mean)),
-        accuracy_own=min(statistics.stratified_mean(effects[:, RIGHT], targets), 1.0),
+        accuracy_own=min(round(statistics.stratified_mean(effects[:, RIGHT], targets), 9), 1.0),  # else 1 - 1e-16
         accuracy_lost=mean,
         accuracy_low=low,
         accuracy_high=high,

@@ -143,7 +143,7 @@ def answers(trials: Sequence[Trial], session: Session, *, until_settled: bool = 
     answers_of: dict[str, Tensor] = {}
     for trial in trials:
         if has_masks or not trial.swap.needs_masks:
-            if until_settled and isinstance(trial.swap, DonorSwap):
+            if until_settled and not isinstance(trial.swap, LevelSwap):
                 answers_of[trial.cue] = _until_settled(trial, session, trials, answers_of)
             else:
                 answers_of[trial.cue] = trial.swap.answers(session)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import render
 from ..attribution.outputs import NO_ANSWER, predicted_classes
+from ..cues import attribute_of
 from ..examination import Evidence, Reading, Report
 from ..probe import GUESS, Probe
 from ..probe.task import CLASSES, OBJECTS, PRESENCE, REGIONS, SIZES, VALUES
@@ -231,7 +232,9 @@ def evidence_picture(probe: Probe, shown: Evidence) -> render.Picture:
             zip(shown.chosen.tolist(), shown.images, shown.probabilities, strict=True)
         )
     ]
-    words = _SWAP_WORDS.get(probe.task.kind, render.OF_CLASSES)
+    words, attribute = _SWAP_WORDS.get(probe.task.kind, render.OF_CLASSES), attribute_of(shown.cue)
+    if attribute:  # the class is the same in both
+        words = replace(words, same=f"of its own {attribute}", other=f"of another {attribute}")
     return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped", words=words)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..attributes import FEWEST_IN_GROUP, AttributeReading, Loss, corrected
-from ..cues import ATTRIBUTE, cue_named
+from ..cues import ATTRIBUTE, attribute_of, cue_named
 from ..examination import Report
 from ..text import percent
 from .record import FAIL, PASS, WARN, Finding, Verdict
@@ -33,7 +33,7 @@ def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str])
         for each in report.attributes
         if each.loss is not None and p_values[each.attribute] < _LEVEL
     ]
-    found = [finding for finding in found if limits.get(finding.cue) != PASS]
+    found = [_with_cause(finding, verdict) for finding in found if limits.get(finding.cue) != PASS]
     verdict = replace(verdict, attributes=report.attributes, reason=verdict.reason + _untested(report.attributes))
     if not found:
         return verdict
@@ -44,6 +44,12 @@ def with_attributes(verdict: Verdict, report: Report, limits: Mapping[str, str])
         findings=(*verdict.findings, *found),
         reason=_reason(verdict, found),
     )
+
+
+def _with_cause(observed: Finding, verdict: Verdict) -> Finding:
+    """The finding with the cause and the remedy of a swap by the same attribute that was found; it then shows why."""
+    swapped = [each for each in verdict.findings if attribute_of(each.cue) == attribute_of(observed.cue)]
+    return replace(observed, cause=swapped[0].cause, remedy=swapped[0].remedy) if swapped else observed
 
 
 def _untested(readings: Sequence[AttributeReading]) -> str:
@@ -58,7 +64,9 @@ def _untested(readings: Sequence[AttributeReading]) -> str:
 
 
 def _reason(verdict: Verdict, found: Sequence[Finding]) -> str:
-    names = " and ".join(repr(finding.cue.removeprefix(ATTRIBUTE)) for finding in found)
+    names = " and ".join(repr(attribute_of(finding.cue)) for finding in found if finding.is_cause)
+    if not names:
+        return f"{verdict.reason}; a group of pictures is answered worse for it"
     if verdict.findings:
         return f"{verdict.reason}; it may also rely on what goes with {names}"
     return f"the model may rely on what goes with {names}: a group of pictures is answered worse; {verdict.reason}"

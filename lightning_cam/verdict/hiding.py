@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .. import maskers
 from ..examination import Report
-from ..intervention import MARGIN, DonorSwap, Reliance, Trial
+from ..intervention import MARGIN, DonorSwap, GroupSwap, Reliance, Trial
 from ..intervention.known import Known
 from ..probe import COVERING, Probe
 from ..statistics import equivalent
@@ -80,4 +80,5 @@ def _high(reliance: Reliance) -> float:
 
 
 def _keeps_object(trial: Trial) -> bool:
-    return isinstance(trial.swap, DonorSwap) and trial.swap.keeps_object
+    swap = trial.swap.swap if isinstance(trial.swap, GroupSwap) else trial.swap
+    return isinstance(swap, DonorSwap) and swap.keeps_object

@@ -8,7 +8,7 @@ import torch
 
 from .. import statistics
 from ..audit import AuditResult
-from ..cues import ATTRIBUTE, cue_named
+from ..cues import attribute_of, cue_named
 from ..examination import Report
 from ..intervention import MARGIN, Reliance, Trial
 from ..probe import GUESS
@@ -28,18 +28,18 @@ def limits(trials: Sequence[Trial], expected_cues: Sequence[str], audited_cues: 
 
     Args:
         trials: What is put to the test.
-        expected_cues: Cues that the user declares legitimate; attributes as "attribute site".
+        expected_cues: Cues that the user declares legitimate; attributes as "attribute site", or "background by site".
         audited_cues: Cues from which the labels of the data set can be predicted: none of these is just the object's.
 
     Raises:
         ValueError: An expected cue is none of the trials'.
     """
     cues = [trial.cue for trial in trials]
-    unknown = [cue for cue in expected_cues if cue not in cues and not cue.startswith(ATTRIBUTE)]
+    unknown = [cue for cue in expected_cues if cue not in cues and not attribute_of(cue)]
     if isinstance(expected_cues, str) or (unknown and cues):
         raise ValueError(f"expected_cues must be a list of names out of {cues}, got {expected_cues!r}")
     declared = dict.fromkeys(audited_cues, FAIL) | dict.fromkeys(expected_cues, PASS)
-    return {cue: most for cue, most in declared.items() if cue in cues or cue.startswith(ATTRIBUTE)}
+    return {cue: most for cue, most in declared.items() if cue in cues or attribute_of(cue)}
 
 
 def judge(report: Report, expected_cues: Sequence[str] = (), audit: AuditResult | None = None) -> Verdict:
@@ -118,13 +118,18 @@ def _may_be_behind(reliance: Reliance, found: Sequence[Reliance]) -> bool:
 
 
 def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
-    """The most that each cue may lead to. What an audit finds may be the objects' own as well."""
+    """The most that each cue may lead to; an expected one brings along those that it contains.
+
+    What an audit finds may be the objects' own as well.
+    """
+    expected = {cue for cue, most in limits.items() if most == PASS}
     limits = {
         trial.cue: WARN if trial.at_most == INCONCLUSIVE and limits[trial.cue] == FAIL else limits[trial.cue]
         for trial in report.trials
         if trial.cue in limits
     }
-    return {trial.cue: limits.get(trial.cue, trial.at_most) for trial in report.trials}
+    contained = {t.cue: PASS for t in report.trials if not expected.isdisjoint(cue_named(t.cue).allowed_with)}
+    return {trial.cue: contained.get(trial.cue) or limits.get(trial.cue, trial.at_most) for trial in report.trials}
 
 
 class RunningVerdict:
@@ -218,7 +223,8 @@ def _outcome(
 def _n_swapped(report: Report) -> int:
     """Of how many images at least one cue was swapped."""
     effects = list(report.effects.values())
-    return int((~torch.stack(effects).isnan()).any(0).sum()) if effects else 0
+    n_shown = int((~torch.stack(effects).isnan()).any(0).sum()) if effects else 0
+    return max(n_shown, *(reliance.n for reliance in report.reliances), 0)
 
 
 def _missing(report: Report, uncounted: Collection[str]) -> list[str]:

@@ -98,29 +98,31 @@ def measured(reliance: Reliance) -> str:
     """How much a model relies on one cue."""
     if reliance.kind == VALUES:
         return _moved(reliance)
-    what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
-    phrases = PHRASES[reliance.kind]
+    cue, own, other = cue_named(reliance.cue), reliance.accuracy_own, reliance.accuracy_other
+    what, phrases = cue.words, PHRASES[reliance.kind]
     loser, quantity = phrases.loser
     figures = f"{reliance.mean:.2f} {quantity} (95 % interval {reliance.low:.2f} to {reliance.high:.2f})"
     right = "" if math.isnan(own) else f"{_right(own, other, phrases.right)}, and "
     reach = f"; judged on {reliance.reach}" if reliance.reach else ""
     if reliance.label:
-        differing, lost = f"pictures that differ in {reliance.label!r}", "the right answer for that label loses"
-        return f"{reliance.cue}: with {what} of {differing}, {right}{lost} {figures}{reach}"
+        of, lost = f"of pictures that differ in {reliance.label!r}", "the right answer for that label loses"
+        return f"{reliance.cue}: with {what} {cue.other or of}, {right}{lost} {figures}{reach}"
     lost = f"{right}{loser} {figures}{reach}{_worst_class(reliance)}"
-    return f"{reliance.cue}: with {what} {phrases.other}, {lost}"
+    return f"{reliance.cue}: with {what} {cue.other or phrases.other}, {lost}"
 
 
 def _moved(reliance: Reliance) -> str:
     """How far predictions of a value move with one cue."""
-    what, own, other = cue_named(reliance.cue).words, reliance.accuracy_own, reliance.accuracy_other
+    cue, own, other = cue_named(reliance.cue), reliance.accuracy_own, reliance.accuracy_other
     way = f"{percent(reliance.mean)} of the way to that value"
     interval = f"95 % interval {percent(reliance.low)} to {percent(reliance.high)}"
     moves = f"the prediction{f' of {reliance.label!r}' if reliance.label else ''} moves {way} ({interval})"
     right = PHRASES[VALUES].right.format(share=f"{percent(other)} of the pictures, not {percent(own)}")
-    also = "" if math.isnan(own) else f"; {right}"
-    also += f"; judged on {reliance.reach}" if reliance.reach else ""
-    return f"{reliance.cue}: when pictures get only {what} of others with another value, {moves}{also}"
+    reach = f"; judged on {reliance.reach}" if reliance.reach else ""
+    if cue.other:  # no way to another value
+        return f"{reliance.cue}: with {cue.words} but of about the same value, {right}{reach}"
+    also = reach if math.isnan(own) else f"; {right}{reach}"
+    return f"{reliance.cue}: when pictures get only {cue.words} of others with another value, {moves}{also}"
 
 
 def _right(own: float, other: float, words: str) -> str:

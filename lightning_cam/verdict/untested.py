@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from ..attributes import FEWEST_IN_GROUP
 from ..cues import CUES, REGION
 from ..examination import Report
-from ..intervention import NOT_ON_VOLUMES, LevelSwap, Reliance, Trial
+from ..intervention import NOT_ON_VOLUMES, GroupSwap, LevelSwap, Reliance, Trial
 
 _NO_TRIAL = "No trial of this run swaps it; leave trials=None to swap all."
 _NO_REGION = (
@@ -25,6 +26,10 @@ UNSWAPPED = ("quarter turns", "shading or a lone mark on the object")
 _NO_SWAP = (
     "No swap exists for such cues. If you know one of each picture, attributes= compares right answers by its values. "
     "To take one away, vary it at random in the training."
+)
+_NO_GROUPS = (
+    "In the probe, {attribute!r} cannot be told from the class: two classes with {n} pictures of one value and {n} of "
+    "another are needed, with the same values in both. Take a larger probe, or collect such pictures."
 )
 _NO_VOLUMES = "It is swapped on pictures alone, and these are volumes; there is no such trial of them."
 LISTED = "not tested: "  # begins the part of a reason that lists such cues
@@ -78,6 +83,8 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
         return _NO_MASKS
     if report.n_unanswered and not report.learned:
         return _NO_ANSWERS
+    if isinstance(trial.swap, GroupSwap) and not (reliance is not None and reliance.n):
+        return _NO_GROUPS.format(attribute=trial.swap.attribute, n=FEWEST_IN_GROUP)
     return _TOO_FEW if reliance is not None and reliance.n else _TOO_ALIKE
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lightning_cam.intervention import PROBABILITY, Donors, Material, Session, Trial, answers, effects
+from lightning_cam.intervention import Donors, Material, Session, Trial, answers, effects
+from lightning_cam.intervention.effects import PROBABILITY
 
 
 def effects_of(
