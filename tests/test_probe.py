@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torchvision import transforms as v1
 from torchvision import tv_tensors
@@ -83,8 +84,17 @@ def with_value(value: float) -> Tensor:
         pytest.param({"classes": [0, 1, 2]}, "sequence of names", id="classes as numbers"),
         pytest.param({"masks": squares()[:3]}, "got 3 for 4 images", id="too few masks"),
         pytest.param({"masks": squares()[:, :, :4]}, r"size \(6, 5\), mask 0 has \(6, 4\)", id="masks of another size"),
-        pytest.param({"masks": squares()[:, None]}, r"mask 0 has \(1, 6, 5\)", id="masks with a channel"),
-        pytest.param({"masks": squares().float()}, "bool.*mask 0 is torch.float32; use mask > 0", id="float masks"),
+        pytest.param({"masks": squares() * 2.0 - 1}, r"mask 0: .* two levels, .* keep mask > 0 of", id="scores"),
+        pytest.param(
+            {"masks": squares() * torch.linspace(0, 1, W)},
+            r"mask 0: .* two levels, .* keep mask > 0.5",
+            id="soft masks",
+        ),
+        pytest.param(
+            {"masks": torch.stack([squares(), ~squares()], 1)},
+            r"mask 0: .* 2 maps that sum to 1, .* keep masks\[k\]",
+            id="one-hot",
+        ),
         pytest.param({"names": ["a", "b", "a", "d"]}, "unique, got 'a' more than once", id="names twice"),
         pytest.param({"names": ["a", "b"]}, "4 texts, one per image", id="too few names"),
         pytest.param({"names": "abcd"}, "4 texts, one per image", id="names as a text"),
@@ -201,6 +211,22 @@ def test_default_names_stay_unique_where_classes_end_like_an_index() -> None:
     probe = Probe(pixels()[:2], torch.tensor([0, 1]), classes=["a b", "a_b"])
 
     assert len(set(probe.names)) == 2
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        squares()[:, None],
+        squares().float(),
+        squares() * 255,
+        squares()[:, None].expand(-1, 3, -1, -1),
+        squares()[..., None].expand(-1, -1, -1, 3).numpy(),
+        [Image.fromarray(mask.numpy()) for mask in squares()],
+    ],
+    ids=["a channel", "floats", "grey levels", "colours", "colours behind", "pictures"],
+)
+def test_masks_of_two_levels_are_masks_in_any_form(masks: Any) -> None:
+    assert Probe(pixels(), labels(), masks=masks).fingerprint == Probe(pixels(), labels(), masks=squares()).fingerprint
 
 
 def test_an_empty_mask_is_a_missing_mask() -> None:

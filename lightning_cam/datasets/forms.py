@@ -39,15 +39,26 @@ def check_single(image: Any, target: Any) -> None:
         )
 
 
-def as_mask(mask: Any, image: Tensor) -> Tensor | None:
-    """``(H, W)`` bool of a tensor, array or picture, ``(D, H, W)`` of a volume; None if no pixel is True."""
+def as_mask(mask: Any, n_axes: int) -> Tensor | None:
+    """``(H, W)`` bool of a tensor, array or picture, ``(D, H, W)`` of a volume; None if no pixel is True.
+
+    Args:
+        mask: Of two levels, see `binary`; in colour, or with further axes before its own, as well.
+        n_axes: 2, or of a volume 3.
+    """
     if mask is None:
         return None
-    if image.ndim == _VOLUME:
-        region = binary_volume(torch.as_tensor(mask).as_subclass(Tensor).cpu())
-        return region if region.any() else None
-    region = binary(tv_tensors.Mask(mask).as_subclass(Tensor).cpu())
+    values = (torch.as_tensor(mask) if n_axes > 2 else tv_tensors.Mask(mask)).as_subclass(Tensor).detach().cpu()
+    if values.ndim == n_axes + 1 and values.shape[-1] in (1, 3) and values.shape[0] > 3:  # colours behind, as in numpy
+        values = values.movedim(-1, 0)
+    if values.ndim < n_axes:
+        return values != 0  # whose size is refused
+    region = values if values.ndim == n_axes and values.dtype == torch.bool else _binary(values, n_axes)
     return region if region.any() else None
+
+
+def _binary(values: Tensor, n_axes: int) -> Tensor:
+    return binary(values) if n_axes == 2 else binary_volume(values)
 
 
 def as_filled(boxes: Any, image: Tensor) -> Tensor | None:

@@ -164,8 +164,8 @@ class Reader:
         annotated = None if self.outlined is None else self.outlined(index)
         regions = [
             annotated or (None, "none"),
-            (as_mask(_at(self.masks, index), pixels), "given"),
-            (as_mask(_first(extras, tv_tensors.Mask), pixels), "given"),
+            (as_mask(_at(self.masks, index), pixels.ndim - 1), "given"),
+            (as_mask(_first(extras, tv_tensors.Mask), pixels.ndim - 1), "given"),
             (alpha, "alpha"),
             (as_filled(_at(self.boxes, index), pixels), "box"),
             (as_filled(_first(extras, tv_tensors.BoundingBoxes), pixels), "box"),

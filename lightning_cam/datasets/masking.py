@@ -24,6 +24,10 @@ TRIMAP = (1.0, 2.0, 3.0)
 SENSIBLE = (0.01, 0.95)
 """Share of the image that a found object covers."""
 
+_ROUNDING = 1e-3  # of sums of probabilities, in half precision
+_OF_ONE = "keep masks[k], with k the number of the object's class"
+_OF_SHARES = "keep mask > 0.5, or less where the object would stick out"
+
 
 def binary(values: Tensor) -> Tensor:
     """``(H, W)`` bool from a mask ``(H, W)`` or a stack of them ``(k, H, W)``, of bools or of two grey levels.
@@ -40,12 +44,16 @@ def binary(values: Tensor) -> Tensor:
     levels = np.unique(stack.numpy())
     if {*TRIMAP[:2]} <= {*levels.tolist()} <= {*TRIMAP}:
         return (stack != TRIMAP[1]).any(0)
+    if len(stack) > 1 and levels[0] >= 0 and bool((stack.sum(0) - 1).abs().max() < _ROUNDING):
+        raise ValueError(f"a mask must be of the object, got {len(stack)} maps that sum to 1, as of classes; {_OF_ONE}")
     shares = stack / max(float(levels[-1]), torch.finfo().tiny)
     between, bright = ((shares > 0.1) & (shares < 0.9)).sum(), (shares >= 0.9).sum()
     several = len({0.0, *levels.tolist()}) > 2 and (len(levels) <= FEW_LEVELS or between > bright)
     if several or levels[0] < 0:
         some = ", ".join(f"{level:g}" for level in levels[:5])
-        raise ValueError(f"a mask must have two levels, got {some} ...; keep mask == level_of_the_object")
+        kept = _OF_SHARES if levels[-1] <= 1 else "keep mask == level_of_the_object"
+        kept = "keep mask > 0 of scores" if levels[0] < 0 else kept
+        raise ValueError(f"a mask must have two levels, got {some} ...; {kept}")
     return (shares > 0.5).any(0)
 
 

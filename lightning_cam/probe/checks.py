@@ -8,9 +8,11 @@ from os import PathLike
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..datasets.attributes import check_sources, values_at
+from ..datasets.forms import as_mask
 from ..datasets.labels import UNKNOWN
 from ..datasets.normalization import ROUNDING
 from ..datasets.objects import are_boxes
@@ -197,18 +199,19 @@ def checked_masks(masks: Tensor | Sequence[Tensor | None] | None, images: Tensor
 def _checked_mask(mask: Tensor | None, position: int, size: tuple[int, ...]) -> Tensor:
     if mask is None:
         return torch.zeros(size, dtype=torch.bool)
-    if isinstance(mask, np.ndarray):
-        mask = torch.as_tensor(mask)
-    if not isinstance(mask, Tensor):
+    if not isinstance(mask, (Tensor, np.ndarray, Image.Image)):
         raise ValueError(f"masks must be tensors (H, W), mask {position} is of type {type(mask).__name__}")
-    if mask.shape != size:
-        mask_size = tuple(mask.shape)
+    try:
+        region = as_mask(mask, len(size))
+    except ValueError as error:
+        raise ValueError(f"mask {position}: {error}") from error
+    if region is None:
+        return torch.zeros(size, dtype=torch.bool)
+    if region.shape != size:
         raise ValueError(
-            f"masks must have the images' size {size}, mask {position} has {mask_size}; resize it (nearest)"
+            f"masks must have the images' size {size}, mask {position} has {tuple(region.shape)}; resize it (nearest)"
         )
-    if mask.dtype != torch.bool:
-        raise ValueError(f"masks must be bool, True on the object, mask {position} is {mask.dtype}; use mask > 0")
-    return _owned(mask, torch.bool)
+    return _owned(region, torch.bool)
 
 
 def checked_sources(sources: Sequence[str] | None, masks: Tensor) -> tuple[str, ...]:
