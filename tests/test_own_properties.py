@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cam import Probe, examine, judge
+from lightning_cam.examination import what_is_left
 from lightning_cam.intervention.exposures import exposure_levels
 from lightning_cam.intervention.levels import LevelsOf, class_steps
 from lightning_cam.intervention.masks import widened
@@ -227,12 +228,15 @@ def test_a_model_that_lives_on_it_is_warned_of_by_its_name_unless_that_is_expect
     labels = 1 - LABELS if cue == "orientation" else LABELS
     probe = Probe(images, labels, masks=masks)
 
-    report = examine(Reads(reading, limit), probe, trials=["background", cue], layer="same")
+    model = Reads(reading, limit)
+    report = examine(model, probe, trials=["background", cue], layer="same")
 
     verdict = judge(report)
     assert (verdict.outcome, [finding.cue for finding in verdict.findings]) == ("WARN", [cue])
     assert verdict.findings[0].accuracy_own - verdict.findings[0].accuracy_other > 0.8
     assert judge(report, expected_cues=[cue]).outcome == "PASS"
+    left = what_is_left(model, probe, report, cue, verdict.findings[0].remedy)
+    assert (left is None) == (cue == "scale")  # its remedy goes by the mask, which the swap leaves behind
 
 
 def test_where_classes_are_alike_the_model_is_asked_nothing() -> None:

@@ -43,7 +43,8 @@ def test_the_code_of_a_remedy_runs_as_it_stands_and_changes_the_picture(cue: str
     transform, picture = pasted(cue, "alpha")["transform"], scene(mode)
 
     given = functional.to_dtype(functional.to_image(picture), torch.float32, scale=True)
-    made = functional.to_dtype(functional.to_image(transform(picture)), torch.float32, scale=True)
+    sample = (picture, mask()) if cue == "scale" else (picture,)
+    made = functional.to_dtype(functional.to_image(transform(*sample)), torch.float32, scale=True)
     if cue not in ("background", "edge") or mode == "RGBA":  # without transparency nothing hides behind the object
         assert made.shape != given.shape or not torch.equal(made, given)
     assert 0 <= made.min() < made.max() <= 1
@@ -64,14 +65,34 @@ def test_the_remedies_work_one_after_the_other_in_a_data_set(tmp_path: Path) -> 
     assert [tuple(image.shape) for image, _ in dataset] == [(3, 224, 224)] * 2
 
 
-def test_the_background_remedy_goes_by_masks_unless_all_pictures_have_transparency() -> None:
+def mask() -> Tensor:
     mask = torch.zeros(60, 90)
     mask[20:40, 30:60] = 1
+    return mask
 
+
+def test_the_remedy_of_size_makes_it_random_and_takes_pictures_without_an_object() -> None:
+    transform = pasted("scale")["transform"]
+    picture = functional.to_pil_image(mask().to(torch.uint8)[None].expand(3, -1, -1) * 255)
+    torch.manual_seed(0)
+
+    sides = torch.tensor([longest_white(transform(picture, mask())) for _ in range(40)])
+
+    assert sides.min() < 35
+    assert sides.max() > 70
+    assert torch.equal(transform(picture, torch.zeros(60, 90)), functional.to_image(picture))
+
+
+def longest_white(image: Tensor) -> int:
+    """How wide what is white in all channels is."""
+    return int((image > 250).all(0).any(0).sum())
+
+
+def test_the_background_remedy_goes_by_masks_unless_all_pictures_have_transparency() -> None:
     for sources in ((), ("alpha", "border"), ("given",), ("none",)):
-        changed = functional.to_image(pasted("background", *sources)["transform"](scene(), mask))
+        changed = functional.to_image(pasted("background", *sources)["transform"](scene(), mask()))
         image = functional.to_image(scene())
-        assert torch.equal(changed[:, mask > 0], image[:, mask > 0])
+        assert torch.equal(changed[:, mask() > 0], image[:, mask() > 0])
         assert not torch.equal(changed, image)
 
 

@@ -196,9 +196,28 @@ SCALE = Cue(
     "scale",
     "the size and proportions of the object",
     Remedy(
-        "enlarge, shrink and stretch every picture at random",
-        f"{_V2}sized = v2.RandomAffine(degrees=0, scale=(0.5, 1.5))\n"
-        "transform = v2.Compose([sized, v2.RandomResizedCrop((224, 224), scale=(0.5, 1.0), ratio=(0.5, 2.0))])",
+        # A network with objects of 0.6 and of 0.95 of a size was right on 0.07 of pictures with the other class's size
+        # after a plain training, on 0.06 with pictures enlarged and shrunk by half, and on 0.55 with this one.
+        "give every object a random size and a random background, by its mask, and train for more epochs",
+        "import torch\nfrom torchvision import tv_tensors\nfrom torchvision.transforms.v2 import functional\n"
+        "from lightning_cam import transforms\n"
+        "flattened, on_any_background = transforms.FlattenAlpha(), transforms.RandomBackground()\n"
+        "# in the __getitem__ of your data set; mask (H, W) is not 0 on the object\n"
+        "def transform(image, mask):\n"
+        "    image, mask = functional.to_image(flattened(image)), mask != 0\n"
+        "    if not mask.any():\n"
+        "        return image\n"
+        "    (top, bottom), (left, right) = ((int(i[0]), int(i[-1]) + 1) for i in mask.nonzero().sort(0).values.T)\n"
+        "    height, width = (max(1, int(side * torch.empty(()).uniform_(0.3, 0.9))) for side in mask.shape)\n"
+        "    y, x = (int(torch.randint(a - b + 1, ())) for a, b in zip(mask.shape, (height, width)))\n"
+        "    resized, place = torch.zeros_like(image), torch.zeros_like(mask)\n"
+        "    resized[:, y : y + height, x : x + width] = functional.resize(\n"
+        "        image[:, top:bottom, left:right], [height, width]\n"
+        "    )\n"
+        "    place[y : y + height, x : x + width] = functional.resize(\n"
+        "        1.0 * mask[None, top:bottom, left:right], [height, width]\n"
+        "    )[0] > 0.5\n"
+        "    return on_any_background(resized, tv_tensors.Mask(place))[0]",
     ),
     owner="shared",
     felt_in=("resolution", "frequency", "position"),

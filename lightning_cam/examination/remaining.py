@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 
 from ..attribution.layers import unwrapped
 from ..cues import Remedy
-from ..intervention import balanced_subset
+from ..intervention import balanced_subset, moves_object
 from ..probe import Probe
 from .evidence import answers_to, of_own_class, scores_of, swapped
 from .look import ScoresOf
@@ -69,11 +69,14 @@ def what_is_left(
     """What the code of a remedy, as it is printed, leaves of a cue on the probe. The model is not trained anew.
 
     None where that cannot be tried: without code that changes a picture, as for transparency that is gone when a probe
-    has been read, without effects of the cue, or for pictures that the code does not take, as volumes.
+    has been read, without effects of the cue, for pictures that the code does not take, as volumes, or where the swap
+    moves the object away from the mask that the code takes.
     """
     effects = report.effects.get(cue)
     transform = None if effects is None or probe.has_volumes else _transform_of(remedy)
     if effects is None or transform is None or report.donors is None:
+        return None
+    if _takes_mask(transform) and any(moves_object(trial) for trial in report.trials if trial.cue == cue):
         return None
     some = torch.isin(torch.arange(len(effects)), balanced_subset(probe.targets, MOST_IMAGES))
     chosen = (effects.isfinite() & some).nonzero()[:, 0]
@@ -107,7 +110,7 @@ def _transform_of(remedy: Remedy) -> Callable[..., Any] | None:
 
 def _treated(transform: Callable[..., Any], pictures: Tensor, masks: Tensor | None, seeds: list[int]) -> Tensor | None:
     """Pictures ``(n, 2, C, H, W)`` after a transform, both of a row in the same way; None where it takes none such."""
-    takes_mask = "mask" in inspect.signature(transform).parameters
+    takes_mask = _takes_mask(transform)
     rows = []
     with torch.random.fork_rng(devices=[]), suppress(TypeError, ValueError, RuntimeError):  # as of many channels
         for i, (row, seed) in enumerate(zip(pictures, seeds, strict=True)):
@@ -115,6 +118,10 @@ def _treated(transform: Callable[..., Any], pictures: Tensor, masks: Tensor | No
             rows.append(torch.stack([_seeded(transform, seed, picture, *mask) for picture in row]))
         return torch.stack(rows)
     return None
+
+
+def _takes_mask(transform: Callable[..., Any]) -> bool:
+    return "mask" in inspect.signature(transform).parameters
 
 
 def _seeded(transform: Callable[..., Any], seed: int, *sample: Tensor) -> Tensor:
