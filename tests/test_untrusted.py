@@ -14,7 +14,7 @@ from house import models
 from house.pages import check, last_page
 from house.trainings import Net as Trained
 from house.trainings import loader, probe, trainer
-from lightning_cam import CAMCallback, Probe, cams, examine
+from lightning_cam import CAMCallback, LightningCAMWarning, Probe, cams, examine
 from lightning_cam.examination import Reading
 from lightning_cam.sinks import FolderSink, MemorySink
 from lightning_cam.sinks.album import Album
@@ -80,6 +80,45 @@ def test_more_than_one_draw_is_made_only_where_a_map_stays(
     assert stays is not None
     assert stays.tolist() == [sign == 1] * 2
     assert drawn == seeds
+
+
+# ---- examine ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("score", [None, lambda outputs: outputs[:, 1]])
+def test_examine_says_it_of_each_method_and_leaves_the_model_alone(score: Any) -> None:
+    model = models.fixed(models.Net).train()
+    before = models.fingerprint(model)
+    options: dict[str, Any] = {"trials": (), "methods": [ramp, cams.score_cam], "score": score}
+    report = examine(model, probe_of(6), random_weights=True, **options)
+
+    assert {name: len(stay) for name, stay in report.untrusted.items()} == {"grad_cam": 6, "ramp": 6, "score_cam": 6}
+    assert report.untrusted["ramp"].all()
+    assert not report.untrusted["grad_cam"].all()
+    assert models.fingerprint(model) == before
+    assert model.training
+    plain = examine(model, probe_of(6), **options)
+    assert plain.untrusted == {}
+    torch.testing.assert_close(plain.grid_maps, report.grid_maps)
+
+
+def test_a_report_page_marks_the_maps() -> None:
+    html = (
+        examine(models.fixed(models.Net), probe_of(3), method=ramp, trials=(), random_weights=True)._repr_html_() or ""
+    )
+
+    assert "&quot;untrusted&quot;:[0,1,2]" in html.replace(" ", "")
+    assert "3 maps stayed the same under them" in html
+
+
+def test_examine_warns_where_it_cannot_be_found_out() -> None:
+    model = Fragile()
+
+    with pytest.warns(LightningCAMWarning, match=r"could not be compared with those of random weights.*other weights"):
+        report = examine(model, probe_of(3), trials=(), random_weights=True)
+
+    assert report.untrusted == {}
+    assert float(model.head.weight.detach().sum()) == model.own
 
 
 class Fragile(nn.Module):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from . import tasks
 from .look import Look, ScoresOf, look, method_for
 from .probed import name_of
 from .report import Report
+from .trusting import untrusted_maps
 from .views import pictures_of, trials_of, views_of
 
 
@@ -44,6 +46,7 @@ def examine(
     forward: ScoresOf | None = None,
     batch_size: int = 32,
     until_settled: bool = True,
+    random_weights: bool = False,
 ) -> Report:
     """Where the model looks on every probe image, and which cues its answers need. The model is not changed.
 
@@ -67,6 +70,8 @@ def examine(
         batch_size: Images per forward pass; keep it fixed over time, results depend on it in the last bit.
         until_settled: Whether a cue that a part of the images shows to do no harm stops there. It costs half the
             passes; all others are swapped on all images. `Reliance.reach` says on how many.
+        random_weights: Whether maps are compared with those of random weights, see `Report.untrusted`: a map that stays
+            shows nothing that was learned. It costs the maps once more, and up to three times where some stay.
 
     Raises:
         ValueError: The layer does not exist, none can be found, a trial's name is unknown, or a target is no class
@@ -76,6 +81,7 @@ def examine(
     check_callable(score)
     chosen = chosen_trials(trials)
     everything = torch.arange(len(probe))
+    options: dict[str, Any] = {"n_donors": n_donors, "forward": forward, "batch_size": batch_size, "score": score}
     seen = look(
         model,
         probe,
@@ -83,14 +89,14 @@ def examine(
         chosen,
         layer=layer,
         method=method,
-        n_donors=n_donors,
-        forward=forward,
-        batch_size=batch_size,
         methods=methods,
-        score=score,
         until_settled=until_settled,
+        **options,
     )
-    return report_on(seen, probe, method=method, trials=chosen, previous=previous)
+    report = report_on(seen, probe, method=method, trials=chosen, previous=previous)
+    if not random_weights:
+        return report
+    return replace(report, untrusted=untrusted_maps(model, probe, seen, [method, *methods], **options))
 
 
 def report_on(

@@ -63,6 +63,8 @@ class Report:
         method_maps: By the name of each further method, `grid_maps` and `predicted_grid_maps`, ``(2, N, h, w)``.
         scores: ``(N,)`` float32 of the user's own ``score``, which all maps explain then, those of the true and of the
             predicted class alike; None where they explain classes.
+        untrusted: By the name of each method, which maps of the true class stay the same with random weights ``(N,)``
+            bool; empty where that was not asked for, or could not be found out.
     """
 
     layer: str
@@ -94,6 +96,7 @@ class Report:
     attributes: tuple[AttributeReading, ...] = ()
     method_maps: Mapping[str, Tensor] = field(default_factory=dict)
     scores: Tensor | None = None
+    untrusted: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def has_answers(self) -> bool:

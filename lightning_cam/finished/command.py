@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 from ..attribution.outputs import predicted_classes
@@ -107,7 +108,7 @@ def run(options: argparse.Namespace, say: Say) -> tuple[list[str], Outcome]:
         probe = _probe(options, preprocess)
         say(f"looking at {len(probe)} pictures of {len(probe.classes)} classes")
         with _explained():
-            report = examine(model, probe, layer=options.layer, forward=forward)
+            report = examine(model, probe, layer=options.layer, forward=forward, random_weights=bool(options.out))
             left = partial(what_is_left, model, probe, report, forward=forward)
             verdict = located(with_remedies_tried(_verdict(report, options), left), options.data)
             cues = [finding.cue for finding in verdict.findings if finding.cue in report.effects]
@@ -179,7 +180,9 @@ def _keep(
     """Writes what a training leaves in its folder."""
     album = Album(probe, PREFIX, [FolderSink(out)], N_SHOWN, run=Run(uuid.uuid4().hex, is_fit=False))
     album.add(report, reading, verdict, alert=False)
-    album.finish([reading], verdict, evidence, alert=False)
+    stay = report.untrusted.get(report.method)
+    untrusted = None if stay is None else tuple(compress(probe.names, stay.tolist()))
+    album.finish([reading], verdict, evidence, alert=False, untrusted=untrusted)
     losses = album.close(SECONDS_TO_DRAW)
     for loss in losses:
         say(loss)

@@ -5,7 +5,7 @@ All pictures share one colour scale, see `scale`. Works on any thread and uses n
 
 from .evidence import OF_CLASSES, OF_OBJECTS, OF_PRESENCE, OF_REGIONS, OF_SIZES, OF_VALUES, SwapRow, evidence
 from .films import film
-from .paint import outlined, overlay, photo_of
+from .paint import captioned, outlined, overlay, photo_of
 from .scale import BAND_NAMES, COLOURS, COLOURS_AGAINST, ENDS, Picture, bands, density, scale_end, strength
 from .sheet import SheetRow, sheet
 from .strips import Row, select_steps, strip
@@ -33,6 +33,7 @@ __all__ = [
     "SwapRow",
     "UnitRow",
     "bands",
+    "captioned",
     "curve_sheet",
     "density",
     "evidence",

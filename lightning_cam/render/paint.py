@@ -57,11 +57,15 @@ def overlay(
     share = density_at(attention, photo)
     if share.any():
         return outlined(tinted(photo, share, end, against=against), mask)
-    canvas = Image.fromarray(outlined(photo, mask))
+    empty = "none against it" if against else "no attention"
+    return captioned(outlined(photo, mask), empty if bool(attention.isfinite().all()) else "not finite")
+
+
+def captioned(picture: Picture, says: str) -> Picture:
+    """The picture, with a line of text over its lower edge."""
+    canvas = Image.fromarray(picture)
     draw = ImageDraw.Draw(canvas)
     draw.rectangle((0, canvas.height - 20, canvas.width, canvas.height), fill=PAPER)
-    empty = "none against it" if against else "no attention"
-    says = empty if bool(attention.isfinite().all()) else "not finite"
     write_text(draw, (4, canvas.height - 18), says, 14, INK, canvas.width - 4)
     return np.asarray(canvas)
 

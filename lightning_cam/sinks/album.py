@@ -14,7 +14,17 @@ from ..verdict import Verdict
 from .map_groups import groups_figure
 from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
-from .pages import Frame, check_page, facts_of, final_page, in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import (
+    Frame,
+    check_page,
+    compared,
+    facts_of,
+    final_page,
+    in_numbers,
+    portraits_of,
+    shown_probes,
+    snapshot_of,
+)
 from .per_image import PerImage, glances
 from .slices import films_of, pictured
 from .snapshot import MOST_PROBES, Portraits
@@ -135,7 +145,9 @@ class Album:
             figures = self._last_figures(units, report)
             films = {} if report is None else films_of(report, self._shown, end=self._end or ENDS[-1])
             names = tuple(printable(self._names.get(name, name)) for name in untrusted or ())
-            facts = {} if report is None else {"random weights": _compared(untrusted)}
+            facts = (
+                {} if report is None else {"random weights": compared(None if untrusted is None else len(untrusted))}
+            )
             page = replace(page, figures=figures, films=films, untrusted=names, facts=facts)
             return replace(page, mistakes=shown, reviewable=reviewable)
 
@@ -187,10 +199,3 @@ class Album:
         dropped, failures = self._worker.dropped, dict.fromkeys([*self._undrawn, *self._worker.failures])
         slow = [f"pictures of {dropped} checks were dropped, drawing was too slow"] if dropped else []
         return [*slow, *(f"pictures could not be kept ({failure!r})" for failure in failures)]
-
-
-def _compared(untrusted: Sequence[str] | None) -> str:
-    """Whether maps stay the same with random weights, as a fact for people."""
-    if untrusted is None:
-        return "maps were not compared with those of random weights"
-    return f"{len(untrusted) or 'no'} map{'s' * (len(untrusted) != 1)} stayed the same under them"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import compress
 
 from .. import front
 from ..examination import Evidence, Reading, Report
@@ -10,7 +11,7 @@ from ..verdict import Verdict, judge
 from .methods import methods_figure
 from .page import Page
 from .page_words import verdict_entry
-from .pages import evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import compared, evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
 from .report_page import ONE_LOOK, RunPage
 from .slices import pictured
 from .snapshot import MOST_PROBES
@@ -34,6 +35,7 @@ def report_html(report: Report, verdict: Verdict | None = None, evidence: Sequen
     run.add(_page(report, report.probe, judged, evidence))
     facts = {
         **facts_of(report.probe, report),
+        **_trust_of(report),
         "probe fingerprint": report.probe.fingerprint,
         **versions(),
     }
@@ -47,9 +49,20 @@ def _page(report: Report, probe: Probe, verdict: Verdict | None, evidence: Seque
     methods = methods_figure(probe, report, shown.tolist())
     figures = {} if methods is None else {"methods": methods}
     probe = pictured(probe)
-    snapshot = snapshot_of(frame, portraits_of(probe, frame))
+    portraits = portraits_of(probe, frame)
+    snapshot = snapshot_of(frame, portraits)
+    stay = report.untrusted.get(report.method)
+    stuck = () if stay is None else tuple(compress(portraits.names, stay[frame.shown[portraits.rows]].tolist()))
     pictures = {shown.cue: evidence_picture(probe, shown) for shown in evidence}
-    return Page(PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures, figures=figures)
+    return Page(
+        PREFIX, 0, 0, scalars, verdict=verdict, snapshot=snapshot, evidence=pictures, figures=figures, untrusted=stuck
+    )
+
+
+def _trust_of(report: Report) -> dict[str, str]:
+    """What came of the comparison with random weights, if it was asked for."""
+    said = {name: compared(int(stay.sum())) for name, stay in report.untrusted.items()}
+    return {f"random weights{f', {name}' * (len(said) > 1)}": text for name, text in said.items()}
 
 
 def framed(page: str) -> str:

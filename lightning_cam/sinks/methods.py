@@ -19,10 +19,18 @@ def methods_figure(probe: Probe, report: Report, shown: list[int]) -> render.Pic
     for i in shown[:MOST_ROWS]:
         photo = render.photo_of(probe.images[i], CELL)
         drawn = [
-            render.overlay(photo, each[i], None, ends[name], against=name.startswith(AGAINST))
+            _marked(render.overlay(photo, each[i], None, ends[name], against=name.startswith(AGAINST)), report, name, i)
             for name, each in maps.items()
         ]
         rows.append(render.SheetRow(probe.names[i], [photo, *drawn]))
     of_what = "the true class" if report.scores is None else "the score"
     says = f"for {of_what}; in blue what argues against it"
+    if any(bool(stay.any()) for stay in report.untrusted.values()):
+        says += "; not to trust: the same with random weights"
     return render.sheet(rows, ["input", *maps], title="Methods side by side", says=says)
+
+
+def _marked(picture: render.Picture, report: Report, name: str, i: int) -> render.Picture:
+    """The picture, with a word on a map that stays the same with random weights."""
+    stay = report.untrusted.get(name)
+    return picture if stay is None or not stay[i] else render.captioned(picture, "not to trust")

@@ -201,6 +201,13 @@ def facts_of(probe: Probe, report: Report | None) -> dict[str, str]:
     }
 
 
+def compared(n_staying: int | None) -> str:
+    """Whether maps stay the same with random weights, as a fact for people; None where that is not known."""
+    if n_staying is None:
+        return "maps were not compared with those of random weights"
+    return f"{n_staying or 'no'} map{'s' * (n_staying != 1)} stayed the same under them"
+
+
 def last_words(
     probe: Probe, report: Report, n_checks: int, openings: Sequence[str], verdict: Verdict | None = None
 ) -> str:

@@ -16,9 +16,9 @@ from ..attribution.heads import Head
 from ..attribution.layers import Layers
 from ..attribution.scored import Score, of_part
 from ..attribution.self_check import self_checked
-from ..attribution.trust.explaining import similarity_of
 from ..attribution.trust.weights import random_weights
 from ..examination import Evidence, Look, Report, collect_evidence, look, merged, report_on, what_is_left
+from ..examination.trusting import n_draws_of, stays
 from ..intervention import Trial, balanced_subset
 from ..probe import Probe
 from ..probe.rest import carrying
@@ -31,10 +31,6 @@ from .module import forward_of
 from .ranks import from_everyone, from_first, n_ranks, rank, share_of
 from .rhythm import Effort
 
-N_DRAWS = 3  # of random weights: a single one may resemble what was learned by chance
-# Rank correlation from which a map stays the same. Of 32 maps of a trained network none by four methods stayed under
-# each of three draws, and all by a method that does not ask the model.
-STAYS = 0.8
 # Only the first process judges. The others send this along, and receive the result of the first in its place.
 _NO_RESULT = Failure("no result arrived from the first process", False, False)
 
@@ -299,12 +295,11 @@ class Observer:
 
         None where that could not be found out. All have to call this, and get the same.
         """
-        n_draws = 1 if isinstance(self._method, cams.ForwardMethod) else N_DRAWS  # these take hundreds of passes
         some, stay = probe.select(rows.tolist()), torch.ones(len(rows), dtype=torch.bool)
-        for seed in range(n_draws):
+        for seed in range(n_draws_of(self._method)):
             drawn = self._randomly_mapped(model, some, seed, of_part(self._score, rows, len(probe)))
             if drawn is not None and self.report is not None:
-                stay &= similarity_of(self.report.grid_maps[rows], drawn.grid_maps) > STAYS
+                stay &= stays(self.report.grid_maps[rows], drawn.grid_maps)
             stay, is_known = from_first((stay, drawn is not None and self.report is not None))
             if not is_known:
                 return None
