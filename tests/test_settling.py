@@ -8,7 +8,7 @@ from torch import Tensor
 
 from house.bright_and_dark import CORNER, MIDDLE, Reader, probe
 from lightning_cam import Probe, cams, examine, judge
-from lightning_cam.intervention import STANDARD, Trial, first_part
+from lightning_cam.intervention import STANDARD, DonorSwap, Session, Trial, first_part
 from lightning_cam.intervention.effects import APART, DECISION, PROBABILITY
 from lightning_cam.intervention.settling import is_harmless
 from lightning_cam.training import observer
@@ -29,6 +29,25 @@ def test_what_settles_is_asked_of_a_part_and_what_is_relied_on_of_all() -> None:
 
     assert unused["background"] == 40
     assert used["background"] == N
+
+
+def test_a_part_of_a_whole_that_does_no_harm_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    pasted: list[str] = []
+    ask = DonorSwap.answers
+
+    def counting(swap: DonorSwap, session: Session) -> Tensor:
+        (cue,) = (trial.cue for trial in STANDARD if trial.swap is swap)
+        pasted.append(cue)
+        return ask(swap, session)
+
+    monkeypatch.setattr(DonorSwap, "answers", counting)
+    unused = asked(probe(n=N), MIDDLE, ("background", "border"))
+
+    assert pasted == ["background"]
+    assert unused == {"background": 40, "border": 40}
+    pasted.clear()
+    asked(probe(ground=True, n=N), CORNER, ("background", "border"))
+    assert pasted == ["background", "background", "border", "border"]
 
 
 @pytest.mark.slow

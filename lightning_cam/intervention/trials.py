@@ -152,9 +152,15 @@ def answers(trials: Sequence[Trial], session: Session, *, until_settled: bool = 
 
 
 def _until_settled(trial: Trial, session: Session, trials: Sequence[Trial], answers_of: Mapping[str, Tensor]) -> Tensor:
-    """The answers for a first part of the images, and for the rest unless the trial has settled or judges nothing."""
+    """The answers for a first part of the images, and for the rest unless the trial has settled or judges nothing.
+
+    A part of a whole that has settled is not asked: its effect would be capped at that of the whole, which is harmless.
+    """
     material, targets = session.material, session.material.targets[session.chosen]
     is_first = first_part(targets)
+    wholes = [answers_of[each.cue] for each in trials if each.cue == trial.part_of and isinstance(each.swap, DonorSwap)]
+    if wholes and not is_first.all() and wholes[0][~is_first].isnan().all():
+        return wholes[0]
     found = _spread(trial.swap.answers(session.part(is_first)), is_first.nonzero()[:, 0], len(targets))
     if is_first.all() or trial.at_most == "PASS":
         return found
