@@ -222,9 +222,14 @@ def test_without_masks_the_inner_cells_of_a_region_stay() -> None:
 
 @pytest.mark.parametrize("too_wide", [1, 2])
 def test_a_mask_that_is_a_little_too_wide_carries_no_rim_of_the_old_background(too_wide: int) -> None:
-    swapped = edits.swap_background(IMAGE, grown(IMAGE_MASK, too_wide), DONOR, DONOR_MASK)
+    mask = box(20, 24, 24, 24, size=(80, 80))
+    ground = torch.tensor([0.6, 0.5, 0.7])[:, None, None].expand(1, 3, 80, 80)
 
-    torch.testing.assert_close(swapped, scene(IMAGE_MASK, [0.9, 0.1, 0.3], [0.6, 0.5, 0.7]), atol=0.1, rtol=0)
+    swapped = edits.swap_background(
+        scene(mask, [0.9, 0.1, 0.3], [0.2, 0.3, 0.4]), grown(mask, too_wide), ground, unknown(size=(80, 80))
+    )
+
+    torch.testing.assert_close(swapped, scene(mask, [0.9, 0.1, 0.3], [0.6, 0.5, 0.7]), atol=0.1, rtol=0)
 
 
 def test_a_rim_in_a_colour_that_neither_object_nor_background_has_is_the_objects() -> None:

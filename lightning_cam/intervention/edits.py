@@ -26,10 +26,10 @@ Read: TypeAlias = tuple[Tensor, ...]  # of N images, each (N, ...)
 
 _CORNER = 5  # corners are a fifth of each side, twice as deep as the ring. Chosen, not measured.
 _ONE_COLOUR = 1e-4  # squared distance of object and background: below 2.5 grey levels their colours tell nothing
-# How many pixels of a mask's rim may be background, and how near to it, as a share of the distance to the object, they
-# are then. A clean network read 0.17 and 0.24 with masks 1 and 2 pixels too wide, and 0.02 and 0.07 with this; a share
-# of 0.25 took away thin parts of drawn figures.
-_RIM, _LIKE_BACKGROUND = 2, 0.15
+# Of the distance from background to object: so near to the background a pixel in the rim of a mask is background. A
+# clean network read 0.17 and 0.24 with masks 1 and 2 of 64 pixels too wide, and 0.02 and 0.07 with this; 0.25 took away
+# thin parts of drawn figures.
+_LIKE_BACKGROUND = 0.15
 _BRIGHTEST = 0.98  # of a channel's pixels: the white patch is no single pixel, which may be noise. Not measured.
 _LEAST_WHITE = 0.05  # of full brightness: a darker white patch would give gains without bound. Chosen, not measured.
 _TONE_GAINS = (0.5, 2.0)  # half or double at most. Chosen, not measured.
@@ -95,7 +95,7 @@ def _opacity(images: Tensor, masks: Tensor, backgrounds: Tensor) -> Tensor:
     a soft edge bounds the share: from below inside of the mask, from above outside. A mask may be a little too wide:
     its outermost pixels are bounded as those within only if they don't look like the background beside them.
     """
-    soft, core = softened(masks), ~widened(~masks, _RIM)
+    soft, core = softened(masks), ~widened(~masks)
     core = torch.where(core.any((1, 2), keepdim=True), core, ~widened(~masks, 1))  # of small objects nothing is left
     across, away = fill(images, core) - backgrounds, images - backgrounds
     apart = across.square().sum(1).clamp_min(_ONE_COLOUR)

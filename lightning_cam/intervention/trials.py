@@ -154,22 +154,24 @@ def answers(trials: Sequence[Trial], session: Session, *, until_settled: bool = 
 def _until_settled(trial: Trial, session: Session, trials: Sequence[Trial], answers_of: Mapping[str, Tensor]) -> Tensor:
     """The answers for a first part of the images, and for the rest unless the trial has settled or judges nothing.
 
-    A part of a whole that has settled is not asked: its effect would be capped at that of the whole, which is harmless.
+    A part of a whole that does no harm is not asked: its effect would be capped at that of the whole.
     """
     material, targets = session.material, session.material.targets[session.chosen]
     is_first = first_part(targets)
-    wholes = [answers_of[each.cue] for each in trials if each.cue == trial.part_of and isinstance(each.swap, DonorSwap)]
-    if wholes and not is_first.all() and wholes[0][~is_first].isnan().all():
-        return wholes[0]
+
+    def has_settled(one: Trial, found: Tensor) -> bool:
+        of_all = {
+            cue: _spread(each, session.chosen, len(material.targets))
+            for cue, each in {**answers_of, one.cue: found}.items()
+            if cue in (one.cue, one.part_of)
+        }
+        return is_harmless(effects(trials, of_all, material)[one.cue][session.chosen], targets)
+
+    whole = next((one for one in trials if one.cue == trial.part_of and isinstance(one.swap, DonorSwap)), None)
+    if whole is not None and whole.cue in answers_of and has_settled(whole, answers_of[whole.cue]):
+        return answers_of[whole.cue]
     found = _spread(trial.swap.answers(session.part(is_first)), is_first.nonzero()[:, 0], len(targets))
-    if is_first.all() or trial.at_most == "PASS":
-        return found
-    of_all = {
-        cue: _spread(each, session.chosen, len(material.targets))
-        for cue, each in {**answers_of, trial.cue: found}.items()
-        if cue in (trial.cue, trial.part_of)
-    }
-    if not is_harmless(effects(trials, of_all, material)[trial.cue][session.chosen], targets):
+    if not (is_first.all() or trial.at_most == "PASS" or has_settled(trial, found)):
         found[~is_first] = trial.swap.answers(session.part(~is_first))
     return found
 
