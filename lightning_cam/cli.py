@@ -99,6 +99,7 @@ def _add_audit(commands: "_Commands") -> None:
         metavar="COLUMN",
         help="a column of the .csv file, such as the site, whose values may give the class away; may be repeated",
     )
+    finished.add_attributes(audit)
     audit.add_argument("--json", action="store_true", help="print all facts and findings as JSON instead of a table")
     audit.add_argument(
         "--out",
@@ -209,7 +210,7 @@ def _audit(options: argparse.Namespace) -> int:
                 bar.update(n_done - bar.n)
 
             limits = {"per_class": options.per_class, "seed": options.seed, "workers": options.workers}
-            known = {name: name for name in options.attribute}
+            known = {name: name for name in options.attribute} or options.attributes
             result = audit_dataset(options.source, **limits, progress=show, attributes=known)
     except (ValueError, OSError) as error:
         print(f"lightning-cam audit: {printable(error)}", file=sys.stderr)

@@ -230,6 +230,14 @@ def test_what_cannot_be_told_from_the_class_is_untested_and_says_what_to_collect
     assert BY_SITE in verdict.untested
     assert "'site' cannot be told from the class: two classes with 4 pictures" in verdict.why_untested[BY_SITE]
     assert "collect such pictures" in verdict.why_untested[BY_SITE]
+    assert "not measured without masks" not in verdict.reason
+
+
+def test_what_cannot_be_told_from_the_class_takes_no_pass_away() -> None:
+    verdict = judge(seen(0, probe_of(1.0)))
+
+    assert verdict.outcome == "PASS"
+    assert BY_SITE in verdict.reason
 
 
 # effects, by hand

@@ -92,6 +92,18 @@ def test_nothing_is_written_without_being_asked(here: Path) -> None:
     assert [path for path in sorted(here.rglob("*.*")) if path not in before and path.suffix != ".pyc"] == []
 
 
+def test_a_table_of_the_files_names_groups_and_swaps_by_them(here: Path, tmp_path: Path, capsys: Capture) -> None:
+    files = [file.relative_to(here / "val").as_posix() for file in sorted((here / "val").rglob("*.*"))]
+    rows = [f"{file},{'east' if i // 2 % 2 else 'west'}" for i, file in enumerate(files)]
+    (tmp_path / "sites.csv").write_text("\n".join(["picture,site", *rows]))
+
+    examined(f"lit.ckpt --model {NETS}:Lit {COMPLETE} --attributes {tmp_path / 'sites.csv'} --out {tmp_path / 'out'}")
+
+    assert "site: right on " in capsys.readouterr().out
+    verdict = json.loads((tmp_path / "out" / "verdict.json").read_text())
+    assert "background by site" in [each["cue"] for each in verdict["measured"] if each["low"] is not None]
+
+
 def test_expected_cues_lead_to_no_finding(here: Path, capsys: Capture) -> None:
     cues = "background border corner cast contrast codec resolution frequency"
 
@@ -182,6 +194,7 @@ def test_a_model_of_other_classes_gets_no_verdict(here: Path, capsys: Capture) -
         ("weights.pt --model N:Net --data val --mean 0.5", "--mean and --std belong together"),
         ("weights.pt --model N:Net --data val --mean 0.5 --std 0", "no std may be 0"),
         ("weights.pt --model N:Net --data val --mean 1 --std 1 --preprocess N:normalize", "pass one or the other"),
+        ("weights.pt --model N:Net --data val --attributes no.csv", "a CSV file, and 'no.csv' is no file"),
         ("weights.pt --model N:Net --data val --expect colour", "--expect takes names out of ['background'"),
         ("weights.pt --model N:Net --data val --layer neck", "no layer 'neck' in Net"),
         ("weights.pt --model N:Picky --data val", "your forward raised ValueError: not these pictures; check --size"),
@@ -276,6 +289,7 @@ def test_a_finding_that_a_review_loses_is_said_and_does_not_pass(
 def test_the_commands_that_lead_to_masks_repeat_the_options_that_were_given() -> None:
     words = (
         "my.ckpt --model nets:Net --data 'my val' --masks odd --mean 0.5 --std 0.25 --layer a.1 --n 32 --expect cast"
+        " --attributes 'my sites.csv'"
     )
     parser = argparse.ArgumentParser()
     command.add_options(parser)
@@ -283,5 +297,5 @@ def test_the_commands_that_lead_to_masks_repeat_the_options_that_were_given() ->
     assert again.commands(parser.parse_args(shlex.split(words))) == [
         "lightning-cam masks 'my val' --n 32 --masks odd",
         "lightning-cam examine my.ckpt --data 'my val' --model nets:Net --mean 0.5 --std 0.25 --n 32 --expect cast "
-        "--layer a.1 --masks masks.json",
+        "--attributes 'my sites.csv' --layer a.1 --masks masks.json",
     ]

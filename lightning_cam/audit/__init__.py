@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..cues import ATTRIBUTE
-from ..datasets.attributes import AttributeSources
 from ..datasets.pictures import MAX_PIXELS
+from ..datasets.tables import Attributes
 from . import recurring
 from .findings import AuditFinding, FactSkill, clearest_first
 from .judging import LEAST_SKILL, find
@@ -27,7 +27,7 @@ def audit_dataset(
     workers: int | None = None,
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
-    attributes: AttributeSources | None = None,
+    attributes: Attributes | None = None,
 ) -> AuditResult:
     """Which facts about files and pixels predict the label, and how well.
 
@@ -42,7 +42,7 @@ def audit_dataset(
         max_pixels: The audit skips larger pictures and does not decode them.
         attributes: What else is known of pictures, such as ``{"site": values}``: a value for each item of the data set
             or row of the manifest; a key, field or position of an item, or a column; or a function of an item, or of
-            the path in a folder. Each is one more fact, "attribute site".
+            the path in a folder; of files also as in `Probe.from_folder`. Each is one more fact, "attribute site".
 
     Raises:
         ValueError: ``source`` has no pictures or no labels, or the audit can read fewer than two of its classes.

@@ -1,6 +1,5 @@
 """Sources of labelled pictures: a folder of class folders, a CSV manifest or a map-style data set."""
 
-import csv
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from ..datasets.items import item_seed, own_seed
 from ..datasets.labels import class_names, known_files, known_labels, label_of
 from ..datasets.parts import parts_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
+from ..datasets.tables import Attributes, by_position, of_files, read_table
 from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})
@@ -51,9 +51,7 @@ class PictureSource:
         return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
 
 
-def find_source(
-    origin: Any, *, seed: int, max_pixels: int, attributes: AttributeSources | None = None
-) -> PictureSource:
+def find_source(origin: Any, *, seed: int, max_pixels: int, attributes: Attributes | None = None) -> PictureSource:
     """The source that a path or a data set stands for."""
     if not isinstance(origin, (str, os.PathLike)):
         return _from_dataset(origin, seed, max_pixels, attributes)
@@ -66,7 +64,7 @@ def find_source(
     raise ValueError(f"expected a folder of class folders or a .csv file, but '{path}' {is_there}; check the path")
 
 
-def _from_folder(root: Path, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
+def _from_folder(root: Path, max_pixels: int, attributes: Attributes | None) -> PictureSource:
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir())
     splits = [folder.name for folder in folders if folder.name.lower() in SPLIT_NAMES]
     if len(splits) > 1:
@@ -74,11 +72,9 @@ def _from_folder(root: Path, max_pixels: int, attributes: AttributeSources | Non
     files = [(file, folder.name) for folder in folders for file in images_in(folder)]
     if not files:
         raise ValueError(f"no pictures in class folders of '{root}'; expected {root}/<class>/<picture>.png")
-    fields = [word for word in (attributes or {}).values() if isinstance(word, (str, int))]
-    if fields:
-        raise ValueError(f"files have no {fields[0]!r}; for a folder pass a function from a path to a value")
+    known = of_files(attributes, [file for file, _ in files])
     found = _from_files(root, [file for file, _ in files], [word for _, word in files], max_pixels)
-    return _with_values(found, attributes, [file for file, _ in files])
+    return _with_values(found, known, [file for file, _ in files])
 
 
 def _with_values(found: PictureSource, attributes: AttributeSources | None, items: Sequence[Any]) -> PictureSource:
@@ -87,9 +83,9 @@ def _with_values(found: PictureSource, attributes: AttributeSources | None, item
     return replace(found, attributes=tuple(known), values=lambda index: values_at(known, items[index], index))
 
 
-def _from_manifest(manifest: Path, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
+def _from_manifest(manifest: Path, max_pixels: int, attributes: Attributes | None) -> PictureSource:
     """The pictures of a CSV file with the columns ``path``, relative to the file's folder, and ``label``, any word."""
-    columns, rows = _table(manifest)
+    columns, rows = read_table(manifest)
     if not {"path", "label"} <= set(columns):
         raise ValueError(f"{manifest.name} must have the columns path and label, it has {columns}; rename them")
     unlabelled = [number for number, row in enumerate(rows, 2) if not row["path"] or not row["label"]]
@@ -99,6 +95,7 @@ def _from_manifest(manifest: Path, max_pixels: int, attributes: AttributeSources
             "fill them in or leave them out"
         )
     root = manifest.parent
+    attributes = by_position(attributes, [root / row["path"] for row in rows])
     missing = [column for column in (attributes or {}).values() if isinstance(column, str) and column not in columns]
     if missing:
         raise ValueError(f"{manifest.name} has no column {missing[0]!r} for an attribute, it has {columns}; name one")
@@ -107,16 +104,7 @@ def _from_manifest(manifest: Path, max_pixels: int, attributes: AttributeSources
         return _with_values(_from_files(root, files, words, max_pixels), attributes, rows)
 
 
-def _table(manifest: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or []), list(reader)
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{manifest.name} cannot be read as CSV ({error}); save it again, in UTF-8") from error
-
-
-def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: AttributeSources | None) -> PictureSource:
+def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: Attributes | None) -> PictureSource:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
             f"expected a folder, a manifest or a data set with a length, got {type(dataset).__name__}; "
@@ -128,7 +116,7 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: Attribut
     indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: the item has no label
     class_words = class_names(dataset) or ()
     words = [class_words[labels[i]] if labels[i] < len(class_words) else str(labels[i]) for i in indices]
-    known = check_sources(attributes, len(dataset))
+    known = check_sources(by_position(attributes, known_files(dataset)), len(dataset))
     needs_items = any(isinstance(source, (str, int)) or callable(source) for source in known.values())
 
     def values(i: int) -> tuple[str, ...]:

@@ -6,8 +6,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-AttributeSource: TypeAlias = str | int | Callable[[Any], object] | Sequence[object]
-"""A key or field of an item, its position in a tuple, a function from an item to a value, or a value for each item."""
+AttributeSource: TypeAlias = str | int | Callable[[Any], object] | Sequence[object] | Mapping[str, object]
+"""Where the values of an attribute come from.
+
+A key or field of an item, its position in a tuple, a function from an item to a value, a value for each item, or a
+mapping from file names to values, which `tables.by_position` turns into one for each item.
+"""
 AttributeSources: TypeAlias = Mapping[str, AttributeSource]
 
 
@@ -61,7 +65,7 @@ def values_at(sources: AttributeSources, item: Any, index: int) -> tuple[str, ..
 def _value_at(name: str, source: AttributeSource, item: Any, index: int) -> object:
     if callable(source):
         return source(item)
-    if not isinstance(source, (str, int)):
+    if not isinstance(source, (str, int, Mapping)):
         return source[index]
     is_there = isinstance(item, Mapping) and source in item
     if is_there or (isinstance(source, int) and isinstance(item, (tuple, list)) and -len(item) <= source < len(item)):

@@ -5,7 +5,7 @@ import shlex
 
 from ..text import typed
 
-_OPTIONS = ("model", "size", "mean", "std", "preprocess", "forward", "n", "expect")  # as they were given
+_OPTIONS = ("model", "size", "mean", "std", "preprocess", "forward", "n", "expect", "attributes")  # as given
 N_IMAGES = 128  # 64 of each of two classes; with 32 of each most verdicts are settled, and time grows with the number
 
 

@@ -65,6 +65,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="pictures of the same names, white on the object; or annotations: COCO, LabelMe, VOC or YOLO; or the "
         "masks.json that the page of lightning-cam masks saves. With a saved probe, or that of a run, only masks.json",
     )
+    add_attributes(parser)
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
     parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
     parser.add_argument("--std", type=float, nargs="+", metavar="S", help="of the training's Normalize, with --mean")
@@ -85,6 +86,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--unpickle",
         action="store_true",
         help="load Python objects from the checkpoint, which can run any code: only for files that you trust",
+    )
+
+
+def add_attributes(parser: argparse.ArgumentParser) -> None:
+    """An option that audit and examination share."""
+    parser.add_argument(
+        "--attributes",
+        type=Path,
+        metavar="FILE",
+        help="a .csv file with a column of file names; each other column, such as the site, may give the class away",
     )
 
 
@@ -139,12 +150,15 @@ def _probe(options: argparse.Namespace, preprocess: Preprocess | None) -> Probe:
     if is_saved(place):
         if options.size:
             raise ValueError("--size cannot change the pictures of a saved probe; leave it out")
+        if options.attributes:
+            raise ValueError("a saved probe has its attributes, and not its files; leave --attributes out")
         if options.masks and (options.masks.is_dir() or options.masks.suffix != ".json"):
             raise ValueError(_only_reviewed(options))
         probe = Probe.load(place, preprocess=preprocess)
         return probe.with_reviewed(options.masks) if options.masks else probe
     size = tuple(options.size) if options.size else None
-    probe = Probe.from_folder(options.data, options.n, masks=options.masks, size=size, preprocess=preprocess)
+    known = {"masks": options.masks, "attributes": options.attributes}
+    probe = Probe.from_folder(options.data, options.n, size=size, preprocess=preprocess, **known)
     warn_of_copies(probe)
     return probe
 

@@ -14,6 +14,7 @@ _OPTIONS = (
     (r"size=\(height, width\)( or put a Resize and a CenterCrop into the transform)?", "--size H W"),
     (r"size must be \(height, width\) in pixels such as \(224, 224\)", "--size takes height and width such as 224 224"),
     (r"\bn must be", "--n must be"),
+    (r"\battributes= ", "--attributes FILE "),
     (r"forward=lambda[^,]*, images: (class_scores|predicted_values)", f"--forward {_FUNCTION}"),
     (r"forward=lambda[^,]*, images: ", f"--forward {_FUNCTION}, a function of module and images that returns "),
     (r"forward=", f"--forward {_FUNCTION}"),

@@ -39,8 +39,8 @@ class GroupSwap:
 
     @property
     def needs_masks(self) -> bool:
-        """As the swap itself."""
-        return self.swap.needs_masks
+        """No: what it lacks is donors. Without masks another cue is swapped, see `trials_by_attribute`."""
+        return False
 
     def answers(self, session: Session) -> Tensor:
         """``(n, 2 R, 2)``: the readings of the own class, with the cue of each donor; NaN where there is none."""

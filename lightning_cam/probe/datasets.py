@@ -23,6 +23,7 @@ from ..datasets.pictures import quiet_pillow, read_picture, resized, resized_mas
 from ..datasets.questions import (
     answer_names,
 )
+from ..datasets.tables import Attributes, by_position
 from ..maskers import Annotations
 from ..maskers.annotations import Annotation
 from ..notices import warn
@@ -48,7 +49,7 @@ def draw_from_dataset(
     preprocess: Preprocess | None,
     classes: Sequence[str] | None,
     loader: Any,
-    attributes: AttributeSources | None,
+    attributes: Attributes | None,
     kind: Kind | None = None,
     ignored: int | None = None,
 ) -> Drawn:
@@ -63,7 +64,7 @@ def draw_from_dataset(
         drawn = _Outlined.of(masks, readable, files) if isinstance(masks, Annotations) else None
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
-        known = check_sources(attributes, len(readable))
+        known = check_sources(by_position(attributes, files), len(readable))
         reader = Reader(seed, size, given, boxes, files, drawn, known, ignored)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         _warn_of_other_classes(items, readable, known)

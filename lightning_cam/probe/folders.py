@@ -1,9 +1,10 @@
 """Drawing from a folder of class sub-folders, the way torchvision's `ImageFolder` reads one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..datasets.attributes import check_sources, values_at
 from ..datasets.items import Item, Size
 from ..datasets.labels import UNKNOWN, balanced
 from ..datasets.pictures import (
@@ -18,6 +19,7 @@ from ..datasets.pictures import (
     said_of,
     turned,
 )
+from ..datasets.tables import Attributes, of_files
 from ..maskers import Annotations
 from ..maskers.annotations import Annotation
 from ..notices import warn
@@ -44,10 +46,11 @@ def draw_from_folder(
     masking: Masking,
     options: ReadingOptions,
     preprocess: Preprocess | None,
+    attributes: Attributes | None = None,
 ) -> Drawn:
     """See `Probe.from_folder`."""
     check_request(n, options.size)
-    classes, chosen = chosen_files(path, n, seed=seed, masks=masks)
+    classes, chosen = chosen_files(path, n, seed=seed, masks=masks, attributes=attributes)
     with quiet_pillow():
         readings = [_read(each, classes, options) for each in chosen]
     items, turns = zip(*readings, strict=True)
@@ -57,19 +60,23 @@ def draw_from_folder(
             "torchvision's ImageFolder gives them to a model; pass upright=True if your training turns them",
         )
     names = [tag(classes[each.target], each.file.stem) for each in chosen]
-    return assemble(items, names, classes=classes, preprocess=preprocess, masking=masking)
+    known = list(chosen[0].attributes)
+    return assemble(items, names, classes=classes, preprocess=preprocess, masking=masking, attributes=known)
 
 
 @dataclass(frozen=True)
 class ChosenFile:
-    """A picture for a probe, its class index, and what is annotated of it."""
+    """A picture for a probe, its class index, what is annotated of it, and its values by attribute."""
 
     file: Path
     target: int
     annotation: Annotation | None
+    attributes: Mapping[str, str]
 
 
-def chosen_files(path: Path, n: int, *, seed: int, masks: Annotations | None) -> tuple[list[str], list[ChosenFile]]:
+def chosen_files(
+    path: Path, n: int, *, seed: int, masks: Annotations | None, attributes: Attributes | None = None
+) -> tuple[list[str], list[ChosenFile]]:
     """Class names, and a balanced choice of the files in a folder; only of those that a person reviewed, if any."""
     if not path.is_dir():
         raise ValueError(f"a folder of class sub-folders was expected, {path} is none; check the path")
@@ -78,7 +85,12 @@ def chosen_files(path: Path, n: int, *, seed: int, masks: Annotations | None) ->
     reviewed = [each is not None and each.is_reviewed for each in found]
     usable = reviewed if any(reviewed) else [True] * len(files)
     targets = [target if is_usable else UNKNOWN for (_, target), is_usable in zip(files, usable, strict=True)]
-    return classes, [ChosenFile(*files[position], found[position]) for position in balanced(targets, n, seed)]
+    known = check_sources(of_files(attributes, [file for file, _ in files]), len(files))
+    return classes, [
+        ChosenFile(file, target, found[place], dict(zip(known, values_at(known, file, place), strict=True)))
+        for place in balanced(targets, n, seed)
+        for file, target in files[place : place + 1]
+    ]
 
 
 def _files_of(path: Path, masks: Path | None) -> tuple[list[str], list[tuple[Path, int]]]:
@@ -116,5 +128,6 @@ def _read(chosen: ChosenFile, classes: Sequence[str], options: ReadingOptions) -
         mask=None if mask is None else resized_mask(mask, options.size),
         source="none" if mask is None else source,
         from_bytes=True,
+        attributes=tuple(chosen.attributes.values()),
     )
     return item, turn != 1

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from ..datasets.attributes import AttributeSources
 from ..datasets.items import Regions
+from ..datasets.tables import Attributes
 from ..maskers import Annotations, as_annotations
 from .checks import plain_tensors
 from .datasets import draw_from_dataset
@@ -84,7 +84,7 @@ class Probe(Record):
         preprocess: Preprocess | None = None,
         classes: Sequence[str] | None = None,
         reviewed: str | PathLike[str] | None = None,
-        attributes: AttributeSources | None = None,
+        attributes: Attributes | None = None,
         loader: DataLoader[Any] | None = None,
         task: Kind | None = None,
         ignore_index: int | None = None,
@@ -125,6 +125,7 @@ class Probe(Record):
             reviewed: What was saved of the same probe, see `with_reviewed`; nothing is guessed then.
             attributes: Where values come from, such as ``{"site": "hospital"}``: a key or field of an item, its
                 position in a tuple, a function from an item to a value, or a value for each item of the data set.
+                Of a data set that lists its files, such as `ImageFolder`, also as in `from_folder`.
             loader: The loader of a running training. With it, workers like its own or a forked process read the items.
                 Without it, a copy of the data set is read, or the data set itself if it cannot be copied. Reading apart
                 leaves the training's open files, generators and counters as they are.
@@ -172,6 +173,7 @@ class Probe(Record):
         grayscale: bool = False,
         upright: bool = False,
         preprocess: Preprocess | None = None,
+        attributes: Attributes | None = None,
         say: Callable[[str], None] | None = None,
     ) -> "Probe":
         """Draws a probe from a folder with one sub-folder per class: class-balanced and the same at each call.
@@ -196,6 +198,9 @@ class Probe(Record):
             grayscale: One channel instead of three.
             upright: Turn images and their masks by their EXIF orientation, for models whose training does so.
             preprocess: Pixels to model input.
+            attributes: Where values come from: ``{"site": values}`` with a function from a path to a value, a mapping
+                from file names such as "cat/3.png" or "3.png" to values, or a value for each file in the order of
+                `ImageFolder`; or a CSV file with a column of file names, of which any other column is an attribute.
             say: Gets a message before a guess that takes more than two seconds.
 
         Raises:
@@ -210,6 +215,7 @@ class Probe(Record):
                 masking=Masking(find_masks, segmenter, say),
                 options=ReadingOptions(size=size, upright=upright, grayscale=grayscale),
                 preprocess=preprocess,
+                attributes=attributes,
             ),
             has_masks=masks is not None or segmenter is not None,
         )
