@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.utils import save_image
 
-from lightning_cam import Probe, audit_dataset, cli
+from lightning_cam import CAMCallback, Probe, audit_dataset, cli
 
 SITES = ("north", "south")
 FILES = [(word, number) for word in ("cat", "dog") for number in range(6)]
@@ -153,3 +157,49 @@ def test_the_audit_takes_the_same_and_a_file_on_the_command_line(
     assert '"attribute site"' in capsys.readouterr().out
     assert cli.main(["audit", str(folder), "--attributes", str(tmp_path / "none.csv")]) == 2
     assert "none.csv' is no file" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_callback_draws_a_probe_with_attributes(folder: Path, tmp_path: Path) -> None:
+    dataset = ImageFolder(str(folder), transforms.ToTensor())
+
+    def fitted(attributes: Any) -> CAMCallback:
+        watch = CAMCallback(attributes=attributes, trials=(), sinks=[], verbose=False, layer="net.0", on_error="raise")
+        trainer = pl.Trainer(
+            max_epochs=1, callbacks=[watch], logger=False, default_root_dir=tmp_path, accelerator="cpu",
+            enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
+        )  # fmt: skip
+        trainer.fit(Small(), DataLoader(dataset, 6), DataLoader(dataset, 6))
+        return watch
+
+    probe = fitted({"site": BY_PATH}).probe
+
+    assert probe is not None
+    assert probe.attributes == {"site": tuple(site_of(i) for i in indices_of(probe))}
+    with pytest.raises(ValueError, match="none of 12 pictures has a value of 'site'"):
+        fitted({"site": {"x": "a"}})
+
+
+def test_a_probe_that_is_given_has_its_own_attributes() -> None:
+    probe = Probe(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+
+    with pytest.raises(ValueError, match="attributes= are for a probe that is drawn"):
+        CAMCallback(probe, attributes={"site": BY_PATH})
+
+
+class Small(pl.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, images: Tensor) -> Any:
+        return self.net(images)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self(batch[0])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)

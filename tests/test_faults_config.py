@@ -61,8 +61,8 @@ def test_a_probe_without_preprocess_takes_the_callbacks() -> None:
     ("options", "message"),
     [
         pytest.param({"preprocess": nn.Identity()}, "has a preprocess of its own", id="two"),
-        pytest.param({"size": (8, 8)}, "read= and size= are for a probe that is drawn", id="size"),
-        pytest.param({"read": list}, "read= and size= are for a probe that is drawn", id="read"),
+        pytest.param({"size": (8, 8)}, "are for a probe that is drawn", id="size"),
+        pytest.param({"read": list}, "are for a probe that is drawn", id="read"),
     ],
 )
 def test_what_a_given_probe_cannot_take_is_refused(options: dict[str, Any], message: str) -> None:

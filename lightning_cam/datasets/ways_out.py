@@ -21,7 +21,7 @@ _OF_BOX, _OF_YOLO = 4, 5  # numbers: of a box, and of a class before it
 def way_out(item: Any) -> str:
     """What to pass for an item of a usual form that is not read by itself; empty where nothing is known.
 
-    >>> way_out((torch.rand(3, 8, 8), [{"bbox": [1, 1, 4, 4], "category_id": 3}]))[:35]
+    >>> way_out((Tensor(3, 8, 8), [{"bbox": [1, 1, 4, 4], "category_id": 3}]))[:35]
     'pass read=lambda item: (item[0], {"'
     """
     if isinstance(item, Mapping):

@@ -64,7 +64,7 @@ def draw_from_dataset(
         drawn = _Outlined.of(masks, readable, files) if isinstance(masks, Annotations) else None
         given = None if isinstance(masks, Annotations) else masks
         _check_dataset(readable, given, boxes)
-        known = check_sources(by_position(attributes, files), len(readable))
+        known = _checked_sources(attributes, readable, files)
         reader = Reader(seed, size, given, boxes, files, drawn, known, ignored)
         indices, items = choose(Shelf(source, reader), readable, n, seed, masking.say, kind)
         _warn_of_other_classes(items, readable, known)
@@ -75,6 +75,13 @@ def draw_from_dataset(
         words = _words(classes, class_names(readable), items)
         names = [_name(item, index, words, reader.files) for item, index in zip(items, indices, strict=True)]
         return assemble(items, names, classes=words, preprocess=to_input, masking=masking, attributes=list(known))
+
+
+def _checked_sources(attributes: Attributes | None, dataset: Any, files: Sequence[Path] | None) -> AttributeSources:
+    try:
+        return check_sources(by_position(attributes, files), len(dataset))
+    except ValueError as error:
+        raise ArgumentError(str(error)) from error
 
 
 def _check_dataset(dataset: Any, masks: Regions | None, boxes: Regions | None) -> None:

@@ -240,9 +240,11 @@ def evidence_picture(probe: Probe, shown: Evidence) -> render.Picture:
         )
     ]
     words, attribute = _SWAP_WORDS.get(probe.task.kind, render.OF_CLASSES), attribute_of(shown.cue)
-    if attribute:  # the class is the same in both
+    cue, stays = shown.cue, ""
+    if attribute:
         words = replace(words, same=f"of its own {attribute}", other=f"of another {attribute}")
-    return render.evidence(swaps, cue=shown.cue, title=f"Only the {shown.cue} was swapped", words=words)
+        cue, stays = cue.removesuffix(f" by {attribute}"), " within a class"
+    return render.evidence(swaps, cue=cue, title=f"Only the {cue} was swapped{stays}", words=words)
 
 
 def _name_of(probe: Probe, predicted: int, true: int) -> str:

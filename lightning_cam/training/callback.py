@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..attribution import cams, layers
 from ..attribution.scored import Score
 from ..audit import AuditResult
+from ..datasets.tables import Attributes
 from ..examination import Reading
 from ..intervention import Trial, chosen_trials
 from ..probe import Probe
@@ -64,6 +65,8 @@ class CAMCallback(Callback):
         read: Item of the data set to ``(image, target)``, to ``(image, target, mask)`` or, for models of more than
             images, to a dict with "image", "label" and "rest", as in `Probe`. For a drawn probe.
         size: ``(height, width)`` of the images of a drawn probe; None leaves them as they are.
+        attributes: What you know of the pictures of a drawn probe, such as the site, see `Probe.from_dataset`; of items
+            as ``read`` returns them.
         batch_size: Probe images in one forward pass.
 
         every_n_epochs: *When.* Look after every n-th epoch instead of the default rhythm.
@@ -113,6 +116,7 @@ class CAMCallback(Callback):
         preprocess: Callable[[Tensor], Tensor] | None = None,
         read: Callable[[Any], Any] | None = None,
         size: tuple[int, int] | None = None,
+        attributes: Attributes | None = None,
         batch_size: int = 32,
         every_n_epochs: int | None = None,
         every_n_train_steps: int | None = None,
@@ -129,7 +133,7 @@ class CAMCallback(Callback):
         features: bool = False,
         name: str = "cam",
     ) -> None:
-        drawing = Drawing(read, size, preprocess)
+        drawing = Drawing(read, size, preprocess, attributes=attributes)
         chosen = chosen_trials(trials, known_trials(audit))
         self.options = Options(
             probe=prepared(probe, drawing),

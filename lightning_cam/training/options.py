@@ -77,8 +77,10 @@ def prepared(probe: Probe | None, drawing: Drawing) -> Probe | None:
     """
     if not isinstance(probe, Probe):
         return probe
-    if drawing.read is not None or drawing.size is not None:
-        raise ValueError("read= and size= are for a probe that is drawn from the data; leave them out beside probe=")
+    if any(given is not None for given in (drawing.read, drawing.size, drawing.attributes)):
+        raise ValueError(
+            "read=, size= and attributes= are for a probe that is drawn from the data; leave them out beside probe="
+        )
     if drawing.preprocess is None:
         return probe
     if probe.preprocess is not None:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from torch import Tensor
 
 from ..datasets.streams import is_stream
+from ..datasets.tables import Attributes
 from ..datasets.tasks import FormError
 from ..origins import calling, is_ours, raised
 from ..probe import Probe
@@ -76,6 +77,7 @@ class Drawing:
         preprocess: Pixels to model input; None finds it.
         task: As in `Probe.from_dataset`.
         ignore_index: As there.
+        attributes: As there.
     """
 
     read: Callable[[Any], Any] | None = None
@@ -83,6 +85,7 @@ class Drawing:
     preprocess: Callable[[Tensor], Tensor] | None = None
     task: Kind | None = None
     ignore_index: int | None = None
+    attributes: Attributes | None = None
 
     def items_of(self, dataset: Any) -> Any:
         """The data set as a probe reads it."""
@@ -101,6 +104,7 @@ class Drawing:
             loader=loader,
             task=self.task,
             ignore_index=self.ignore_index,
+            attributes=self.attributes,
             say=say,
         )
         try:

@@ -66,7 +66,7 @@ def _untested(readings: Sequence[AttributeReading]) -> str:
 def _reason(verdict: Verdict, found: Sequence[Finding]) -> str:
     names = " and ".join(repr(attribute_of(finding.cue)) for finding in found if finding.is_cause)
     if not names:
-        return f"{verdict.reason}; a group of pictures is answered worse for it"
+        return f"{verdict.reason}; a group of pictures is answered worse, likely for the same cause"
     if verdict.findings:
         return f"{verdict.reason}; it may also rely on what goes with {names}"
     return f"the model may rely on what goes with {names}: a group of pictures is answered worse; {verdict.reason}"
