@@ -87,6 +87,31 @@ def test_both_are_the_papers_formulas(way: str, has_class_token: bool) -> None:
     )
 
 
+class MeanOfPatches(Small):
+    """As BEiT: a class token that the head leaves out."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.stem(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls.expand(len(tokens), -1, -1), tokens], 1)
+        return self.head(self.blocks(tokens + self.places)[:, 1:].mean(1))
+
+
+def test_where_the_head_reads_patches_the_class_token_is_not_read() -> None:
+    images = probe()
+    _, found = reference.matrices(copy.deepcopy(MeanOfPatches()).double(), images.images.double())
+    rows = [[each[i].detach() for each in found] for i in range(3)]
+    flows = [torch.tensor(reference.rollout(each)) for each in rows]
+    means = [sum(torch.where(torch.arange(7) == i, 0.0, flow[i]) for i in range(1, 7)) / 6 for flow in flows]
+    expected = torch.stack([mean[1:].reshape(2, 3) for mean in means])
+
+    assert torch.allclose(
+        pixels.attention_rollout(MeanOfPatches(), images, batch_size=2), stretched(expected), atol=1e-5
+    )
+    assert not torch.allclose(pixels.attention_rollout(Small(), images), stretched(expected), rtol=0.1)
+    relevance = pixels.attention_relevance(MeanOfPatches(), images)
+    assert relevance.abs().amax() > 0  # the row of the class token is that of the identity alone
+
+
 def test_a_rollout_is_a_share_of_the_image_and_knows_no_class() -> None:
     even = torch.full((1, 2, 5, 5), 0.2)
     assert torch.allclose(rolled(torch.eye(5)[None], even, None).sum(2), torch.ones(1, 5))

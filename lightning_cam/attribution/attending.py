@@ -37,7 +37,8 @@ def attention_rollout(
     """How much of each patch flows to the class token, whatever the class (Abnar and Zuidema 2020, section 3, rollout).
 
     ``A_l = 0.5 mean over heads + 0.5 I``, for the residual connection, and the product ``A_L ... A_1``. The map is the
-    row of the class token. A model without one pools its patches, so there it is the mean of their rows.
+    row of the class token. Where the scores come from the patches instead, as without such a token and in BEiT, it is
+    the mean of their rows.
 
     Args:
         model: A Vision Transformer as of timm and Hugging Face, in any mode.
@@ -93,6 +94,7 @@ def related(flow: Tensor, attention: Tensor, gradient: Tensor | None) -> Tensor:
 
 def _flows(subject: Subject, fold: Fold, score: Target | None) -> Iterator[Tensor]:
     """Maps ``(n, h, w)`` of a batch at a time."""
+    reads_patches = False
     for start in range(0, len(subject.inputs), subject.batch_size):
         batch = subject.inputs[start : start + subject.batch_size]
         own_score = None if score is None else partial(own_rows, score, start, len(subject.inputs))
@@ -101,7 +103,9 @@ def _flows(subject: Subject, fold: Fold, score: Target | None) -> Iterator[Tenso
         flow = torch.eye(matrices[0].shape[-1], device=batch.device).expand(len(batch), -1, -1)
         for matrix, gradient in zip(matrices, gradients, strict=True):
             flow = fold(flow, matrix.detach().float(), None if gradient is None else gradient.float())
-        maps = _read(flow, size_of(batch))
+        if start == 0:  # with a score the gradients are there already
+            reads_patches = _reads_patches(gradients if score else _attentions(subject, batch[:1], _highest)[1])
+        maps = _read(flow, size_of(batch), reads_patches=reads_patches)
         yield maps.where(is_defined.reshape(-1, *(1 for _ in maps.shape[1:])), torch.nan)
 
 
@@ -128,11 +132,26 @@ def _check(matrices: Sequence[Tensor], name: str, n: int) -> None:
         raise ValueError(f"{name} attends within windows or on several grids, which do not multiply; {_INSTEAD}")
 
 
-def _read(flow: Tensor, size: tuple[int, ...]) -> Tensor:
+def _highest(logits: Tensor) -> Tensor:
+    return logits.amax(1)
+
+
+def _reads_patches(gradients: Sequence[Tensor | None]) -> bool:
+    """Whether scores depend on what the last block gives to patches, and not on what it gives to the first token."""
+    last = next((each for each in reversed(gradients) if each is not None), None)
+    if last is None:
+        return False
+    are_read = (last != 0).any(3).any(1).any(0)  # (T,), tokens that attend
+    return bool(are_read.any()) and not bool(are_read[0])
+
+
+def _read(flow: Tensor, size: tuple[int, ...], *, reads_patches: bool) -> Tensor:
     """The map ``(n, h, w)`` in a flow ``(n, T, T)``."""
     n_tokens = flow.shape[-1]
     layout = layout_of(flow.new_zeros(len(flow), n_tokens, 1), size, n_images=len(flow))
-    own = flow[:, 0] if layout.prefix else (flow - torch.diag_embed(flow.diagonal(dim1=1, dim2=2))).mean(1)
+    if layout.prefix and not reads_patches:
+        return layout.grid(flow[:, 0, :, None])[:, 0]
+    own = (flow - torch.diag_embed(flow.diagonal(dim1=1, dim2=2)))[:, layout.prefix :].mean(1)
     return layout.grid(own[:, :, None])[:, 0]
 
 
