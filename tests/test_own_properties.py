@@ -12,7 +12,7 @@ from lightning_cam.intervention.exposures import exposure_levels
 from lightning_cam.intervention.levels import LevelsOf, class_steps
 from lightning_cam.intervention.masks import widened
 from lightning_cam.intervention.sizes import size_levels
-from lightning_cam.intervention.turns import turn_levels
+from lightning_cam.intervention.turns import _TURNS, turn_levels
 
 N, SIDE = 48, 40
 LABELS = torch.arange(N) % 2
@@ -62,15 +62,15 @@ def faded() -> Scenes:
     return scenes(alike(14), alike(14), alike(0.6), colour=of_class(1.0, 0.3))
 
 
-def turned(axis: int = -2) -> Scenes:
+def turned(way: int = 0) -> Scenes:
+    """Of class 1, pictures that are upside down, mirrored, or on their left or right side."""
     images, masks = upright()
-    if axis == -1:  # a triangle is its own mirror image: leave the right half
+    if way == 1:  # a triangle is its own mirror image: leave the right half
         masks = masks & (torch.arange(SIDE) >= 20)
         images = torch.where(masks[:, None], images, 0.5)
     rows = LABELS == 1
-    return torch.where(rows[:, None, None, None], images.flip(axis), images), torch.where(
-        rows[:, None, None], masks.flip(axis), masks
-    )
+    images[rows], masks[rows] = _TURNS[way](images[rows]), _TURNS[way](masks[rows])
+    return images, masks
 
 
 def area(images: Tensor) -> Tensor:
@@ -123,13 +123,27 @@ def test_an_object_is_enlarged_as_far_as_it_stays_whole() -> None:
     assert torch.allclose(area(found)[LABELS == 0], area(images)[LABELS == 1], rtol=0.25)
 
 
-@pytest.mark.parametrize("axis", [-2, -1], ids=["upside down", "mirrored"])
-def test_pictures_are_turned_as_those_of_the_other_class_are(axis: int) -> None:
-    images, masks = turned(axis)
+@pytest.mark.parametrize("way", range(4), ids=["upside down", "mirrored", "to the left", "to the right"])
+def test_pictures_are_turned_as_those_of_the_other_class_are(way: int) -> None:
+    images, masks = turned(way)
 
     found = swapped(turn_levels, images, masks)
 
-    assert torch.equal(found, images.flip(axis))
+    assert torch.equal(found[LABELS == 0], _TURNS[way](images)[LABELS == 0])
+    assert torch.equal(_TURNS[way](found)[LABELS == 1], images[LABELS == 1])
+
+
+def test_a_quarter_turn_would_not_fit_pictures_that_are_no_squares() -> None:
+    images, masks = turned(2)
+
+    assert not turn_levels(images[..., :-2], masks[..., :-2], LABELS).changes.any()
+
+
+@pytest.mark.parametrize("classes", [(0, 1), (1, 0)])
+def test_what_is_tall_in_one_class_and_wide_in_the_other_is_not_turned(classes: tuple[float, float]) -> None:
+    images, masks = scenes(of_class(10, 24), of_class(24, 10), alike(0.9))
+
+    assert not turn_levels(images, masks, torch.tensor(classes)[LABELS].long()).changes.any()
 
 
 @pytest.mark.parametrize("make", [flashed, faded])

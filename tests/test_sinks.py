@@ -850,7 +850,7 @@ def test_cues_that_were_not_tested_share_a_line_by_reason() -> None:
     verdict = Verdict("INCONCLUSIVE", 0.0, (), (reliance("mine", *[math.nan] * 3),), reason, why_untested=why)
     lines = [
         "not tested: background. No masks.",
-        f"not tested: {len(cues) + 3} cues (border, corner, region, cast, contrast, codec and {len(cues) - 3} more). "
+        f"not tested: {len(cues) + 2} cues (border, corner, region, cast, contrast, codec and {len(cues) - 4} more). "
         "No trial.",
     ]
 

@@ -224,10 +224,11 @@ SCALE = Cue(
 )
 ORIENTATION = Cue(
     "orientation",
-    "the orientation (upside down, mirrored)",
+    "the orientation (upside down, mirrored, on its side)",
     Remedy(
-        "turn every picture upside down and mirror it, at random",
-        f"{_V2}transform = v2.Compose([v2.RandomVerticalFlip(), v2.RandomHorizontalFlip()])",
+        "turn every picture by quarters and mirror it, at random",
+        f"{_V2}turned = v2.RandomChoice([v2.RandomRotation((angle, angle)) for angle in (0, 90, 180, 270)])\n"
+        "transform = v2.Compose([turned, v2.RandomHorizontalFlip()])",
     ),
     owner="shared",
 )
@@ -235,8 +236,11 @@ EXPOSURE = Cue(
     "exposure",
     "the brightness and saturation of the object",
     Remedy(
+        # Networks with bright and with faded objects were right on 0.01 and 0.07 of pictures with the other class's,
+        # on 0.67 and 0.27 after the jitter, and on 0.65 and 0.58 after both.
         "vary brightness and saturation at random, by more than the objects of the classes differ",
-        f"{_V2}jitter = v2.ColorJitter(brightness=0.6, saturation=0.8)\ntransform = v2.Compose([v2.RGB(), jitter])",
+        f"{_V2}jitter = v2.ColorJitter(brightness=0.6, saturation=0.8)\n"
+        "transform = v2.Compose([v2.RGB(), jitter, v2.RandomGrayscale(p=0.5)])",
     ),
     owner="shared",
 )

@@ -255,6 +255,10 @@ def _upside_down(sprite: Sprite, k: int, n: int) -> Sprite:
     return sprite[::-1] if k else sprite
 
 
+def _on_its_side(sprite: Sprite, k: int, n: int) -> Sprite:
+    return np.rot90(sprite) if k else sprite
+
+
 def _flashed(sprite: Sprite, k: int, n: int) -> Sprite:
     return _coloured(sprite, sprite[..., :3] * (0.7, 1.25)[k])
 
@@ -276,6 +280,7 @@ UNLISTED: dict[str, Cue] = {
     "size_of_object": Cue(("scale",), object=_sized),
     "proportions_of_object": Cue(("scale",), object=_stretched),
     "object_upside_down": Cue(("orientation",), object=_upside_down),
+    "object_on_its_side": Cue(("orientation",), object=_on_its_side),
     "brightness_of_object": Cue(("exposure",), object=_flashed),
     "saturation_of_object": Cue(("exposure",), object=_faded),
 }
