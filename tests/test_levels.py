@@ -12,7 +12,6 @@ from house.cases import case
 from house.natural import natural, through_jpeg
 from house.swapping import effects_of
 from lightning_cam.intervention import (
-    PROBABILITY,
     STANDARD,
     Donors,
     LevelSwap,
@@ -23,6 +22,7 @@ from lightning_cam.intervention import (
     limited,
 )
 from lightning_cam.intervention.codec import PRISTINE, jpeg_quality
+from lightning_cam.intervention.effects import PROBABILITY
 from lightning_cam.intervention.exposures import exposure_levels
 from lightning_cam.intervention.levels import (
     Levels,
