@@ -587,3 +587,34 @@ def test_shuffled_labels_find_anything_in_at_most_one_run_of_a_hundred(n: int, n
 
     false_alarms = shuffled_findings(copies, n_classes, 200)
     assert binomtest(false_alarms, 200, 0.01, alternative="greater").pvalue > 0.01
+
+
+class Marked(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Of two labels the second shows in a bright rim; of some items it is not known."""
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        marks = torch.tensor([index // 2 % 2, index % 2 if index < 56 else -1])
+        image = 0.3 + 0.1 * torch.rand(3, 16, 16)
+        image[:, :2] += 0.4 * (marks[1] == 1)
+        return image, marks
+
+
+def test_of_several_labels_one_is_audited() -> None:
+    second = audit_dataset(Marked(), label=1)
+
+    assert second.classes == ("with label 1", "without label 1")
+    assert second.n_found == (28, 28)
+    assert "border" in cues(second)
+    assert not audit_dataset(Marked(), label=0).findings
+
+
+def test_an_audit_of_several_labels_says_to_choose_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"as in multi-label .*; audit one label .*audit_dataset\(dataset, label=0\)"):
+        audit_dataset(Marked())
+    with pytest.raises(ValueError, match="label= must be a position in rows of 0 and 1, got 2"):
+        audit_dataset(Marked(), label=2)
+    with pytest.raises(ValueError, match="of files leave it out"):
+        audit_dataset(tmp_path, label=0)

@@ -28,6 +28,7 @@ def audit_dataset(
     progress: Progress | None = None,
     max_pixels: int = MAX_PIXELS,
     attributes: Attributes | None = None,
+    label: int | None = None,
 ) -> AuditResult:
     """Which facts about files and pixels predict the label, and how well.
 
@@ -43,11 +44,13 @@ def audit_dataset(
         attributes: What else is known of pictures, such as ``{"site": values}``: a value for each item of the data set
             or row of the manifest; a key, field or position of an item, or a column; or a function of an item, or of
             the path in a folder; of files also as in `Probe.from_folder`. Each is one more fact, "attribute site".
+        label: Of a data set with several labels, rows of 0 and 1, the position of the one to be told: pictures with it
+            against those without.
 
     Raises:
         ValueError: ``source`` has no pictures or no labels, or the audit can read fewer than two of its classes.
     """
-    pictures = find_source(source, seed=seed, max_pixels=max_pixels, attributes=attributes)
+    pictures = find_source(source, seed=seed, max_pixels=max_pixels, attributes=attributes, label=label)
     sample = pictures.sample(per_class, seed)
     searched = recurring.searched(pictures.labels, sample, seed)
     reading = read_all(pictures, sample, searched, workers or min(8, os.cpu_count() or 1), progress)

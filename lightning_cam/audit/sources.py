@@ -16,6 +16,8 @@ from ..datasets.items import item_seed, own_seed
 from ..datasets.labels import class_names, known_files, known_labels, label_of
 from ..datasets.parts import parts_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
+from ..datasets.questions import marks_of
+from ..datasets.tasks import FormError, described
 from ..datasets.tables import Attributes, by_position, of_files, read_table
 from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 
@@ -51,10 +53,14 @@ class PictureSource:
         return sorted(int(i) for group in members for i in rng.permutation(group)[:per_class])
 
 
-def find_source(origin: Any, *, seed: int, max_pixels: int, attributes: Attributes | None = None) -> PictureSource:
+def find_source(
+    origin: Any, *, seed: int, max_pixels: int, attributes: Attributes | None = None, label: int | None = None
+) -> PictureSource:
     """The source that a path or a data set stands for."""
     if not isinstance(origin, (str, os.PathLike)):
-        return _from_dataset(origin, seed, max_pixels, attributes)
+        return _from_dataset(origin, seed, max_pixels, attributes, label)
+    if label is not None:
+        raise ValueError("label= chooses one of several labels of a data set; of files leave it out")
     path = Path(origin)
     if path.is_dir():
         return _from_folder(path, max_pixels, attributes)
@@ -104,17 +110,22 @@ def _from_manifest(manifest: Path, max_pixels: int, attributes: Attributes | Non
         return _with_values(_from_files(root, files, words, max_pixels), attributes, rows)
 
 
-def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: Attributes | None) -> PictureSource:
+def _from_dataset(
+    dataset: Any, seed: int, max_pixels: int, attributes: Attributes | None, label: int | None
+) -> PictureSource:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise ValueError(
             f"expected a folder, a manifest or a data set with a length, got {type(dataset).__name__}; "
             "save the pictures in class folders and audit these"
         )
-    labels = known_labels(dataset)
+    labels = known_labels(dataset) if label is None else None
     if labels is None:
-        labels = [label_of(parts_of(_item(dataset, seed, index))[1]) for index in range(len(dataset))]
-    indices = [index for index, label in enumerate(labels) if label >= 0]  # below 0: the item has no label
+        labels = [_label_in(parts_of(_item(dataset, seed, index))[1], label) for index in range(len(dataset))]
+    indices = [index for index, each in enumerate(labels) if each >= 0]  # below 0: the item has no label
     class_words = class_names(dataset) or ()
+    if label is not None:
+        name = class_words[label] if label < len(class_words) else f"label {label}"
+        class_words = (f"without {name}", f"with {name}")
     words = [class_words[labels[i]] if labels[i] < len(class_words) else str(labels[i]) for i in indices]
     known = check_sources(by_position(attributes, known_files(dataset)), len(dataset))
     needs_items = any(isinstance(source, (str, int)) or callable(source) for source in known.values())
@@ -130,6 +141,21 @@ def _from_dataset(dataset: Any, seed: int, max_pixels: int, attributes: Attribut
     names = [f"item {index}" for index in indices]
     found = _labelled(names, words, lambda i: _read_item(dataset, seed, indices[i]), from_files=False)
     return replace(found, attributes=tuple(known), values=values)
+
+
+def _label_in(target: Any, label: int | None) -> int:
+    """The class of an item or, of several labels, the mark of the one that is asked for."""
+    marks = marks_of(target)
+    if label is not None:
+        if not 0 <= label < len(marks):
+            raise ValueError(f"label= must be a position in rows of 0 and 1, got {label} for {described(target)}")
+        return marks[label]
+    try:
+        return label_of(target)
+    except FormError as error:
+        if not marks:
+            raise
+        raise FormError(f"{error}; audit one label at a time: audit_dataset(dataset, label=0)") from error
 
 
 def _from_files(root: Path, files: Sequence[Path], words: Sequence[str], max_pixels: int) -> PictureSource:
