@@ -351,6 +351,14 @@ def test_data_that_no_probe_can_be_drawn_from_raise_before_training_starts_where
     assert started.steps == 0
 
 
+def test_code_to_paste_is_said_in_full(tmp_path: Path) -> None:
+    pairs = [([torch.rand(3, 16, 16)] * 2, 0)] * 8
+    run = trainer(tmp_path, CAMCallback(on_error="raise"), num_sanity_val_steps=0)
+
+    with pytest.raises(ValueError, match=r"forward=Similarity\(lambda module, images: embedding\)\. "):
+        run.fit(Net(), loader(), DataLoader(pairs, batch_size=4))
+
+
 # ---- failures while training: it goes on -----------------------------------------------------------------------------
 
 

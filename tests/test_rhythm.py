@@ -1,7 +1,9 @@
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from lightning_cam import Probe
 from lightning_cam.training import rhythm
 from lightning_cam.training.clock import Clock
 from lightning_cam.training.failures import Failures
@@ -126,6 +128,15 @@ def test_however_short_a_fit_is_some_images_are_tried(monkeypatch: pytest.Monkey
     assert a_budget_after(0.3).effort(64, 1, is_last=True) == Effort(16, n_donors=1)
 
 
+def test_of_several_labels_each_has_images_in_a_short_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", 0.18)
+    budget = a_budget_after(0.3)
+
+    assert budget.effort(256, 1, is_last=True, n_questions=3) == Effort(64, n_donors=1)
+    assert budget.effort(256, 1, is_last=True, n_questions=80) == Effort(64, n_donors=1)
+    assert budget.effort(40, 1, is_last=True, n_questions=3) == Effort(40, n_donors=1)
+
+
 def test_without_a_limit_all_images_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rhythm, "MOST_OF_A_SHORT_FIT", 0.18)
     budget = Budget(1, has_trials=True)
@@ -138,4 +149,7 @@ def test_without_trials_no_check_is_called_smaller() -> None:
     clock = Clock(Rhythm(), 0.02, has_trials=False, failures=Failures(raises=True))
     clock.charge(Depth.FULL, 100, Effort(64))
 
-    assert clock.effort(SimpleNamespace(world_size=1), 64, is_last=True) is None  # and no warning
+    assert (
+        clock.effort(SimpleNamespace(world_size=1), Probe(torch.rand(2, 3, 8, 8), torch.tensor([0, 1])), is_last=True)
+        is None
+    )  # and no warning

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..probe import Probe
 from .failures import Failures
 from .ranks import from_first
 from .rhythm import Budget, Depth, Effort, Rhythm
@@ -76,17 +77,17 @@ class Clock:
             self._failures.say_once("overhead", self._budget.explanation(elapsed))
         return depth
 
-    def effort(self, trainer: Any, n_images: int, *, is_last: bool = False) -> Effort | None:
-        """How many of the probe's ``n_images`` a full check swaps cues on; None for all.
+    def effort(self, trainer: Any, probe: Probe, *, is_last: bool = False) -> Effort | None:
+        """How many of the probe's images a full check swaps cues on; None for all.
 
         Several processes share the images, so that each of them has few, and fits of a minute have one process.
         """
         if not self._is_limited or not self._has_trials or trainer.world_size > 1:
             return None
         whole = self.elapsed - self._budget.spent if is_last else self._expected(trainer)
-        effort = self._budget.effort(n_images, whole, is_last=is_last)
-        if is_last and effort.n_images < n_images:
-            self._failures.say_once("short fit", self._budget.confession(effort, n_images))
+        effort = self._budget.effort(len(probe), whole, is_last=is_last, n_questions=len(probe.task.names) or 1)
+        if is_last and effort.n_images < len(probe):
+            self._failures.say_once("short fit", self._budget.confession(effort, len(probe)))
         return effort
 
     def _expected(self, trainer: Any) -> float:

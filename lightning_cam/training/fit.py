@@ -244,14 +244,14 @@ class Fit:
         if self.probe is None or not self._can_look(module, self.probe):
             return
         if depth := self.clock.depth(trainer, after_epoch=after_epoch):
-            effort = self.clock.effort(trainer, len(self.probe))
+            effort = self.clock.effort(trainer, self.probe)
             self._look(trainer, module, Occasion(depth, step, can_log=after_epoch, effort=effort))
 
     def _last_look(self, trainer: Any, module: Any, *, completes: bool) -> None:
         """In full. It is announced: the progress bar is complete, and a long look is like a hang."""
         if self.switch.is_off or self.probe is None:
             return
-        effort = self.clock.effort(trainer, len(self.probe), is_last=True)
+        effort = self.clock.effort(trainer, self.probe, is_last=True)
         seconds = self.clock.seconds_of(effort or Effort(len(self.probe)))
         if seconds > LONG and self._options.verbose and trainer.is_global_zero:
             print(f"\n{self._options.name}: last check of the fit, about {seconds:.0f} s")  # noqa: T201 - once a fit

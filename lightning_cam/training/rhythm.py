@@ -14,8 +14,10 @@ MOST_OF_A_SHORT_FIT = 0.18
 TRIALS_TAKE = 25
 # Share of the passes that are left with one donor of each kind instead of two; level swaps need as many with either.
 ONE_DONOR_TAKES = 0.6
-# Images that any trial swaps cues on. If all of them agree, the sign-flip test gives p = 2 ** -16.
+# Images that any trial swaps cues on. If all of them agree, the sign-flip test gives p = 2 ** -16. Of several labels each
+# is judged by its own images: with 20 of 160, asked for three labels, a fit of 10 s ended without a number of any cue.
 LEAST_TRIED = 16
+MOST_QUESTIONS = 4  # that are cared for in this way; a short fit cannot wait for more
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Budget:
         seconds = spare(elapsed, self._max_overhead, expected)
         return affordable(self._accounts[Depth.FULL], maps, seconds, after_epoch=after_epoch)
 
-    def effort(self, n_images: int, expected: float, *, is_last: bool) -> Effort:
+    def effort(self, n_images: int, expected: float, *, is_last: bool, n_questions: int = 1) -> Effort:
         """The largest effort with which the full checks of a short fit take at most `MOST_OF_A_SHORT_FIT` of it.
 
         Checks before the last one leave two thirds to it.
@@ -185,10 +187,11 @@ class Budget:
             n_images: In the probe.
             expected: See `affordable`.
             is_last: Whether nothing comes after this check.
+            n_questions: Labels or values, of which each image is asked for one.
         """
         share = MOST_OF_A_SHORT_FIT if is_last else MOST_OF_A_SHORT_FIT / 3
         allowed = math.inf if self._max_overhead >= 1 else share * expected - self.spent
-        efforts = possible_efforts(n_images)
+        efforts = possible_efforts(n_images, LEAST_TRIED * min(n_questions, MOST_QUESTIONS))
         fitting = (effort for effort in efforts if self.seconds_of(effort) <= allowed)
         return next(fitting, efforts[-1])
 
@@ -212,14 +215,14 @@ class Budget:
         )
 
 
-def possible_efforts(n_images: int) -> list[Effort]:
-    """From all images with two donors down to `LEAST_TRIED` with one. Halving keeps the subsets of checks nested.
+def possible_efforts(n_images: int, least: int = LEAST_TRIED) -> list[Effort]:
+    """From all images with two donors down to ``least`` or more with one. Halving keeps the subsets of checks nested.
 
     >>> [(effort.n_images, effort.n_donors) for effort in possible_efforts(64)]
     [(64, 2), (64, 1), (32, 1), (16, 1)]
     """
     efforts = [Effort(n_images), Effort(n_images, n_donors=1)]
-    while efforts[-1].n_images // 2 >= LEAST_TRIED:
+    while efforts[-1].n_images // 2 >= least:
         efforts.append(Effort(efforts[-1].n_images // 2, n_donors=1))
     return efforts
 

@@ -157,9 +157,8 @@ def drawn_probe(trainer: Any, drawing: Drawing, fallback: tuple[int, int] | None
         except ArgumentError:
             raise
         except Exception as error:  # items of any data set may raise anything
-            why = shortened(
-                str(error) if isinstance(error, (ValueError, TypeError)) and is_ours(error) else raised(error)
-            )
+            is_own = isinstance(error, (ValueError, TypeError)) and is_ours(error)  # may end in code to be pasted
+            why = str(error) if is_own else shortened(raised(error))
             way_out = _way_out(error) + ("" if next(others, None) is None else f" {_SECOND_LOADER}")
             raise NoProbeError(f"no probe can be drawn from the {role} data: {why}. {way_out}") from error
     raise NoProbeError(f"the trainer has no data loader with a data set. {_OWN_PROBE}")
