@@ -17,8 +17,8 @@ from ..datasets.labels import class_names, known_files, known_labels, label_of
 from ..datasets.parts import parts_of
 from ..datasets.pictures import SUFFIXES, images_in, said_of
 from ..datasets.questions import marks_of
-from ..datasets.tasks import FormError, described
 from ..datasets.tables import Attributes, by_position, of_files, read_table
+from ..datasets.tasks import FormError, described
 from .facts import PictureFacts, facts_of_file, facts_of_picture, facts_of_tensor
 
 SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "dev", "eval"})

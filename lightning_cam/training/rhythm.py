@@ -14,8 +14,8 @@ MOST_OF_A_SHORT_FIT = 0.18
 TRIALS_TAKE = 25
 # Share of the passes that are left with one donor of each kind instead of two; level swaps need as many with either.
 ONE_DONOR_TAKES = 0.6
-# Images that any trial swaps cues on. If all of them agree, the sign-flip test gives p = 2 ** -16. Of several labels each
-# is judged by its own images: with 20 of 160, asked for three labels, a fit of 10 s ended without a number of any cue.
+# Images that any trial swaps cues on. If all of them agree, the sign-flip test gives p = 2 ** -16. Of several labels
+# each is judged by its own images: with 20 of 160 and three labels, a fit of 10 s ended without a number of any cue.
 LEAST_TRIED = 16
 MOST_QUESTIONS = 4  # that are cared for in this way; a short fit cannot wait for more
 
