@@ -61,6 +61,11 @@ def test_maps_are_the_papers(method: cams.ForwardMethod, batch_size: int) -> Non
 
 
 @every_method
+def test_help_names_the_paper(method: cams.ForwardMethod) -> None:
+    assert (method.__doc__ or "").startswith("Activations weighted by")
+
+
+@every_method
 def test_the_predicted_class_stays_the_one_of_the_unchanged_image(method: cams.ForwardMethod) -> None:
     report = examine(made(Net), probe(), layer="stage", method=method, trials=())
     expected = expected_maps(method.__name__, made(Net), report.logits.argmax(1))

@@ -185,11 +185,15 @@ class ForwardMethod:
 
     Attributes:
         name: For reports.
-        weigh: From `Passes` to a weight for each channel, ``(T, N, K)``.
+        weigh: From `Passes` to a weight for each channel, ``(T, N, K)``; its docstring is the method's own in `help`.
     """
 
     name: str
     weigh: Callable[[Passes], Tensor]
+
+    def __post_init__(self) -> None:
+        if doc := getattr(self.weigh, "__doc__", None):
+            object.__setattr__(self, "__doc__", doc)
 
     @property
     def __name__(self) -> str:
@@ -204,6 +208,13 @@ Method: TypeAlias = CamMethod | ForwardMethod
 
 
 def _score_weights(passes: Passes) -> Tensor:
+    """Activations weighted by the score that the image keeps if only the channel's places are shown (Wang et al. 2020).
+
+    A channel is stretched bilinearly to the image and to 0..1, and the model input is multiplied with it. The weights
+    are the softmax, over the channels, of the scores; the score of a black image, which the paper subtracts first,
+    cancels there. Black is a model input of 0, the mean colour where inputs are normalised. A constant channel shows
+    nothing.
+    """
     scores = []
     for some in passes.channels():
         channels = passes.activations[:, some].transpose(0, 1)
@@ -213,15 +224,15 @@ def _score_weights(passes: Passes) -> Tensor:
 
 
 score_cam = ForwardMethod("score_cam", _score_weights)
-"""Activations weighted by the score that the image keeps if only the channel's places are shown (Wang et al. 2020).
-
-A channel is stretched bilinearly to the image and to 0..1, and the model input is multiplied with it. The weights are
-the softmax, over the channels, of the scores; the score of a black image, which the paper subtracts first, cancels
-there. Black is a model input of 0, the mean colour where inputs are normalised. A constant channel shows nothing.
-"""
 
 
 def _ablation_weights(passes: Passes) -> Tensor:
+    """Activations weighted by what the score loses if the channel is set to 0 (Desai and Ramaswamy 2020, eq. 3).
+
+    The paper divides the weights by the score itself. That is one factor for the whole map, and it is left out: it
+    would turn evidence round where a score is negative. In a transformer the patches' channel is set to 0, not the
+    class token's.
+    """
     drops = []
     for some in passes.channels():
         versions = passes.activations.expand(len(some), *passes.activations.shape).clone()
@@ -231,11 +242,6 @@ def _ablation_weights(passes: Passes) -> Tensor:
 
 
 ablation_cam = ForwardMethod("ablation_cam", _ablation_weights)
-"""Activations weighted by what the score loses if the channel is set to 0 (Desai and Ramaswamy 2020, eq. 3).
-
-The paper divides the weights by the score itself. That is one factor for the whole map, and it is left out: it would
-turn evidence round where a score is negative. In a transformer the patches' channel is set to 0, not the class token's.
-"""
 
 
 def _weighted_sum(activations: Tensor, weights: Tensor) -> Tensor:
