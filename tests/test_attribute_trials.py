@@ -100,7 +100,7 @@ def test_where_sites_and_classes_go_together_the_site_is_the_cause_of_the_backgr
     verdict = judge(seen(SITE, probe_of(0.85)))
 
     assert verdict.causes[BY_SITE][:1] == ("background",)
-    assert "so that none tells 'site'" in verdict.findings[0].remedy.what
+    assert "as many training pictures with every value of 'site'" in verdict.findings[0].remedy.what
     assert "RandomBackground" in verdict.findings[0].remedy.code
 
 
@@ -109,6 +109,7 @@ def test_without_masks_the_border_is_swapped_and_no_more_than_warns() -> None:
 
     assert {trial.cue: trial.at_most for trial in report.trials}["border by site"] == "WARN"
     assert "border by site" in judge(report).tested
+    assert "balanced_sampler" in cue_named("border by site").remedy.code
     assert "rule out that the model relies on border by site; many" in judge(report).reason  # not: swapped on too few
 
 

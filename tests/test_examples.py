@@ -43,7 +43,7 @@ def test_waterbirds_warns_names_the_place_and_a_new_head_lifts_the_worst_group(t
     printed = run("waterbirds.py", tmp_path, "--demo")
 
     before, after = (float(share) for share in re.findall(r"^.*: worst group (\S+)$", printed, re.MULTILINE))
-    assert re.search(r"^WARN: the model may rely on what goes with 'place'", printed, re.MULTILINE)
+    assert re.search(r"^WARN: the model may rely on .*place", printed, re.MULTILINE)
     assert "attribute place alone tells 'landbird' from 'waterbird' pictures" in printed
     assert before < 0.3
     assert after > before + 0.2

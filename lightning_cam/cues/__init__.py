@@ -91,24 +91,22 @@ def by_attribute(cue: Cue, attribute: str) -> Cue:
     >>> by_attribute(BACKGROUND, "site").name
     'background by site'
     """
-    which = repr(attribute)
-    what = (
-        f"{cue.remedy.what}, so that none tells {which}; or let each class have as many training pictures with every "
-        f"value of {which}"
-    )
-    observed = attribute_cue(attribute).name
+    which, observed = repr(attribute), attribute_cue(attribute)
+    what = f"{cue.remedy.what}; or let each class have as many training pictures with every value of {which}"
+    # Who has no masks can cut away a border, but not what lies behind the object as well.
+    remedy = replace(cue.remedy, what=what) if cue == BACKGROUND else observed.remedy
     return replace(
         cue,
         name=f"{cue.name}{_BY}{attribute}",
         words=f"{cue.words} of another {which}",
-        remedy=replace(cue.remedy, what=what),
+        remedy=remedy,
         part_of=None,
         facts=(),
         object_facts=(),
         shows_as=(),
-        felt_in=(cue.name, *cue.shows_as, *cue.felt_in, observed),
+        felt_in=(cue.name, *cue.shows_as, *cue.felt_in, observed.name),
         other="but of the same class",
-        allowed_with=(cue.name, observed),
+        allowed_with=(cue.name, observed.name),
     )
 
 
