@@ -138,10 +138,24 @@ def test_a_step_is_as_long_as_classes_differ(masks_known: bool) -> None:
 
 @pytest.mark.slow
 def test_tints_that_go_with_classes_by_chance_make_short_steps() -> None:
-    steps = torch.tensor([step_to_class_1(*tinted(0.5, cast=0, seed=seed)) for seed in range(200)])
+    steps = torch.tensor([step_to_class_1(*tinted(0.5, cast=0, seed=seed), masks_known=False) for seed in range(200)])
 
     assert 0 < (steps != 0).sum() < 20
     assert steps.abs().max() < 0.055
+
+
+@pytest.mark.parametrize("of", ["whole pictures", "backgrounds"])
+def test_casts_that_seldom_go_with_classes_are_asked_of_whole_pictures_and_lead_to_no_finding(of: str) -> None:
+    tinted_ones, targets = tinted(0.65, seed=0, n=64)
+    masks = MASKS[:1].expand(64, -1, -1)
+    plain = torch.where(masks[:, None], 0.4, tinted_ones)
+    images = tinted_ones if of == "whole pictures" else plain
+
+    changes, trial = cast_levels(images, masks, targets).changes, next(one for one in STANDARD if one.cue == "cast")
+
+    assert changes.any() == (of == "whole pictures")
+    outcome = limited(trial, images, masks, masks, targets).at_most
+    assert outcome == ("INCONCLUSIVE" if of == "whole pictures" else "FAIL")
 
 
 def test_one_picture_of_another_cast_takes_its_class_only_a_little_along() -> None:

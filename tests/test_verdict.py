@@ -441,7 +441,7 @@ def test_what_may_be_the_objects_own_neither_warns_nor_passes() -> None:
     verdict = judge(report(strong("contrast"), absent("border"), trials=[UNTOLD, TRIALS["border"]]))
 
     assert (verdict.outcome, verdict.findings, verdict.score) == ("INCONCLUSIVE", (), -0.05)
-    assert "the probe does not tell whether the classes differ in contrast as whole pictures" in verdict.reason
+    assert "the probe does not surely show that whole pictures of the classes differ in contrast" in verdict.reason
     assert "expected_cues=['contrast']" in verdict.reason
 
 

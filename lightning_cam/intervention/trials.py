@@ -18,6 +18,7 @@ from . import edits
 from .effects import RIGHT
 from .exposures import exposure_levels
 from .levels import (
+    cast_is_sure,
     cast_levels,
     codec_levels,
     contrast_is_shared,
@@ -76,7 +77,7 @@ STANDARD = (
     _trial(cues.BACKGROUND, DonorSwap(edits.swap_background, needs_masks=True, keeps_object=True)),
     _trial(cues.BORDER, DonorSwap(edits.swap_border, keeps_object=True)),
     _trial(cues.CORNER, DonorSwap(edits.swap_corners, keeps_object=True)),
-    _trial(cues.CAST, LevelSwap(cast_levels)),
+    _trial(cues.CAST, LevelSwap(cast_levels, is_shared=cast_is_sure)),
     _trial(cues.CONTRAST, LevelSwap(contrast_levels, is_shared=contrast_is_shared)),
     _trial(cues.CODEC, LevelSwap(codec_levels)),
     _trial(cues.RESOLUTION, LevelSwap(resolution_levels, sharpness_differs_off_object)),

@@ -158,8 +158,8 @@ def perhaps_own(reliance: Reliance) -> str:
     cue, phrases = cue_named(reliance.cue), PHRASES[reliance.kind]
     lost = phrases.did.format(mean=reliance.mean, share=percent(reliance.mean))
     return (
-        f"with {cue.words} of {lost}, and the probe does not tell whether the classes differ in {cue.name} as whole "
-        "pictures, which light or processing would do, or in their objects alone; a larger probe may tell; if "
+        f"with {cue.words} of {lost}, and the probe does not surely show that whole pictures of the classes differ in "
+        f"{cue.name}, as light or processing would make them; a larger probe may, or one of the training pictures; if "
         f"{cue.name} belongs to the objects, pass expected_cues={[cue.name]}"
     )
 
