@@ -26,7 +26,7 @@ from .module import has_run, ignored_by
 from .monitors import Monitors
 from .observer import Judged, Observer
 from .options import Options
-from .remarks import OF_TRAINING, READ_AS_VALUES, UNCALLED, warn_of_copies
+from .remarks import OF_TRAINING, READ_AS_VALUES, UNCALLED, of_networks, warn_of_copies
 from .rhythm import Depth, Effort, Occasion
 from .switch import A_CHECK, Switch
 from .trainer import NoProbeError, drawn_in_every_process, draws_from_training, has_whole_model, logged_step
@@ -212,6 +212,8 @@ class Fit:
         try:
             drawing = replace(self._options.drawing, ignore_index=ignored_by(module))
             probe = draw(drawing)
+            if self._options.forward is None and (remark := of_networks(dict(module.named_children()))):
+                self._failures.say_once("networks", remark)
             if gives_values(module, probe, self._options.forward):
                 self._failures.say_once("task", READ_AS_VALUES)
                 probe = draw(replace(drawing, task=VALUES))

@@ -1,7 +1,7 @@
 """What is said of a fit that goes on: about its data, its maps, and what can be looked at at all."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ..probe import Probe
 from ..text import percent
@@ -18,6 +18,28 @@ READ_AS_VALUES = (
     'predict; if they are classes, pass CAMCallback(Probe.from_dataset(dataset, task="classes"), forward=lambda '
     "module, images: class_scores)"
 )
+
+_GENERATORS, _DISCRIMINATORS = ("generator", "gen", "netg", "g"), ("discriminator", "disc", "netd", "d")
+
+
+def of_networks(names: Iterable[str]) -> str:
+    """What a GAN's probe has to be, told by the names of its networks; empty for other modules.
+
+    >>> of_networks(["encoder", "G"])
+    ''
+    """
+    own = {name.lower(): name for name in names}
+    generator, discriminator = (
+        next((own[name] for name in usual if name in own), "") for usual in (_GENERATORS, _DISCRIMINATORS)
+    )
+    if not generator or not discriminator:
+        return ""
+    return (
+        f"the module has a {generator!r} and a {discriminator!r}, as a GAN; if that tells real from generated "
+        "pictures, it knows nothing of the classes of the validation data; pass CAMCallback(Probe(torch.cat([real, "
+        "generated]), torch.tensor([1] * len(real) + [0] * len(generated))), forward=lambda module, images: "
+        f"module.{discriminator}(images)) with 32 pictures or more of each, (N, C, H, W) from 0 to 1"
+    )
 
 
 def refusal(error: str) -> str:
@@ -42,7 +64,8 @@ def of_check(scalars: Mapping[str, float], step: int, *, is_first: bool) -> dict
     if is_first or scalars["zero_map_rate"] < 1:
         return {}
     text = (
-        f"every map of the check at step {step} is empty: the class scores do not depend on this layer there, or no "
-        "channel supports the class; try another layer='...'"
+        f"every map of the check at step {step} is empty: a detector or a segmentation finds nothing yet, the class "
+        "scores do not depend on this layer there, or no channel supports the class; train longer, or try another "
+        "layer='...'"
     )
     return {"empty maps": text}

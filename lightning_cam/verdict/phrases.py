@@ -140,7 +140,8 @@ PHRASES: Mapping[str, Phrases] = {
     OBJECTS: Phrases(
         alike=(
             "the largest object of every picture of the probe is of one class, so nothing can be judged; a verdict "
-            "needs objects of two classes or more"
+            "needs objects of two classes or more, because a shortcut tells one from another; of one class the maps "
+            "show where the detector looks, and pictures of another place show whether it still finds the objects"
         ),
         unlearned=(
             "the model finds too few of the probe's objects, or tells their classes no better than by chance, so there "
