@@ -865,6 +865,14 @@ def test_guessed_masks_acquit_nobody_and_the_way_out_is_named() -> None:
     assert "lightning-cam masks RUN_DIR writes a page to correct them, and says how to judge again" in verdict.reason
 
 
+def test_a_finding_that_is_read_off_masks_says_what_is_wrong_with_them() -> None:
+    verdict = judge(replace(report(strong("exposure"), absent("codec")), mask_doubts=("masks look inverted",)))
+
+    assert verdict.outcome == "WARN"
+    assert "; masks look inverted; until then the masks prove nothing about exposure;" in verdict.reason
+    assert "may be part of the object itself" not in verdict.reason
+
+
 # masks that may be larger than the objects
 
 

@@ -18,7 +18,7 @@ from .advice import remedy_of
 from .attributes import with_attributes
 from .causes import with_causes
 from .record import FAIL, INCONCLUSIVE, PASS, WARN, Finding, Outcome, Verdict
-from .untested import reasons_by_cue
+from .untested import reads_masks, reasons_by_cue
 
 ALPHA = 0.05  # chance of any false alarm in a run, and of one at its end
 
@@ -238,7 +238,7 @@ def _on_uncertain_masks(report: Report, cues: Sequence[str]) -> list[str]:
     """Of these cues, those whose readings rest on masks that were guessed or cannot be right: none of them passes."""
     if GUESS not in report.mask_sources and not report.mask_doubts:
         return []
-    by_masks = {trial.cue for trial in report.trials if trial.needs_masks_to_convict}
+    by_masks = {trial.cue for trial in report.trials if trial.needs_masks_to_convict or reads_masks(trial)}
     return [cue for cue in cues if cue in by_masks]
 
 

@@ -79,7 +79,7 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
         return _NO_CLASS_SCORES
     if report.has_one_class:
         return _ONE_CLASS
-    if (trial.swap.needs_masks and cue not in report.effects) or (_reads_masks(trial) and _has_no_masks(report)):
+    if (trial.swap.needs_masks and cue not in report.effects) or (reads_masks(trial) and _has_no_masks(report)):
         return _NO_MASKS
     if report.n_unanswered and not report.learned:
         return _NO_ANSWERS
@@ -88,7 +88,8 @@ def _why(report: Report, trial: Trial | None, reliance: Reliance | None, cue: st
     return _TOO_FEW if reliance is not None and reliance.n else _TOO_ALIKE
 
 
-def _reads_masks(trial: Trial) -> bool:
+def reads_masks(trial: Trial) -> bool:
+    """Whether a cue shows by the objects' masks alone, such as their size."""
     return isinstance(trial.swap, LevelSwap) and trial.swap.reads_masks
 
 
