@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_cam import Probe, Report, Verdict, examine, judge
 from lightning_cam.cues import attribute_of, cue_named
 from lightning_cam.examination import collect_evidence
-from lightning_cam.intervention import Donors, DonorSwap, GroupSwap, Material, edits, weigh
+from lightning_cam.intervention import DonorSwap, GroupSwap, Material, edits, weigh
 from lightning_cam.intervention.groups import comparable, donors_within
 from lightning_cam.sinks.consistency import contradiction_in
 from lightning_cam.sinks.pages import evidence_picture
@@ -111,6 +111,14 @@ def test_without_masks_the_border_is_swapped_and_no_more_than_warns() -> None:
     assert "border by site" in judge(report).tested
     assert "balanced_sampler" in cue_named("border by site").remedy.code
     assert "rule out that the model relies on border by site; many" in judge(report).reason  # not: swapped on too few
+
+
+def test_swaps_by_an_attribute_draw_nothing_from_the_global_generator() -> None:
+    model, probe, before = Seeing(SITE), probe_of(), torch.get_rng_state()
+
+    examine(model, probe, layer="features", trials=("background",))
+
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_without_attributes_nothing_more_is_swapped() -> None:
@@ -229,7 +237,10 @@ def test_what_cannot_be_told_from_the_class_is_untested_and_says_what_to_collect
     verdict = judge(seen(SITE, probe))
 
     assert BY_SITE in verdict.untested
-    assert "'site' cannot be told from the class: two classes with 4 pictures" in verdict.why_untested[BY_SITE]
+    assert (
+        "'site' cannot be told from the class in the probe: that takes two classes, each with 4"
+        in verdict.why_untested[BY_SITE]
+    )
     assert "collect such pictures" in verdict.why_untested[BY_SITE]
     assert "not measured without masks" not in verdict.reason
 
@@ -244,15 +255,27 @@ def test_what_cannot_be_told_from_the_class_takes_no_pass_away() -> None:
 # effects, by hand
 
 
-def effects_of(gains: dict[tuple[int, int], float]) -> Tensor:
-    """Effects where a donor's value raises the probability of the class from 0.5 by as much."""
+def effects_of(gains: dict[tuple[int, int], float], *, odd: float = 0.0) -> Tensor:
+    """Effects where a donor's value raises the probability of the class from 0.5 by as much.
+
+    The first image loses ``odd`` of it with its own value, and no other image does.
+    """
     targets, values = torch.arange(32) % 2, torch.arange(32) // 2 % 2
-    donors = donors_within(targets, values, 2).all
-    lent = zip(targets[:, None].expand_as(donors).flatten().tolist(), values[donors].flatten().tolist(), strict=True)
-    probabilities = torch.tensor([0.5 + gains[pair] for pair in lent]).reshape(donors.shape)
+    donors = donors_within(targets, values, 2)
+    lent = zip(
+        targets[:, None].expand_as(donors.all).flatten().tolist(), values[donors.all].flatten().tolist(), strict=True
+    )
+    probabilities = torch.tensor([0.5 + gains[pair] for pair in lent]).reshape(donors.all.shape)
+    probabilities[0, :2] -= odd
     answers = torch.stack([probabilities, (probabilities >= 0.5).float()], 2)
-    material = Material(torch.zeros(32, 1, 2, 2), targets, None, Donors(donors[:, :2], donors[:, 2:]), {"site": values})
+    material = Material(torch.zeros(32, 1, 2, 2), targets, None, donors, {"site": values})
     return GroupSwap("site", DonorSwap(edits.swap_border)).effects(answers, material)
+
+
+def test_an_images_own_answers_do_not_choose_the_direction_of_its_loss() -> None:
+    effects = effects_of(dict.fromkeys([(0, 0), (0, 1), (1, 0), (1, 1)], 0.0), odd=0.4)
+
+    assert effects[0, 0] < -0.3
 
 
 def test_the_loss_is_counted_from_the_value_that_suits_the_class_to_the_one_that_does_not() -> None:

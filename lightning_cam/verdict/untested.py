@@ -28,8 +28,8 @@ _NO_SWAP = (
     "To take one away, vary it at random in the training."
 )
 _NO_GROUPS = (
-    "In the probe, {attribute!r} cannot be told from the class: two classes with {n} pictures of one value and {n} of "
-    "another are needed, with the same values in both. Take a larger probe, or collect such pictures."
+    "{attribute!r} cannot be told from the class in the probe: that takes two classes, each with {n} pictures of one "
+    "value and {n} of another, and the same values in both. Take a larger probe, or collect such pictures."
 )
 _NO_VOLUMES = "It is swapped on pictures alone, and these are volumes; there is no such trial of them."
 LISTED = "not tested: "  # begins the part of a reason that lists such cues
