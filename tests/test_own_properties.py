@@ -100,11 +100,12 @@ def area_along(images: Tensor, dim: int) -> Tensor:
     return ((images.amax(1) - images.amin(1)) > 0.25).any(dim).float().sum(1)
 
 
-def test_at_their_own_size_objects_are_pasted_where_they_were() -> None:
-    images, masks = sized()
-    levels = size_levels(images, masks, LABELS)
+@pytest.mark.parametrize("zoom", [1, 6])
+def test_at_their_own_size_objects_are_pasted_where_they_were(zoom: int) -> None:
+    images, masks = (each[:16].repeat_interleave(zoom, -1).repeat_interleave(zoom, -2) for each in sized())
+    levels = size_levels(images, masks, LABELS[:16])
 
-    found = levels.bring(EVERYTHING, LABELS)
+    found = levels.bring(EVERYTHING[:16], LABELS[:16])
 
     assert levels.changes.all()
     torch.testing.assert_close(found, images, atol=1e-5, rtol=0)

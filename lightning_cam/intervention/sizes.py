@@ -19,7 +19,6 @@ from .masks import has_background, widened
 # drawn figures are 0.28 in size and 0.32 in height over the mean of both sides; of two kinds of creatures, 0.05 and
 # 0.13. Two classes must be 0.13 and 0.20 apart, and ten 0.34 and 0.52. Objects of 0.75 and 0.9 of a size are 0.18.
 _SPREAD_OF_SIZE, _SPREAD_OF_SHAPE = 0.11, 0.17
-_EDGE = 2  # pixels beside a mask that the soft edge of the object covers
 _WITHIN = 1 / 12  # variance of places within one pixel: it keeps a single row's spread above 0
 
 
@@ -47,7 +46,7 @@ def size_levels(images: Tensor, masks: Tensor, targets: Tensor) -> Levels:
 
     def bring(chosen: Tensor, wanted: Tensor) -> Tensor:
         (_, objects, through), (_, backgrounds) = cut_out(images[chosen], masks[chosen])
-        layers, boxes = torch.cat([objects, 1 - through], 1), mask_boxes(widened(masks[chosen], _EDGE))
+        layers, boxes = torch.cat([objects, 1 - through], 1), mask_boxes(widened(masks[chosen]))
         factors = steps.factors[targets[chosen], wanted]
         each = zip(layers, boxes.int().tolist(), factors.tolist(), strict=True)
         resized = torch.stack([_resized(*one) for one in each]) if len(chosen) else layers
@@ -73,7 +72,7 @@ def _spreads(masks: Tensor) -> Tensor:
     """Logarithm of the standard deviation of rows and columns on the object, ``(n, 2)``. An odd pixel counts little."""
     spreads = []
     for dim in (2, 1):
-        shares = masks.float().sum(dim) / masks.sum((1, 2))[:, None]
+        shares = masks.sum(dim) / masks.sum((1, 2))[:, None]
         places = torch.arange(shares.shape[1], dtype=shares.dtype)
         centre = (shares * places).sum(1, keepdim=True)
         spreads.append(((shares * (places - centre) ** 2).sum(1) + _WITHIN).log() / 2)

@@ -100,8 +100,8 @@ def _likeness(ones: Tensor, others: Tensor) -> float:
 
 def _small(masks: Tensor) -> Tensor:
     """Objects, stretched to squares ``(n, cells, cells)``: how much of each cell they fill."""
-    boxes = zip(masks.float(), mask_boxes(masks).int().tolist(), strict=True)
-    pieces = (mask[None, top:bottom, left:right] for mask, (left, top, right, bottom) in boxes)
+    boxes = zip(masks, mask_boxes(masks).int().tolist(), strict=True)
+    pieces = (mask[None, top:bottom, left:right].float() for mask, (left, top, right, bottom) in boxes)
     return torch.cat([F.adaptive_avg_pool2d(piece, _CELLS) for piece in pieces])
 
 
