@@ -124,6 +124,15 @@ def test_an_object_is_enlarged_as_far_as_it_stays_whole() -> None:
     assert torch.allclose(area(found)[LABELS == 0], area(images)[LABELS == 1], rtol=0.25)
 
 
+def test_an_object_that_would_be_larger_than_the_picture_fills_it() -> None:
+    sides = of_class(10, 36)
+    sides[0] = 18
+
+    found = swapped(size_levels, *scenes(sides, sides, alike(0.6)))
+
+    assert area_along(found, 2)[0] >= 35  # at its top it is thinner than a pixel
+
+
 @pytest.mark.parametrize("way", range(4), ids=["upside down", "mirrored", "to the left", "to the right"])
 def test_pictures_are_turned_as_those_of_the_other_class_are(way: int) -> None:
     images, masks = turned(way)
@@ -138,6 +147,13 @@ def test_a_quarter_turn_would_not_fit_pictures_that_are_no_squares() -> None:
     images, masks = turned(2)
 
     assert not turn_levels(images[..., :-2], masks[..., :-2], LABELS).changes.any()
+
+
+def test_a_class_that_faces_one_way_is_not_turned() -> None:
+    images, masks = upright()
+    masks[LABELS == 1] &= torch.arange(SIDE) >= 17  # narrow at the top as the others, and at the right as well
+
+    assert not turn_levels(images, masks, LABELS).changes.any()
 
 
 @pytest.mark.parametrize("classes", [(0, 1), (1, 0)])

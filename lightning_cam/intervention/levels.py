@@ -197,7 +197,7 @@ def class_steps(values: Tensor, targets: Tensor, n_classes: int, spread: float) 
     present = targets.bincount().nonzero()[:, 0]
     typical = torch.full((n_classes,), torch.nan)
     typical[present] = of_classes(values, targets)[present, 0]
-    steps = (typical - typical[:, None]).nan_to_num()
+    steps = typical - typical[:, None]
     return steps.where(steps.abs() > 2 * spread * float(stats.norm.isf(0.625 / (len(present) + 0.25))), 0.0)
 
 
