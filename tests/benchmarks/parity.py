@@ -159,7 +159,7 @@ def _its_ablation_weights(passes: cams.Passes) -> Tensor:
 its_score_cam = cams.ForwardMethod("its_score_cam", _its_score_weights)
 """Masks are stretched from corner to corner, so that a cell at the edge covers half the pixels."""
 its_ablation_cam = cams.ForwardMethod("its_ablation_cam", _its_ablation_weights)
-"""Where activations may be negative a channel is set far below them, not to 0: "deviating from the paper", it says."""
+"""Where activations may be negative a channel is set far below them, and not to 0 as in the paper."""
 
 
 def probe() -> Probe:

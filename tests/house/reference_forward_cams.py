@@ -19,8 +19,9 @@ def score_cam(x: Tensor, a: Tensor, score: Callable[[Tensor], float]) -> Tensor:
         low, high = float(large.min()), float(large.max())
         mask = torch.zeros_like(large) if high == low else (large - low) / (high - low)
         increases.append(score(torch.stack([each * mask for each in x])) - black)
-    total = sum(math.exp(increase) for increase in increases)
-    return clipped_sum(a, [math.exp(increase) / total for increase in increases])
+    largest = max(increases)  # cancels, and no exponential overflows
+    total = sum(math.exp(increase - largest) for increase in increases)
+    return clipped_sum(a, [math.exp(increase - largest) / total for increase in increases])
 
 
 def ablation_cam(a: Tensor, score: Callable[[Tensor], float]) -> Tensor:
