@@ -63,7 +63,8 @@ def examine(
             image gets a row for every image of the probe. Answers, trials and verdict stay those of the classes; for a
             model without class scores nothing is swapped.
         trials: Cues to swap, such as ``("background", "cast")``, or `Trial` objects; None means all standard ones,
-            ``()`` none. Nothing is swapped where fewer than two classes have two images or more.
+            ``()`` none. The background is also swapped by each attribute of the probe, within a class. Nothing is
+            swapped where fewer than two classes have two images or more.
         n_donors: How many images of the own class, and how many of another, lend their cue to each image.
         previous: ``(N, h, w)`` grid maps of an earlier report, for the drift.
         forward: ``(model, inputs) -> class scores``; None calls the model.

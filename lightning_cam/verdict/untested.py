@@ -24,8 +24,8 @@ _TOO_FEW = "Too few of the probe's pictures differ in this respect, so it was sw
 # What networks have learned to live on and no trial swaps: in the reports that measured it they got PASS.
 UNSWAPPED = ("shading or a lone mark on the object",)
 _NO_SWAP = (
-    "No swap exists for such cues. If you know one of each picture, attributes= compares right answers by its values. "
-    "To take one away, vary it at random in the training."
+    "No swap exists for such cues. If you know one of each picture, attributes= compares right answers by its values, "
+    "and swaps backgrounds by them. To take one away, vary it at random in the training."
 )
 _NO_GROUPS = (
     "{attribute!r} cannot be told from the class in the probe: that takes two classes, each with {n} pictures of one "
