@@ -282,6 +282,7 @@ def test_where_object_and_background_tell_the_class_together_nothing_passes() ->
     assert verdict.outcome == "INCONCLUSIVE"
     assert "with the background of another picture of the same class" in verdict.reason
     assert "pasted in the same way" in verdict.reason
+    assert "to make the model do without, put every object on a random background" in verdict.reason
 
 
 def test_answers_that_the_edit_turns_by_itself_are_no_reliance_on_what_goes_together() -> None:

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 from torchvision import tv_tensors
 
 from house.faulty import same
+from house.reports import report
 from house.trainings import trainer
 from lightning_cam import CAMCallback, Probe, examine, judge, pixels
 from lightning_cam.attribution import cams
 from lightning_cam.attribution.heads import class_scores
+from lightning_cam.cues import Remedy
 from lightning_cam.datasets.questions import balanced_questions, marks_of, questions_of_all
 from lightning_cam.examination import collect_evidence, merged
 from lightning_cam.examination.look import look
@@ -27,6 +30,8 @@ from lightning_cam.intervention import STANDARD, matched_donors, weigh_labels
 from lightning_cam.probe.task import LABELS, Task
 from lightning_cam.statistics import tells_apart
 from lightning_cam.training.accuracy import Logged
+from lightning_cam.verdict.reasons import labels
+from lightning_cam.verdict.record import Finding
 
 SIZE = 24
 PLACES = ((4, 4), (4, 14), (14, 4), (14, 14))  # of one square for each label
@@ -230,6 +235,24 @@ def test_a_label_that_relies_on_a_cue_is_named_and_the_others_are_not() -> None:
     assert {finding.classes for finding in verdict.findings} == {("a",)}
     assert "it does so for the label 'a'" in verdict.reason
     assert "pictures that differ in 'a'" in verdict.findings[0].text
+
+
+@pytest.mark.parametrize(
+    ("classes", "cause", "words"),
+    [
+        (["a", "b"], "corner", "; it does so on border for the label 'a' and on corner for the label 'b'"),
+        (["a", "a"], "corner", "; it does so for the label 'a'"),
+        (["a", "b"], "border", "; it does so for the label 'a'"),
+    ],
+)
+def test_each_finding_names_its_own_labels(classes: list[str], cause: str, words: str) -> None:
+    looked_at = replace(report(), labels=("a", "b"))
+    findings = [
+        Finding(cue, "FAIL", 0.5, 0.4, 0.6, 0.001, (label,), Remedy("", ""), "", cause=of)
+        for cue, label, of in zip(("border", "corner"), classes, ("border", cause), strict=True)
+    ]
+
+    assert labels(looked_at, findings) == words
 
 
 def test_labels_that_rely_on_no_cue_pass() -> None:

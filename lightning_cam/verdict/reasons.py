@@ -144,12 +144,12 @@ def _worst_class(reliance: Reliance) -> str:
 
 def apart(reliance: Reliance) -> str:
     """Why no PASS is given where a cue of the own class already turns answers."""
-    what, phrases = cue_named(reliance.cue).words, PHRASES[reliance.kind]
+    cue, phrases = cue_named(reliance.cue), PHRASES[reliance.kind]
     right = phrases.right.format(share=f"{percent(reliance.apart)} fewer of the pictures")
     return (
-        f"with {what} of {phrases.donor}, {right} than with their own, pasted in the same way; so the answer "
-        f"hangs on how object and {reliance.cue} go together, or on single pictures, which a swap between classes does "
-        "not tell; look at the evidence"
+        f"with {cue.words} of {phrases.donor}, {right} than with their own, pasted in the same way; so the answer "
+        f"hangs on how object and {cue.name} go together, or on single pictures, which a swap between classes does "
+        f"not tell; look at the evidence; to make the model do without, {cue.remedy.what}, and train again"
     )
 
 
@@ -160,7 +160,8 @@ def perhaps_own(reliance: Reliance) -> str:
     return (
         f"with {cue.words} of {lost}, and the probe does not surely show that whole pictures of the classes differ in "
         f"{cue.name}, as light or processing would make them; a larger probe may, or one of the training pictures; if "
-        f"{cue.name} belongs to the objects, pass expected_cues={[cue.name]}"
+        f"{cue.name} belongs to the objects, pass expected_cues={[cue.name]}; if not, {cue.remedy.what}, "
+        "and train again"
     )
 
 
@@ -195,8 +196,7 @@ def labels(report: Report, findings: Sequence[Finding]) -> str:
     """An addition where images have several labels: which ones rely on a cue, and of which ones nothing is known."""
     if len(report.labels) < 2:
         return ""
-    relying = list(dict.fromkeys(name for finding in findings for name in finding.classes))
-    words = f"; it does so for {_names(relying, _kind(report))}" if relying else ""
+    words = _by_label(findings, _kind(report))
     if not report.unlearned:
         return words
     unknown = _names(report.unlearned, _kind(report))
@@ -204,6 +204,15 @@ def labels(report: Report, findings: Sequence[Finding]) -> str:
         f"{words}; nothing is known of {unknown}: the model does not tell such pictures from others yet, or the probe "
         "has too few of them"
     )
+
+
+def _by_label(findings: Sequence[Finding], kind: str) -> str:
+    """For which labels a model relies on what; effects of one cause go without saying."""
+    of_causes = {f.cue: f.classes for f in findings if f.is_cause and f.classes}
+    names = {classes: _names(classes, kind) for classes in of_causes.values()}
+    if len(names) < 2:
+        return "".join(f"; it does so for {each}" for each in names.values())
+    return f"; it does so {' and '.join(f'on {cue} for {names[classes]}' for cue, classes in of_causes.items())}"
 
 
 def _names(labels: Sequence[str], kind: str) -> str:
