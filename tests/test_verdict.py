@@ -1057,8 +1057,8 @@ def test_a_pass_says_what_was_tested_and_what_was_not() -> None:
     assert verdict.reason.startswith("none of 2 cues that were swapped costs")
     assert "not tested: corner, region, cast" in verdict.reason
     assert "background" not in verdict.reason.split("not tested")[1]
-    assert "shading or a lone mark on the object" in verdict.reason
-    assert "No swap exists" in verdict.why_untested["shading or a lone mark on the object"]
+    assert "hue, shading or a lone mark on the object" in verdict.reason
+    assert "No swap exists" in verdict.why_untested["hue, shading or a lone mark on the object"]
 
 
 def test_a_property_of_the_object_is_context() -> None:

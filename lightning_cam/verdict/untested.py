@@ -22,7 +22,7 @@ _NO_CLASS_SCORES = (
 _TOO_ALIKE = "The probe's pictures of different classes are alike in this respect, so a swap would change nothing."
 _TOO_FEW = "Too few of the probe's pictures differ in this respect, so it was swapped on too few to judge."
 # What networks have learned to live on and no trial swaps: in the reports that measured it they got PASS.
-UNSWAPPED = ("shading or a lone mark on the object",)
+UNSWAPPED = ("hue, shading or a lone mark on the object",)
 _NO_SWAP = (
     "No swap exists for such cues. If you know one of each picture, attributes= compares right answers by its values, "
     "and swaps backgrounds by them. To take one away, vary it at random in the training."
