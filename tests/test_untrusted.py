@@ -15,6 +15,7 @@ from house.pages import check, last_page
 from house.trainings import Net as Trained
 from house.trainings import loader, probe, trainer
 from lightning_cam import CAMCallback, LightningCAMWarning, Probe, cams, examine
+from lightning_cam.attribution import targets
 from lightning_cam.examination import Reading
 from lightning_cam.sinks import FolderSink, MemorySink
 from lightning_cam.sinks.album import Album
@@ -61,6 +62,17 @@ def test_a_map_that_knows_nothing_of_the_model_is_found_and_the_weights_are_thei
     assert all(p.equal(before[name][2]) for name, p in model.named_parameters())
     assert torch.get_rng_state().equal(random_state)
     assert model.training
+
+
+def test_a_score_that_knows_each_image_is_asked_of_a_part_of_them() -> None:
+    model, of, rows = models.fixed(models.Net), probe_of(6), torch.tensor([1, 4])
+    score = targets.true_class(of.targets)
+    watching = Observer(
+        layer="stage", method=ramp, score=score, forward=None, batch_size=4, limits={}, failures=Failures(raises=True)
+    )
+    watching.report = examine(model, of, layer="stage", method=ramp, trials=(), score=score)
+
+    assert watching.untrusted(model, of, rows) is not None
 
 
 @pytest.mark.parametrize(("sign", "seeds"), [(1, [0, 1, 2]), (-1, [0])], ids=["stays", "is turned round"])
