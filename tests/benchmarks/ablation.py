@@ -97,6 +97,7 @@ RULES: Mapping[str, tuple[tuple[str, ...], Off]] = {
         PASTED,
         [(edits, "_opacity", lambda _, known, behind: masks.softened(known))],
     ),
+    "casts: asked where pictures vary as wholes": (("cast",), [(levels, "cast_is_sure", lambda *_: True)]),
     "casts: a largest gain": (("cast",), [(levels, "_MOST_CAST", 9.0)]),
     "contrast: shared steps": (("contrast",), [(levels, "shared_steps", _unshared)]),
     "contrast: a largest gain": (("contrast",), [(levels, "_MOST_CONTRAST", 9.0)]),
