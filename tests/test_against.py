@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from lightning_cam import Probe, cams, examine, render
 from lightning_cam.examination import Reading, Report
 from lightning_cam.render import scale
-from lightning_cam.sinks.pages import Frame, check_page
+from lightning_cam.sinks.frames import Frame
+from lightning_cam.sinks.pages import check_page
 
 HEALTHY, SPOT = 0, 1
 

@@ -13,7 +13,8 @@ from house.markup import Tags
 from lightning_cam import Probe, render
 from lightning_cam.examination import Reading
 from lightning_cam.render import paint, scale, strips, tiles
-from lightning_cam.sinks.pages import Frame, check_page
+from lightning_cam.sinks.frames import Frame
+from lightning_cam.sinks.pages import check_page
 
 EMPTY = torch.zeros(4, 4)
 evidence = sys.modules["lightning_cam.render.evidence"]  # the function of the same name hides it

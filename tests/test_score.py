@@ -15,7 +15,8 @@ from house.models import Net, fixed, images
 from lightning_cam import Probe, cams, examine, judge, pixels, trust
 from lightning_cam.attribution import targets
 from lightning_cam.examination import Reading, Report, look, merged
-from lightning_cam.sinks.pages import Frame, check_page
+from lightning_cam.sinks.frames import Frame
+from lightning_cam.sinks.pages import check_page
 
 METHODS = [cams.hires_cam, cams.score_cam, cams.ablation_cam, cams.against(cams.grad_cam)]
 N = 7

@@ -13,7 +13,8 @@ from house.trainings import Net
 from lightning_cam import CAMCallback, Report, examine, judge
 from lightning_cam.examination import Reading
 from lightning_cam.render import tile_lines
-from lightning_cam.sinks.pages import check_page, in_numbers, portraits_of, snapshot_of
+from lightning_cam.sinks.frames import in_numbers, portraits_of, snapshot_of
+from lightning_cam.sinks.pages import check_page
 from lightning_cam.sinks.per_image import PerImage
 
 

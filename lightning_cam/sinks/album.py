@@ -11,20 +11,11 @@ from ..probe import Probe
 from ..render import ENDS, Picture, scale_end
 from ..text import error_text, printable
 from ..verdict import Verdict
+from .frames import Frame, in_numbers, portraits_of, shown_probes, snapshot_of
 from .map_groups import groups_figure
 from .mistakes import SurestMistakes
 from .page import Page, Run, Sink
-from .pages import (
-    Frame,
-    check_page,
-    compared,
-    facts_of,
-    final_page,
-    in_numbers,
-    portraits_of,
-    shown_probes,
-    snapshot_of,
-)
+from .pages import check_page, compared, facts_of, final_page
 from .per_image import PerImage, glances
 from .slices import films_of, pictured
 from .snapshot import MOST_PROBES, Portraits

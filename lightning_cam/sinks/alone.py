@@ -8,10 +8,11 @@ from .. import front
 from ..examination import Evidence, Reading, Report
 from ..probe import Probe
 from ..verdict import Verdict, judge
+from .frames import in_numbers, portraits_of, shown_probes, snapshot_of
 from .methods import methods_figure
 from .page import Page
 from .page_words import verdict_entry
-from .pages import compared, evidence_picture, facts_of, in_numbers, portraits_of, shown_probes, snapshot_of
+from .pages import compared, evidence_picture, facts_of
 from .report_page import ONE_LOOK, RunPage
 from .slices import pictured
 from .snapshot import MOST_PROBES

@@ -8,8 +8,8 @@ from ..attribution.outputs import predicted_classes
 from ..examination import Reading
 from ..probe import Probe
 from ..probe.task import CLASSES
+from ..sinks.frames import shown_probes
 from ..sinks.mistakes import SurestMistakes
-from ..sinks.pages import shown_probes
 from ..sinks.snapshot import MOST_PROBES
 from ..verdict import Verdict
 from .failures import Failures
