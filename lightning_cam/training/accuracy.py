@@ -12,7 +12,7 @@ from torch import Tensor
 from ..attribution.outputs import predicted_classes
 from ..statistics import is_below_chance
 from ..text import percent
-from ..verdict.reasons import REVERSED
+from ..verdict.lacking import REVERSED
 
 # Of accuracy. 64 images right by half have a standard error of 0.06; three of them, and a hard probe may be harder.
 CLEARLY = 0.2

@@ -13,7 +13,7 @@ from ..examination import Report
 from ..intervention import MARGIN, Reliance, Trial
 from ..probe import GUESS
 from ..probe.task import VALUES
-from . import hiding, reasons
+from . import hiding, lacking, reasons
 from .advice import remedy_of
 from .attributes import with_attributes
 from .causes import with_causes
@@ -76,7 +76,7 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
     missing = _missing(report, {cue for cue in most if most[cue] != PASS} - {r.cue for r in counted})
     if not report.learned or not counted:
         of_labels = reasons.labels(report, ()) if report.learned else ""
-        reason = reasons.nothing_to_judge(report, most) + of_labels + reasons.without_masks(missing, report)
+        reason = lacking.nothing_to_judge(report, most) + of_labels + lacking.without_masks(missing, report)
         return Verdict(INCONCLUSIVE, 0.0, (), report.reliances, reason, why_untested=reasons_by_cue(report))
     corrected = dict(zip((r.cue for r in counted), statistics.holm([r.convicting_p for r in counted]), strict=True))
     shown = {cue: True for cue, p in corrected.items() if p < ALPHA} if shown is None else shown
@@ -96,13 +96,13 @@ def _on_cues(report: Report, limits: Mapping[str, str], shown: Mapping[str, bool
         findings,
         report.reliances,
         reason
-        + reasons.without_answers(report)
+        + lacking.without_answers(report)
         + reasons.labels(report, findings)
         + (reasons.context(report) if not findings else "")
-        + reasons.perhaps_object(doubtful)
-        + reasons.of_object(_at_most_warn(findings, most, [*doubtful, *uncertain]) if outcome == WARN else [])
-        + reasons.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
-        + reasons.without_masks(missing, report),
+        + lacking.perhaps_object(doubtful)
+        + lacking.of_object(_at_most_warn(findings, most, [*doubtful, *uncertain]) if outcome == WARN else [])
+        + lacking.on_masks(uncertain if outcome != FAIL else [], report.mask_doubts)
+        + lacking.without_masks(missing, report),
         why_untested=reasons_by_cue(report),
     )
 
@@ -202,17 +202,17 @@ def _outcome(
         return (FAIL if any(f.outcome == FAIL for f in findings) else WARN), reasons.relies(findings)
     apart = [r for r in counted if r.is_apart]
     if apart:
-        return INCONCLUSIVE, reasons.apart(apart[0])
+        return INCONCLUSIVE, lacking.apart(apart[0])
     unsettled = [r for r in counted if not r.is_settled]
     untold = {trial.cue for trial in report.trials if trial.at_most == INCONCLUSIVE}
     perhaps_own = [r for r in unsettled if r.cue in untold and r.mean > MARGIN]
     if perhaps_own:
-        return INCONCLUSIVE, reasons.perhaps_own(perhaps_own[0])
+        return INCONCLUSIVE, lacking.perhaps_own(perhaps_own[0])
     if unsettled:
-        return INCONCLUSIVE, reasons.unsettled(unsettled, _n_swapped(report), len(report.logits))
+        return INCONCLUSIVE, lacking.unsettled(unsettled, _n_swapped(report), len(report.logits))
     hidden = hiding.perhaps_above(report, counted)
     if hidden:
-        return INCONCLUSIVE, reasons.hidden(hidden, hiding.share_left(report))
+        return INCONCLUSIVE, lacking.hidden(hidden, hiding.share_left(report))
     below = reasons.below_margin(counted)
     if unknown:
         return INCONCLUSIVE, below
