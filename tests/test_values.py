@@ -458,5 +458,5 @@ def test_values_of_which_some_sum_to_one_are_values() -> None:
     places[5] = torch.tensor([0.3, 0.7])
 
     assert Probe.from_dataset(Parts(pictures, places)).task.kind == "values"
-    with pytest.raises(ValueError, match=r'2 numbers that sum to 1, as for soft labels; .* read=.* task="values"'):
+    with pytest.raises(ValueError, match=r'2 numbers that sum to 1, as for soft labels; .*read=.* task="values"'):
         Probe.from_dataset(Parts(pictures, places / places.sum(1, keepdim=True)))
