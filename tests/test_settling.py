@@ -54,7 +54,8 @@ def test_a_part_of_a_whole_that_does_no_harm_is_not_asked(monkeypatch: pytest.Mo
 def test_a_verdict_on_settled_cues_is_that_on_all_images() -> None:
     looked_at = probe(n=N)
     early, late = (
-        judge(examine(Reader(MIDDLE), looked_at, layer="conv", until_settled=stops)) for stops in (True, False)
+        judge(examine(Reader(MIDDLE), looked_at, layer="conv", until_settled=stops), expected_cues=["exposure"])
+        for stops in (True, False)
     )
 
     assert early.outcome == late.outcome == "PASS"
