@@ -35,21 +35,43 @@ from .wording import as_options
 N_SHOWN = 16  # images that get a picture, as in a training
 PREFIX = "cam"
 SECONDS_TO_DRAW = 120.0
+_NAME = "package.module:Name"
 
 Say = Callable[[str], None]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    name = "package.module:Name"
+    _add_model(parser)
+    _add_pictures(parser)
+    parser.add_argument("--expect", nargs="+", default=[], metavar="CUE", help="cues that the model may rely on")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="keep pictures, numbers and the verdict in this folder")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file of Lightning, or of torch.save")
     parser.add_argument(
         "--model",
         required=True,
-        metavar=name,
+        metavar=_NAME,
         help="a LightningModule, or a class or function that builds the module without arguments; modules in the "
         "current folder are found. The file is imported: keep trainer.fit under if __name__ == '__main__'",
     )
+    parser.add_argument("--forward", metavar=_NAME, help="a function: (model, inputs) to class scores")
+    parser.add_argument(
+        "--layer",
+        metavar="NAME",
+        action="append",
+        help="the layer to look at (default: the last one with a map); again for others, whose maps are fused",
+    )
+    parser.add_argument(
+        "--unpickle",
+        action="store_true",
+        help="load Python objects from the checkpoint, which can run any code: only for files that you trust",
+    )
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
@@ -69,23 +91,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize the pictures, as your training")
     parser.add_argument("--mean", type=float, nargs="+", metavar="M", help="of the training's Normalize, with --std")
     parser.add_argument("--std", type=float, nargs="+", metavar="S", help="of the training's Normalize, with --mean")
-    parser.add_argument("--preprocess", metavar=name, help="a function: pixels (N, C, H, W) from 0 to 1 to model input")
-    parser.add_argument("--forward", metavar=name, help="a function: (model, inputs) to class scores")
     parser.add_argument(
-        "--layer",
-        metavar="NAME",
-        action="append",
-        help="the layer to look at (default: the last one with a map); again for others, whose maps are fused",
+        "--preprocess", metavar=_NAME, help="a function: pixels (N, C, H, W) from 0 to 1 to model input"
     )
     parser.add_argument(
         "--n", type=int, default=N_IMAGES, metavar="N", help="pictures to look at (default: %(default)s)"
-    )
-    parser.add_argument("--expect", nargs="+", default=[], metavar="CUE", help="cues that the model may rely on")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="keep pictures, numbers and the verdict in this folder")
-    parser.add_argument(
-        "--unpickle",
-        action="store_true",
-        help="load Python objects from the checkpoint, which can run any code: only for files that you trust",
     )
 
 

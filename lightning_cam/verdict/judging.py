@@ -123,13 +123,14 @@ def _most(report: Report, limits: Mapping[str, str]) -> dict[str, str]:
     What an audit finds may be the objects' own as well.
     """
     expected = {cue for cue, most in limits.items() if most == PASS}
-    limits = {
-        trial.cue: WARN if trial.at_most == INCONCLUSIVE and limits[trial.cue] == FAIL else limits[trial.cue]
-        for trial in report.trials
-        if trial.cue in limits
-    }
-    contained = {t.cue: PASS for t in report.trials if not expected.isdisjoint(cue_named(t.cue).allowed_with)}
-    return {trial.cue: contained.get(trial.cue) or limits.get(trial.cue, trial.at_most) for trial in report.trials}
+
+    def most_of(trial: Trial) -> str:
+        if not expected.isdisjoint(cue_named(trial.cue).allowed_with):
+            return PASS
+        declared = limits.get(trial.cue, trial.at_most)
+        return WARN if declared == FAIL and trial.at_most == INCONCLUSIVE else declared
+
+    return {trial.cue: most_of(trial) for trial in report.trials}
 
 
 class RunningVerdict:
