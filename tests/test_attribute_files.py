@@ -72,6 +72,15 @@ def test_a_folder_has_a_value_with_each_picture(folder: Path, source: Any, n: in
     assert probe.attributes == {"site": tuple(site_of(i) for i in indices_of(probe))}
 
 
+def test_semicolons_do_as_well_as_commas(folder: Path, tmp_path: Path) -> None:
+    comma, semicolon = (
+        Probe.from_folder(folder, find_masks=False, attributes=table(tmp_path, text)).attributes
+        for text in (CSV, CSV.replace(",", ";"))
+    )
+
+    assert comma == semicolon
+
+
 def test_a_csv_file_gives_the_columns_whose_values_recur_and_are_not_the_class(folder: Path, tmp_path: Path) -> None:
     probe = Probe.from_folder(folder, find_masks=False, attributes=table(tmp_path, CSV))
 
@@ -120,6 +129,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(folder: Path, attributes: Any, 
     [
         pytest.param("", "no column of table.csv names one of the pictures, such as 'cat/c0.png'", id="empty"),
         pytest.param("file,site\nx.png,a\n", "its columns are 'file', 'site'", id="other names"),
+        pytest.param("c0.png,a\nc1.png,b\n", "its first line must name the columns", id="no header"),
         pytest.param("file\nc0.png\n", "no column beside 'file'", id="names alone"),
         pytest.param("file,site\nc0.png,a\nc0.png,b\n", "two values of 'site' for 'c0.png'", id="twice"),
         pytest.param("file,site\nc0.png\nc1.png\n", "no column beside 'file'", id="short rows"),

@@ -21,7 +21,10 @@ def read_table(path: Path) -> tuple[list[str], list[dict[str, str]]]:
     """Columns and rows of a CSV file with a header; what a short row lacks is empty."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
+            header = file.readline()
+            file.seek(0)
+            delimiter = ";" if ";" in header and "," not in header else ","  # spreadsheets write either
+            reader = csv.DictReader(file, restval="", delimiter=delimiter)
             return list(reader.fieldnames or []), list(reader)
     except (csv.Error, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name} cannot be read as CSV ({error}); save it again, in UTF-8") from error
@@ -131,6 +134,8 @@ def _columns(path: Path, files: Sequence[Path]) -> dict[str, AttributeSource]:
     if not path.is_file():
         raise ValueError(f"attributes must be a mapping such as {{'site': ...}} or a CSV file, and '{path}' is no file")
     columns, rows = read_table(path)
+    if not {_normal(column).rpartition("/")[2] for column in columns if column}.isdisjoint(file.name for file in files):
+        raise ValueError(f"{path.name} begins with a picture; its first line must name the columns, such as file,site")
     given = {column: {_normal(row[column] or "") for row in rows} for column in columns if column}
     names = {file: set(_names_of(file)) for file in files}
     n_named = {column: sum(not names[file].isdisjoint(given[column]) for file in files) for column in given}

@@ -188,7 +188,7 @@ function reviewDialog(tiles, changed) {
   }
   dialog.addEventListener("close", () => tile().view.focus()); // the Escape key
   dialog.addEventListener("keydown", (event) => {
-    const act = { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), r: right, t: () => move(-1), w: () => move(1), u: undo, o: leaveOut }[event.key];
+    const act = { ArrowLeft: () => turn(-1), ArrowRight: () => turn(1), r: right, t: () => move(-1), w: () => move(1), u: undo, o: leaveOut }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (act && event.target.type !== "number" && !(event.ctrlKey || event.metaKey || event.altKey)) act();
   });
   return { dialog, open };
@@ -263,7 +263,7 @@ function reviewed(element, source) {
   }
   next.append(make("h2", {}, "Then"), make("p", {}, "Judge the model again with these masks. It is not trained anew:"),
     make("pre", { tabindex: 0 }, `lightning-cam examine CHECKPOINT --model package.module:Net --data ${source.folder} --masks masks.json`),
-    make("p", {}, "For a training: Probe.from_folder(folder, masks=\"masks.json\")."));
+    make("p", {}, "For a training on a folder: Probe.from_folder(folder, masks=\"masks.json\"). On the probe of a run: Probe.load(folder).with_reviewed(\"masks.json\")."));
   element.append(make("div", { class: "bar saving" }, state, pressed("No object is outside: save masks.json", save)), ...sheets, next, dialog.dialog);
   window.addEventListener("beforeunload", (event) => { if (!isSaved) event.preventDefault(); });
   count();

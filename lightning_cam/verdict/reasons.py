@@ -76,8 +76,8 @@ def _worst_class(reliance: Reliance) -> str:
     if not reliance.hanging:
         return ""
     name, (own, other, _) = next(iter(reliance.hanging.items()))
-    if percent(min(max(other, 0.0), 1.0)) == percent(reliance.accuracy_other):
-        return ""  # as all classes together
+    if percent(min(max(other, 0.0), 1.0)) in (percent(reliance.accuracy_other), percent(own)):
+        return ""  # as all classes together, or as before
     return f"; on pictures of {name!r} it is right on {percent(min(max(other, 0.0), 1.0))}, not {percent(own)}"
 
 
