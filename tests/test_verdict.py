@@ -434,7 +434,7 @@ def test_a_warning_about_what_may_be_the_object_says_how_to_allow_it() -> None:
     assert "part of the object" not in beside.reason
 
 
-@pytest.mark.parametrize(("other", "is_said"), [(0.999, False), (0.4, True)])
+@pytest.mark.parametrize(("other", "is_said"), [(1.0, False), (0.4, True)])
 def test_a_class_that_stays_as_right_is_not_said_to_lose(other: float, is_said: bool) -> None:
     hangs = replace(strong("border"), accuracy_own=1.0, accuracy_lost=0.3, hanging={"cat": (1.0, other, 1e-4)})
 
