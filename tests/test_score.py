@@ -80,6 +80,22 @@ def test_answers_and_trials_are_those_of_the_classes() -> None:
     assert judge(report).reason == judge(plain).reason
 
 
+def test_a_score_that_writes_into_the_outputs_leaves_the_answers_alone() -> None:
+    plain = examine(fixed(Net), probe(), trials=())
+    report = examine(fixed(Net), probe(), trials=(), score=lambda logits: logits.neg_()[:, 1])
+
+    torch.testing.assert_close(report.logits, plain.logits)
+    torch.testing.assert_close(report.scores, -plain.logits[:, 1])
+
+
+def test_of_two_classes_a_score_of_one_image_alone_is_noticed() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pair = Probe(images(N), torch.arange(N) % 2)
+
+    with pytest.raises(ValueError, match=r"score= must return one number for each of 3 images, got \(2,\)"):
+        examine(model, pair, trials=(), score=lambda logits: logits[0])
+
+
 def test_a_value_is_explained_in_its_own_units() -> None:
     network = nn.Sequential(fixed(Net), nn.Linear(4, 1))
     values = Probe(images(N), torch.linspace(0, 1, N))
@@ -197,6 +213,8 @@ def test_a_table_has_the_scores() -> None:
         (lambda o: 3.0, r"must return a tensor \(2,\), got float"),
         (lambda o: o["word"], "score= raised KeyError: 'word'; it was given.*words of shape"),
         (lambda o: o[:, 0], "score= raised"),
+        (lambda o: o["words"][:, 0, 0] * 1j, "complex numbers.*take .real"),
+        (lambda o: o["words"][:, 0, 0] * float("nan"), "NaN or infinity for every image"),
     ],
 )
 def test_a_wrong_score_is_told_the_way_out(score: Callable[[Any], Any], message: str) -> None:

@@ -453,6 +453,17 @@ def test_numbers_before_a_whole_number_are_no_target_in_silence(labels: Sequence
     assert Probe.from_dataset(Parts(pictures, places)).task.kind == "values"
 
 
+def test_a_mask_before_a_whole_number_is_no_map_to_predict_in_silence() -> None:
+    masks = torch.zeros(16, 8, 8, dtype=torch.long)
+    masks[:, 2:6, 2:6] = 1
+    data = Parts(torch.rand(16, 3, 8, 8), masks, [0, 1] * 8)
+
+    with pytest.raises(
+        ValueError, match=r"may be a class with the mask .* pass read=lambda item: \{'image': item\[0\]"
+    ):
+        Probe.from_dataset(data)
+
+
 def test_values_of_which_some_sum_to_one_are_values() -> None:
     pictures, places = torch.rand(16, 3, 8, 8), torch.rand(16, 2) * 0.3 + 0.1
     places[5] = torch.tensor([0.3, 0.7])

@@ -443,6 +443,17 @@ def test_a_class_that_stays_as_right_is_not_said_to_lose(other: float, is_said: 
     assert ("on pictures of 'cat' it is right on" in finding.text) == is_said
 
 
+@pytest.mark.parametrize(("n_without", "outcome"), [(4, "PASS"), (5, "INCONCLUSIVE")])
+def test_a_model_without_an_answer_for_many_pictures_does_not_pass(n_without: int, outcome: str) -> None:
+    logits = torch.zeros(40, 2)
+    logits[:n_without] = NAN
+
+    verdict = judge(replace(report(absent("border")), logits=logits))
+
+    assert verdict.outcome == outcome
+    assert f"NaN or infinite for {n_without} of 40" in verdict.reason
+
+
 UNTOLD = replace(TRIALS["contrast"], at_most="INCONCLUSIVE")
 
 

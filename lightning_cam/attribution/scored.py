@@ -70,7 +70,7 @@ class Scored:
     def __call__(self, inputs: Tensor) -> Tensor:
         """The columns of model ``inputs``."""
         outputs = self.run(inputs)
-        half = self.score(outputs, self.rows, len(inputs)).float()[:, None] / 2
+        half = self.score(_copied(outputs), self.rows, len(inputs)).float()[:, None] / 2
         columns = [] if self.class_scores is None else [as_logits(self.class_scores(outputs))]
         return torch.cat([*columns, -half, half], 1)  # a negative column, so that no row reads as probabilities
 
@@ -91,11 +91,11 @@ def checked_score(score: Score, outputs: Any, n_outputs: int, n_images: int, *, 
         needs_gradient: Whether maps are made by gradients.
 
     Raises:
-        ValueError: It raises, or does not return one number for each image, or has no gradient.
+        ValueError: It raises, or does not return one real number for each image, or has no gradient.
     """
     own = OwnScore(score, n_images, takes_all=False)
     try:
-        scores = score(outputs)
+        scores = score(_copied(outputs))
         is_of_few = isinstance(scores, Tensor) and scores.shape == (n_outputs,)
     except Exception as error:
         own, scores = _of_all(score, outputs, n_outputs, n_images, error)
@@ -103,6 +103,8 @@ def checked_score(score: Score, outputs: Any, n_outputs: int, n_images: int, *, 
     if not is_of_few and not own.takes_all and n_images > n_outputs:
         own, scores = _of_all(score, outputs, n_outputs, n_images, None, scores)
     _check(scores, n_images if own.takes_all else n_outputs, needs_gradient=needs_gradient)
+    if not scores.isfinite().any() and all(each.isfinite().all() for _, each in tensors_in(outputs)):
+        raise ValueError("score= returned NaN or infinity for every image; see to the logarithms and divisions in it")
     return own
 
 
@@ -131,6 +133,8 @@ def _check(scores: Any, n: int, *, needs_gradient: bool) -> None:
     if scores.shape != (n,):
         way = "leave out the mean over the images" if not scores.ndim else "choose or average along the other axes"
         raise ValueError(f"score= must return one number for each of {n} images, got {tuple(scores.shape)}; {way}")
+    if scores.is_complex():
+        raise ValueError("score= returned complex numbers, and a map explains a real one; take .real, .imag or .abs()")
     if needs_gradient and not scores.requires_grad:
         raise ValueError(
             "score= returns numbers without a gradient, so no map can tell where they come from; compute them with "
@@ -146,6 +150,11 @@ def _some(outputs: Any) -> list[tuple[Path, Tensor]]:
 def _in_place(outputs: Any, rows: Tensor, n_images: int, start: int, n_outputs: int) -> Any:
     """Outputs as of all images of a probe: those from ``start`` on at their rows, zeros at all others."""
     return mapped(outputs, partial(_placed, rows=rows, n_images=n_images, start=start, n_outputs=n_outputs))
+
+
+def _copied(outputs: Any) -> Any:
+    """Outputs that a score may write into: the class scores are read from the same ones."""
+    return mapped(outputs, lambda _, leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf)
 
 
 def _placed(_path: Path, leaf: Any, *, rows: Tensor, n_images: int, start: int, n_outputs: int) -> Any:

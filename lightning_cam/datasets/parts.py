@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 
 from .labels import LABEL_KEYS, first_of
 from .objects import objects_of
-from .regions import with_map
+from .regions import class_map_of, with_map
 from .tasks import FormError, form_of
 from .values import are_fractions, values_of
 
@@ -47,12 +47,21 @@ def parts_of(item: Any) -> tuple[Any, Any, list[Any]]:
 
 
 def _check_no_other_target(target: Any, rest: Sequence[Any]) -> None:
-    """Raises `FormError` where numbers lie before a whole number: the first may be a table, the second the class."""
+    """Raises `FormError` where what may be a target lies before a whole number, which may be the class."""
+    if not any(_is_whole(part) for part in rest):
+        return
     are_numbers = not isinstance(target, Mapping) and are_fractions(values_of(target))
-    if are_numbers and any(_is_whole(part) for part in rest):
+    if are_numbers:
         raise FormError(
             "an item has numbers and then a whole number beside its image, and either may be its target; say which: "
             "pass read=lambda item: (item[0], item[2]) for the whole number, or read=lambda item: (item[0], item[1])"
+        )
+    classes = None if isinstance(target, Mapping) else class_map_of(target)
+    if classes is not None and len(set(classes.flatten().tolist())) <= 2:
+        raise FormError(
+            "an item has a mask and then a whole number beside its image: it may be a class with the mask of its "
+            "object, or a map to predict with an index; say which: pass read=lambda item: {'image': item[0], 'mask': "
+            "item[1], 'label': int(item[2])} for the class, or read=lambda item: (item[0], item[1]) for the map"
         )
 
 

@@ -107,7 +107,8 @@ def look(
         first = chosen[: max(len(parts[0]), 2)]
         inputs = probe.prepare(probe.images[first], first)
         scores = _class_scores(model, probe, inputs[:batch_size], forward, has_own=score is not None)
-        own = None if score is None else _own_score(model, probe, inputs[:2], forward, score, all_methods)
+        n_tried = 3 if probe.n_scores == 2 else 2  # as many images as classes would hide that a score mixes both up
+        own = None if score is None else _own_score(model, probe, inputs[:n_tried], forward, score, all_methods)
         subject = ProbedModel(model, probe, scores, batch_size, bound(forward, model) or model, own)
         framed = _framed(subject, inputs[:2], first[:2], layer)
         maps = subject.maps(parts, inputs, framed, all_methods)

@@ -215,7 +215,7 @@ def _outcome(
     if hidden:
         return INCONCLUSIVE, lacking.hidden(hidden, hiding.share_left(report))
     below = reasons.below_margin(counted)
-    if unknown:
+    if unknown or report.n_unanswered > MARGIN * len(report.logits):
         return INCONCLUSIVE, below
     of_classes = reasons.of_single_classes(counted, len(set(report.targets.tolist())))
     return PASS, below + reasons.not_tested(report.reliances) + of_classes

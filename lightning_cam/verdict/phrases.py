@@ -42,7 +42,8 @@ class Phrases:
 _OF_CLASSES = Phrases(
     alike=(
         "the probe has images of one class alone, so nothing can be judged; a verdict needs two classes or more: if "
-        "the validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset))"
+        "the validation data has one alone, pass CAMCallback(Probe.from_dataset(train_dataset)); a label below 0 "
+        "counts as none: if yours are -1 and 1, pass CAMCallback(read=lambda item: (item[0], int(item[1] > 0)))"
     ),
     unlearned="the model does not tell the probe's classes apart better than by chance, so there is nothing to judge",
     loses="costs the right class {bound:.2f} of its probability or more",
